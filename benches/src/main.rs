@@ -1,0 +1,53 @@
+//! Benchmarks: each line is a ratio against a floor measured in the same run, so that it means the same on a fast
+//! machine and a slow one.
+
+mod authority;
+mod bare;
+mod kms;
+mod load;
+mod measure;
+mod server;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Why a benchmark did not come to its end; for people.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The authority over HTTP, beside a bare server of the same library
+    Authority(authority::Arguments),
+    /// The KMS plugin through its socket, beside a call that does nothing
+    Kms(kms::Arguments),
+    /// Load on a server that runs already, for profiling it
+    Load(load::Arguments),
+    /// The bare server, as a process of its own
+    #[command(hide = true)]
+    Bare {
+        /// Bytes of the answer's body
+        body: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Authority(arguments) => authority::run(&arguments),
+        Command::Kms(arguments) => kms::run(&arguments),
+        Command::Load(arguments) => load::report(&arguments),
+        Command::Bare { body } => bare::run(body),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Bytes in, bytes out: secrets in memory, authenticated encryption, keyed hashes, Shamir shares.
+//!
+//! Everything here composes aws-lc-rs; the one algorithm written here is Shamir's secret sharing
+//! ([`shamir`]), which that library does not have. XChaCha20-Poly1305 comes from the RustCrypto project.
+//!
+//! # When the library itself fails
+//! Some operations can fail only when memory cannot be had or the library's self-test does not pass. There is
+//! no answer a caller could give then, and carrying on could release an unencrypted or predictable value, so
+//! the process aborts.
+
+pub mod aead;
+pub mod keys;
+pub mod mac;
+pub mod secret;
+pub mod shamir;
+pub mod system;
+
+pub use aead::{AeadKey, OpenError};
+pub use mac::{MacKey, Sha256, derive, sha256};
+pub use secret::{Secret, same};
+pub use system::SystemRandom;
+
+/// The value of an operation that fails only when the cryptographic library is broken.
+pub(crate) fn certain<T, E>(outcome: Result<T, E>) -> T {
+    outcome.unwrap_or_else(|_| std::process::abort())
+}

@@ -1,0 +1,405 @@
+//! The authority: decides a request from a snapshot.
+//!
+//! A request goes through two pure steps, with the audit record between them: [`Authority::admit`] finds the
+//! mount, the route and the caller, and says whether they may; [`Authority::carry_out`] runs the handler and
+//! yields the answer with the batch to commit before it is sent. After [`keyward_core::Fault::Conflict`] both
+//! run again on a new snapshot.
+
+use crate::audit::{Auditing, Device};
+use crate::barrier::{RootKey, Rotation};
+use crate::context::{Context, Effect};
+use crate::engines::{self, system::catalog};
+use crate::memo::Memo;
+use crate::mounts::{self, Mount};
+use crate::params::Params;
+use crate::policy::{Ask, Parameters};
+use crate::refusal::Refusal;
+use crate::request::{Operation, Request};
+use crate::response::{Data, Response};
+use crate::route::Route;
+use crate::settings::Settings;
+use crate::token::{self, Caller};
+use crate::txn::Txn;
+use crate::work;
+use crate::wrapping;
+use keyward_core::{Batch, Random, Timestamp, View};
+use std::sync::Arc;
+
+/// How many built things are kept: tokens in use, compiled rights, transit keys.
+const MEMO_ITEMS: usize = 20_000;
+
+/// An unsealed authority. Dropping it seals.
+pub struct Authority {
+    root: RootKey,
+    memo: Memo,
+    settings: Settings,
+}
+
+/// A request that may be carried out.
+pub struct Admitted {
+    /// Creation or update, decided.
+    pub operation: Operation,
+    /// The mount.
+    pub mount: Arc<Mount>,
+    /// The route.
+    pub route: &'static Route,
+    /// What its pattern captured.
+    pub params: Params,
+    /// Who asks; nobody on open routes.
+    pub caller: Option<Caller>,
+    /// The policies that allow it, by name.
+    pub granting: Vec<String>,
+    /// Claims one use of a token with a limited number; committed before the request is carried out. When that
+    /// was done, a conflict calls for [`Authority::carry_out`] alone: admitting again would claim again.
+    pub claim: Batch,
+}
+
+/// A request that may not, with what is known of the caller for the audit record.
+pub struct Rejected {
+    /// Why.
+    pub refusal: Refusal,
+    /// Who asked, if the token was good.
+    pub caller: Option<Caller>,
+    /// The mount, if there is one at the path.
+    pub mount: Option<Arc<Mount>>,
+    /// As [`Admitted::claim`]: a refused request is a use too, so that nobody tries a token out unnoticed.
+    pub claim: Batch,
+}
+
+/// A request carried out, but for the commit.
+pub struct Outcome {
+    /// To be sent once the batch is durable.
+    pub response: Response,
+    /// To be committed; may be empty.
+    pub batch: Batch,
+    /// What only the server can do.
+    pub effects: Vec<Effect>,
+}
+
+impl Authority {
+    /// An authority that `root` opens.
+    pub fn new(root: RootKey, settings: Settings) -> Authority {
+        Authority { root, memo: Memo::new(MEMO_ITEMS), settings }
+    }
+
+    /// The operator's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The key that opens the key ring, for operations that wrap it anew.
+    pub fn root(&self) -> &RootKey {
+        &self.root
+    }
+
+    /// A transaction over `view`.
+    pub fn begin<'v>(&'v self, view: &'v dyn View, random: &'v dyn Random) -> Result<Txn<'v>, Refusal> {
+        Txn::begin(view, &self.memo, random, &self.root)
+    }
+
+    /// Who asks, for what, and whether they may.
+    pub fn admit(
+        &self,
+        view: &dyn View,
+        request: &Request,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Admitted, Box<Rejected>> {
+        let mut known = Known::default();
+        match self.try_admit(view, request, now, random, &mut known) {
+            Ok(found) => Ok(found),
+            Err(refusal) => {
+                let (refusal, claim) = match self.claim_refused(view, &refusal, &known, now, random) {
+                    Ok(claim) => (refusal, claim),
+                    Err(why) => (why, Batch::default()),
+                };
+                Err(Box::new(Rejected { refusal, caller: known.caller, mount: known.mount, claim }))
+            }
+        }
+    }
+
+    fn claim_refused(
+        &self,
+        view: &dyn View,
+        refusal: &Refusal,
+        known: &Known,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Batch, Refusal> {
+        match refusal {
+            // Asked again on another snapshot.
+            Refusal::Storage(_) => Ok(Batch::default()),
+            _ if known.caller.is_none() => Ok(Batch::default()),
+            _ => self.claim(self.begin(view, random)?, known, now),
+        }
+    }
+
+    fn try_admit(
+        &self,
+        view: &dyn View,
+        request: &Request,
+        now: Timestamp,
+        random: &dyn Random,
+        known: &mut Known,
+    ) -> Result<Admitted, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        let table = mounts::table(&mut txn)?;
+        known.mount = table.find(&request.path).cloned();
+        let served = known.mount.as_ref().and_then(|mount| {
+            let below = request.path.get(mount.path.len()..).unwrap_or("");
+            let (route, params) = engines::of(mount)?.find(below, request.operation)?;
+            Some((mount.clone(), route, params))
+        });
+        let open = served.as_ref().is_some_and(|(_, route, _)| route.traits.open);
+        if !open {
+            known.caller = Some(self.identify(&mut txn, request, now)?);
+        }
+        let Some((mount, route, params)) = served else {
+            // Who may not even ask learns nothing of what is there.
+            self.authorize(known, request, request.operation, false, now)?;
+            return Err(Refusal::NoRoute(request.path.clone()));
+        };
+        let operation = self.decide_operation(&mut txn, request, (&mount, route, &params), known, now)?;
+        if !open {
+            self.authorize(known, request, operation, route.traits.sudo, now)?;
+        }
+        if mount.upgrading {
+            return Err(mounts::is_upgrading());
+        }
+        if operation != Operation::Help && route.handler(operation).is_none() {
+            return Err(Refusal::Unsupported);
+        }
+        if operation == Operation::Patch && !request.merge_patch {
+            return Err(Refusal::MediaType);
+        }
+        let claim = self.claim(txn, known, now)?;
+        let (caller, granting) = (known.caller.take(), std::mem::take(&mut known.granting));
+        Ok(Admitted { operation, mount, route, params, caller, granting, claim })
+    }
+
+    fn identify(&self, txn: &mut Txn<'_>, request: &Request, now: Timestamp) -> Result<Caller, Refusal> {
+        let in_body = wrapping::shown_in_body(request)?;
+        let Some(shown) = request.token.as_ref().or(in_body.as_ref()) else {
+            return Err(wrapping::bad_token(request, Refusal::denied("no token was sent")));
+        };
+        token::caller(txn, shown.expose(), request.remote.map(|remote| remote.ip()), now)
+            .map_err(|refusal| wrapping::bad_token(request, refusal))
+    }
+
+    fn authorize(
+        &self,
+        known: &mut Known,
+        request: &Request,
+        operation: Operation,
+        sudo: bool,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let caller = known.caller.as_ref().ok_or(Refusal::denied("no token was sent"))?;
+        let verdict = caller.acl.check(&ask(request, operation, now));
+        if !verdict.allowed {
+            return Err(Refusal::denied("no policy of the token allows the operation on this path"));
+        }
+        if sudo && !verdict.sudo {
+            return Err(Refusal::denied("the path needs the sudo capability"));
+        }
+        known.granting = verdict.granting_policies().map(str::to_owned).collect();
+        Ok(())
+    }
+
+    fn decide_operation(
+        &self,
+        txn: &mut Txn<'_>,
+        request: &Request,
+        (mount, route, params): (&Arc<Mount>, &'static Route, &Params),
+        known: &Known,
+        now: Timestamp,
+    ) -> Result<Operation, Refusal> {
+        match (request.operation, route.exists) {
+            (Operation::Update, Some(exists)) => {
+                let mut effects = Vec::new();
+                let mut context = Context {
+                    txn,
+                    request,
+                    operation: Operation::Update,
+                    mount,
+                    params,
+                    caller: known.caller.as_ref(),
+                    now,
+                    root: &self.root,
+                    settings: &self.settings,
+                    effects: &mut effects,
+                };
+                Ok(if exists(&mut context)? { Operation::Update } else { Operation::Create })
+            }
+            (operation, _) => Ok(operation),
+        }
+    }
+
+    fn claim(&self, mut txn: Txn<'_>, known: &Known, now: Timestamp) -> Result<Batch, Refusal> {
+        if let Some(caller) = known.caller.as_ref().filter(|caller| caller.token.num_uses > 0) {
+            token::claim_use(&mut txn, caller, now)?;
+        }
+        Ok(txn.finish())
+    }
+
+    /// Runs the handler, issues the token a login asked for, and wraps the answer if asked to.
+    pub fn carry_out(
+        &self,
+        view: &dyn View,
+        request: &Request,
+        admitted: &Admitted,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Outcome, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        if admitted.operation == Operation::Help {
+            let response = crate::help::describe(&admitted.mount, admitted.route)?;
+            return Ok(Outcome { response, batch: Batch::default(), effects: Vec::new() });
+        }
+        let handler = admitted.route.handler(admitted.operation).ok_or(Refusal::Unsupported)?;
+        let mut effects = Vec::new();
+        let mut response = handler(&mut Context {
+            txn: &mut txn,
+            request,
+            operation: admitted.operation,
+            mount: &admitted.mount,
+            params: &admitted.params,
+            caller: admitted.caller.as_ref(),
+            now,
+            root: &self.root,
+            settings: &self.settings,
+            effects: &mut effects,
+        })?;
+        if admitted.operation == Operation::List
+            && let Some(caller) = &admitted.caller
+        {
+            narrow(&mut response, caller, request, now)?;
+        }
+        if response.verbatim.is_none() {
+            response.mount_type.clone_from(&admitted.mount.kind);
+            response.warnings.extend(crate::help::unrecognized(request, admitted));
+        }
+        if let Some(login) = response.login.take() {
+            token::log_in(&mut txn, &self.settings, request, &admitted.mount, *login, now, &mut response)?;
+        }
+        if !txn.is_clean() {
+            mounts::rely(&mut txn, &admitted.mount)?;
+        }
+        if token::end_after_last_use(&mut txn, admitted.caller.as_ref())? && crate::jobs::pending(&mut txn)? {
+            effects.push(Effect::RunJobs);
+        }
+        if let Some(wrap) = request.wrap
+            && response.wrap_info.is_none()
+            && !response.is_empty()
+        {
+            response = wrapping::wrap(&mut txn, request, response, wrap.ttl, now)?;
+        }
+        Ok(Outcome { response, batch: txn.finish(), effects })
+    }
+
+    /// What audit records of this snapshot are made with, and where they go.
+    pub fn auditing(&self, view: &dyn View, random: &dyn Random) -> Result<Arc<Auditing>, Refusal> {
+        crate::audit::auditing(&mut self.begin(view, random)?)
+    }
+
+    /// Enables those of `declared` that are not there yet, one at a time; empty when all are.
+    pub fn declare_audit(
+        &self,
+        view: &dyn View,
+        declared: &[Device],
+        random: &dyn Random,
+    ) -> Result<Batch, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        let known = crate::audit::auditing(&mut txn)?;
+        let missing =
+            declared.iter().find(|device| known.devices().iter().all(|(there, _)| there != *device));
+        if let Some(device) = missing {
+            // What the configuration says replaces what was enabled at the same path.
+            crate::audit::disable(&mut txn, &device.path)?;
+            crate::audit::enable(&mut txn, device.clone())?;
+        }
+        Ok(txn.finish())
+    }
+
+    /// One chunk of what time and stored jobs ask for: expiries, unfinished jobs, key rotation. The batch is
+    /// empty when there is nothing to do; call again after committing while it is not.
+    pub fn tick(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Batch, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        if !work::step(&mut txn)? && !crate::expiry::step(&mut txn, now)? && !work::patient_step(&mut txn)? {
+            let rotation = Rotation::load(&mut txn)?;
+            if txn.keyring().wants_rotation(txn.rev(), now, &rotation) {
+                txn.rotate_keyring(&self.root, now);
+            }
+            catalog::note_version(&mut txn, &self.settings.version, now)?;
+        }
+        Ok(txn.finish())
+    }
+
+    /// One chunk of the stored jobs alone; empty when there are none.
+    pub fn work(&self, view: &dyn View, random: &dyn Random) -> Result<Batch, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        work::step(&mut txn)?;
+        Ok(txn.finish())
+    }
+}
+
+/// Leaves of a list what the caller's policies let it show.
+fn narrow(
+    response: &mut Response,
+    caller: &Caller,
+    request: &Request,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let ask = ask(request, Operation::List, now);
+    let verdict = caller.acl.check(&ask);
+    let (page, filter) = (verdict.page(), verdict.filter());
+    if let (Some(data), true) = (&response.data, page.is_some() || filter.is_some()) {
+        let mut data: serde_json::Value = serde_json::from_str(data.get())
+            .map_err(|_| Refusal::Internal("a list could not be read back".to_owned()))?;
+        if let Some(keys) = data.get_mut("keys").and_then(serde_json::Value::as_array_mut) {
+            if let Some(filter) = filter {
+                let shows = |key: &str| caller.acl.shows(filter, &request.path, key, now).allowed;
+                keys.retain(|key| key.as_str().is_some_and(shows));
+            }
+            keys.truncate(page.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)));
+        }
+        if let Some((keys, info)) =
+            data.as_object().and_then(|data| data.get("keys").zip(data.get("key_info")))
+            && let (Some(keys), Some(info)) = (keys.as_array(), info.as_object())
+        {
+            let kept = info.iter().filter(|(name, _)| keys.iter().any(|key| key == *name));
+            let kept: serde_json::Map<_, _> = kept.map(|(name, info)| (name.clone(), info.clone())).collect();
+            data["key_info"] = serde_json::Value::Object(kept);
+        }
+        response.data = Some(Data::of(&data)?);
+    }
+    Ok(())
+}
+
+/// The request as policies look at it.
+fn ask(request: &Request, operation: Operation, now: Timestamp) -> Ask<'_> {
+    Ask {
+        path: &request.path,
+        operation,
+        parameters: Some(&request.fields as &dyn Parameters),
+        wrap_ttl: request.wrap.map(|wrap| wrap.ttl),
+        now,
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    caller: Option<Caller>,
+    granting: Vec<String>,
+    mount: Option<Arc<Mount>>,
+}
+
+impl Parameters for crate::fields::Fields {
+    fn names(&self) -> Vec<&str> {
+        self.names().collect()
+    }
+
+    fn value(&self, name: &str) -> Option<serde_json::Value> {
+        self.value(name).ok().flatten()
+    }
+}

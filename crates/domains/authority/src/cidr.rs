@@ -1,0 +1,82 @@
+//! Networks a token or a secret id may be used from.
+
+use crate::refusal::Refusal;
+use std::net::IpAddr;
+
+/// True when `from` lies in one of `networks`, which were checked when they were stored.
+pub fn any(networks: &[String], from: IpAddr) -> bool {
+    networks.iter().any(|network| parse(network).is_some_and(|(base, bits)| contains(base, bits, from)))
+}
+
+/// Refuses what is not an address or a network in CIDR notation (RFC 4632, RFC 4291).
+pub fn check(networks: &[String]) -> Result<(), Refusal> {
+    match networks.iter().find(|network| parse(network).is_none()) {
+        Some(bad) => Err(Refusal::invalid(format!(
+            "{bad:?} is neither an address nor a network: write 10.0.0.0/8 or 2001:db8::/32"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// True when every network of `inner` lies inside one of `outer`.
+pub fn subset(inner: &[String], outer: &[String]) -> bool {
+    inner.iter().all(|network| {
+        parse(network).is_some_and(|(base, bits)| {
+            outer
+                .iter()
+                .filter_map(|network| parse(network))
+                .any(|(outer, fewer)| fewer <= bits && contains(outer, fewer, base))
+        })
+    })
+}
+
+fn parse(network: &str) -> Option<(IpAddr, u32)> {
+    let (address, bits) = network.trim().split_once('/').unwrap_or((network.trim(), ""));
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = if bits.is_empty() && !network.contains('/') { most } else { bits.parse().ok()? };
+    (bits <= most).then_some((address, bits))
+}
+
+fn contains(base: IpAddr, bits: u32, address: IpAddr) -> bool {
+    match (base, address.to_canonical()) {
+        (IpAddr::V4(base), IpAddr::V4(address)) => {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            base.to_bits() & mask == address.to_bits() & mask
+        }
+        (IpAddr::V6(base), IpAddr::V6(address)) => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            base.to_bits() & mask == address.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(networks: &[&str]) -> Vec<String> {
+        networks.iter().map(|network| (*network).to_owned()).collect()
+    }
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        for (network, address, wanted) in [
+            ("10.0.0.0/8", "10.1.2.3", true),
+            ("10.0.0.0/8", "11.1.2.3", false),
+            ("10.1.2.3", "10.1.2.3", true),
+            ("0.0.0.0/0", "1.2.3.4", true),
+            ("::/0", "1.2.3.4", false),
+            ("2001:db8::/32", "2001:db8::1", true),
+            ("127.0.0.1/32", "::ffff:127.0.0.1", true),
+        ] {
+            assert_eq!(any(&list(&[network]), address.parse().unwrap()), wanted, "{network} {address}");
+        }
+        for bad in ["", "10.0.0.0/33", "ten", "10.0.0.0/", "::1/129"] {
+            assert!(check(&list(&[bad])).is_err(), "{bad}");
+        }
+        assert!(subset(&list(&["10.1.0.0/16"]), &list(&["10.0.0.0/8"])));
+        assert!(!subset(&list(&["10.0.0.0/8"]), &list(&["10.1.0.0/16"])));
+    }
+}

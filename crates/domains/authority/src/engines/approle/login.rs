@@ -1,0 +1,95 @@
+//! Logging in.
+
+use super::role::{self, Role};
+use super::secret;
+use crate::cidr;
+use crate::context::Context;
+use crate::mounts::Mount;
+use crate::refusal::Refusal;
+use crate::response::{Login, Response};
+use crate::token::{Terms, TokenEntry};
+use crate::txn::Txn;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Who knows neither id learns nothing from the answer: not which of them is wrong.
+fn invalid() -> Refusal {
+    Refusal::invalid("invalid role or secret ID")
+}
+
+pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let text = |name: &str| {
+        cx.fields().string(name).map(|text| text.map_or_else(String::new, |text| text.trim().to_owned()))
+    };
+    let (role_id, secret_id) = (text("role_id")?, text("secret_id")?);
+    if role_id.is_empty() {
+        return Err(Refusal::invalid("missing role_id"));
+    }
+    let found = by_role_id(cx, &role_id)?;
+    if secret_id.is_empty() && found.as_ref().is_none_or(|(_, role)| role.bind_secret_id) {
+        return Err(Refusal::invalid("missing secret_id"));
+    }
+    if secret_id.len() > secret::MAX_LEN {
+        return Err(invalid());
+    }
+    let Some((name, role)) = found else {
+        // An unknown role costs what a known one does.
+        let nobody = Role::default();
+        let accessor = secret::accessor(cx.txn, "", &secret_id);
+        secret::find(cx, &nobody, &accessor)?;
+        return Err(invalid());
+    };
+    let mut login = role.token.login();
+    if role.bind_secret_id {
+        prove(cx, &role, &secret_id, &mut login)?;
+    }
+    check_source(cx, &role.bound_cidrs, "by CIDR restrictions on the role")?;
+    // The secret id's metadata is the token's, not the alias's: the alias is one for all secret ids of the role.
+    login.alias_metadata = BTreeMap::from([("role_name".to_owned(), name.clone())]);
+    login.metadata.insert("role_name".to_owned(), name.clone());
+    login.alias = role_id;
+    login.role = name;
+    Ok(Response::login(login))
+}
+
+/// Role names are found by their ids; both are kept in memory.
+fn by_role_id(cx: &mut Context<'_, '_>, role_id: &str) -> Result<Option<(String, Arc<Role>)>, Refusal> {
+    let index = role::role_id_key(cx.txn, &cx.mount.uuid, role_id);
+    let Some(name) = cx.built_json::<String>(&index)? else { return Ok(None) };
+    let role = cx.built_json::<Role>(&role::key(&name))?;
+    Ok(role.map(|role| ((*name).clone(), role)))
+}
+
+fn prove(cx: &mut Context<'_, '_>, role: &Role, secret_id: &str, login: &mut Login) -> Result<(), Refusal> {
+    // Found by a keyed hash, so the time this takes tells nothing of secret ids that are near it.
+    let accessor = secret::accessor(cx.txn, &role.id, secret_id);
+    let entry = secret::find(cx, role, &accessor)?.ok_or_else(invalid)?;
+    // The role's networks may have changed since.
+    secret::check_subset(&entry.cidr_list, &role.bound_cidrs)?;
+    check_source(cx, &entry.cidr_list, "through CIDR restrictions on the secret ID")?;
+    secret::use_up(cx, role, &accessor, &entry)?;
+    login.metadata.clone_from(&entry.metadata);
+    if !entry.token_bound_cidrs.is_empty() {
+        login.bound_cidrs.clone_from(&entry.token_bound_cidrs);
+    }
+    Ok(())
+}
+
+fn check_source(cx: &Context<'_, '_>, networks: &[String], by: &str) -> Result<(), Refusal> {
+    let from = cx.request.remote.map(|remote| remote.ip());
+    match from {
+        _ if networks.is_empty() => Ok(()),
+        Some(from) if cidr::any(networks, from) => Ok(()),
+        Some(from) => Err(Refusal::invalid(format!("source address \"{from}\" unauthorized {by}"))),
+        None => Err(Refusal::invalid(format!("a login without a source address is unauthorized {by}"))),
+    }
+}
+
+/// The terms of the role as it is now.
+pub(super) fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+    let role = txn.built_json::<Role>(&format!("{}{}", mount.prefix(), role::key(&token.login)))?;
+    match role {
+        Some(role) => Ok(role.token.terms(token)),
+        None => Err(Refusal::invalid(format!("role {:?} does not exist during renewal", token.login))),
+    }
+}

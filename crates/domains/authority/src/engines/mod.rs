@@ -1,0 +1,54 @@
+//! What can be mounted. Each backend is a static table of routes.
+
+pub mod approle;
+pub mod cubbyhole;
+pub mod kv1;
+pub mod kv2;
+pub mod system;
+pub mod token_auth;
+mod token_params;
+pub mod transit;
+pub mod userpass;
+
+use crate::mounts::{self, Mount};
+use crate::refusal::Refusal;
+use crate::route::Backend;
+use crate::token::{Terms, TokenEntry};
+use crate::txn::Txn;
+use std::sync::Arc;
+
+/// What serves `mount`.
+pub fn of(mount: &Mount) -> Option<&'static Backend> {
+    backend(mount.is_auth(), &mount.kind, mount.options.get("version").map(String::as_str))
+}
+
+/// The mount that issued `entry`, and what its role or user allows now.
+pub fn issuer(txn: &mut Txn<'_>, entry: &TokenEntry) -> Result<(Arc<Mount>, Terms), Refusal> {
+    let table = mounts::table(txn)?;
+    let found = table.find(&entry.path).and_then(|mount| Some((mount, of(mount)?.renew?)));
+    let (mount, terms) = found.ok_or_else(|| {
+        Refusal::invalid("the auth method that issued the token is not there any more: log in elsewhere")
+    })?;
+    Ok((mount.clone(), terms(txn, mount, entry)?))
+}
+
+/// The backend that serves mounts of `kind`, among auth methods or secrets engines. `version` is the mount
+/// option that tells the two key-value engines apart.
+pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static Backend> {
+    match (auth, kind) {
+        (false, "kv" | "generic") if version != Some("2") => Some(&kv1::BACKEND),
+        (false, "kv") => Some(&kv2::BACKEND),
+        (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
+        (false, "transit") => Some(&transit::BACKEND),
+        (false, "system") => Some(&system::BACKEND),
+        (true, "token") => Some(&token_auth::BACKEND),
+        (true, "approle") => Some(&approle::BACKEND),
+        (true, "userpass") => Some(&userpass::BACKEND),
+        _ => None,
+    }
+}
+
+/// The types an operator can mount.
+pub fn kinds(auth: bool) -> &'static [&'static str] {
+    if auth { &["approle", "userpass"] } else { &["kv", "transit"] }
+}

@@ -1,0 +1,255 @@
+//! Answers as tables, JSON, YAML, or one field.
+
+use super::{Failure, OutputArgs};
+use keyward_authority_client::Reply;
+use serde_json::{Map, Value};
+use std::io::{IsTerminal, Write};
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// The answer whole
+    Json,
+    /// The answer whole
+    Yaml,
+}
+
+/// Where answers go.
+pub(crate) struct Output {
+    format: Format,
+    field: Option<String>,
+}
+
+impl From<&OutputArgs> for Output {
+    fn from(args: &OutputArgs) -> Output {
+        Output { format: args.output.unwrap_or_default(), field: args.field.clone() }
+    }
+}
+
+impl Output {
+    pub(crate) fn is_table(&self) -> bool {
+        self.format == Format::Table && self.field.is_none()
+    }
+
+    /// An answer, whatever it holds.
+    pub(crate) fn reply(&self, reply: &Reply) -> Result<(), Failure> {
+        let body = reply.body().unwrap_or(Value::Null);
+        self.warnings(reply);
+        if let Some(field) = &self.field {
+            return self.one_field(&body, field);
+        }
+        match self.format {
+            Format::Table => line(&envelope(&body)),
+            _ => self.value(&body),
+        }
+    }
+
+    /// An answer, or `done` when it holds nothing.
+    pub(crate) fn reply_or(&self, reply: &Reply, done: &str) -> Result<(), Failure> {
+        if !reply.raw().is_empty() && reply.status != 204 {
+            return self.reply(reply);
+        }
+        self.done(done)
+    }
+
+    /// That something was done; programs that read JSON are told nothing.
+    pub(crate) fn done(&self, done: &str) -> Result<(), Failure> {
+        if self.is_table() { line(done) } else { Ok(()) }
+    }
+
+    /// Any value.
+    pub(crate) fn value(&self, value: &Value) -> Result<(), Failure> {
+        if let Some(field) = &self.field {
+            return self.one_field(value, field);
+        }
+        match self.format {
+            Format::Json => line(&serde_json::to_string_pretty(value).unwrap_or_default()),
+            Format::Yaml => {
+                let text = serde_saphyr::to_string(value)
+                    .map_err(|why| Failure::Usage(format!("the answer cannot be written as YAML: {why}")))?;
+                line(text.trim_end())
+            }
+            Format::Table => line(&table(value)),
+        }
+    }
+
+    /// Rows under headings; other formats get `value`.
+    pub(crate) fn rows(&self, headings: &[&str], rows: &[Vec<String>], value: &Value) -> Result<(), Failure> {
+        if self.is_table() { line(&columns(headings, rows)) } else { self.value(value) }
+    }
+
+    fn one_field(&self, body: &Value, field: &str) -> Result<(), Failure> {
+        let found = member(body, field)
+            .ok_or_else(|| Failure::Usage(format!("there is no field {field:?} in the answer")))?;
+        let text = match self.format {
+            Format::Table => plain(&found),
+            _ => found.to_string(),
+        };
+        let end = if std::io::stdout().is_terminal() { "\n" } else { "" };
+        write(&format!("{text}{end}"))
+    }
+
+    fn warnings(&self, reply: &Reply) {
+        if self.is_table() {
+            for warning in reply.warnings() {
+                let _ = writeln!(std::io::stderr(), "WARNING! {warning}");
+            }
+        }
+    }
+}
+
+/// One line, and its newline.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    write(&format!("{text}\n"))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
+    let written = std::io::stdout().write_all(text.as_bytes());
+    // Whoever reads may stop reading, as `head` does.
+    match written {
+        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(Failure::from),
+    }
+}
+
+/// What people want of an envelope, by the names they know: the token, the wrapping, and the data.
+fn members(body: &Value) -> Map<String, Value> {
+    let mut pairs: Map<String, Value> = Map::new();
+    if let Some(lease) = body.get("lease_id").and_then(Value::as_str).filter(|lease| !lease.is_empty()) {
+        pairs.insert("lease_id".to_owned(), Value::from(lease));
+        for name in ["lease_duration", "lease_renewable"] {
+            let from = name.trim_start_matches("lease_r").replace("enewable", "renewable");
+            if let Some(value) = body.get(&from).or_else(|| body.get(name)) {
+                pairs.insert(name.to_owned(), value.clone());
+            }
+        }
+    }
+    if let Some(wrap) = body.get("wrap_info").and_then(Value::as_object) {
+        let named = |(name, value): (&String, &Value)| {
+            (format!("wrapping_{}", name.trim_start_matches("wrapping_")), value.clone())
+        };
+        pairs.extend(wrap.iter().map(named));
+    }
+    if let Some(auth) = body.get("auth").and_then(Value::as_object) {
+        for (name, from) in [
+            ("token", "client_token"),
+            ("token_accessor", "accessor"),
+            ("token_duration", "lease_duration"),
+            ("token_renewable", "renewable"),
+            ("token_policies", "token_policies"),
+            ("identity_policies", "identity_policies"),
+            ("policies", "policies"),
+        ] {
+            pairs.insert(name.to_owned(), auth.get(from).cloned().unwrap_or(Value::Null));
+        }
+        for (name, value) in auth.get("metadata").and_then(Value::as_object).into_iter().flatten() {
+            pairs.insert(format!("token_meta_{name}"), value.clone());
+        }
+    }
+    pairs.extend(body.get("data").and_then(Value::as_object).cloned().unwrap_or_default());
+    pairs
+}
+
+/// The one that `--field` asks for: what a table shows, else what is on the wire.
+fn member(body: &Value, name: &str) -> Option<Value> {
+    let inner = body.pointer("/data/data").filter(|data| data.is_object());
+    let shown = Value::Object(members(body));
+    let places = [inner, Some(&shown), body.get("auth"), body.get("wrap_info"), Some(body)];
+    places.into_iter().flatten().find_map(|place| place.get(name)).cloned()
+}
+
+fn envelope(body: &Value) -> String {
+    let pairs = members(body);
+    if pairs.is_empty() && body.get("data").is_none_or(Value::is_null) {
+        return table(body);
+    }
+    let keys = pairs.get("keys").and_then(Value::as_array);
+    match keys {
+        Some(keys) if pairs.keys().all(|name| name == "keys" || name == "key_info") => {
+            let rows: Vec<Vec<String>> = keys.iter().map(|key| vec![plain(key)]).collect();
+            columns(&["Keys"], &rows)
+        }
+        _ => table(&Value::Object(pairs)),
+    }
+}
+
+/// A value as a table of its members.
+pub(crate) fn table(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let rows: Vec<Vec<String>> =
+                map.iter().map(|(name, value)| vec![name.clone(), plain(value)]).collect();
+            columns(&["Key", "Value"], &rows)
+        }
+        other => plain(other),
+    }
+}
+
+/// A value as people read it.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let members: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name}:{}", plain(value))).collect();
+            format!("map[{}]", members.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Columns four spaces apart, headings underlined.
+pub(crate) fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
+        cells.chain(std::iter::once(headings[at].chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let write = |cells: &[String]| {
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        padded.join("    ").trim_end().to_owned()
+    };
+    let heads: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let rules: Vec<String> = headings.iter().map(|heading| "-".repeat(heading.len())).collect();
+    let mut lines = vec![write(&heads), write(&rules)];
+    lines.extend(rows.iter().map(|row| write(row)));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tables_are_aligned() {
+        assert_eq!(
+            table(&json!({"a": 1, "long": ["x", "y"], "n": null})),
+            "Key     Value\n---     -----\na       1\nlong    [x y]\nn       <nil>"
+        );
+        assert_eq!(envelope(&json!({"data": {"keys": ["a", "b/"]}})), "Keys\n----\na\nb/");
+        let login = envelope(&json!({"data": null, "auth": {"client_token": "t", "policies": ["p"]}}));
+        assert!(
+            login.contains("token                t\n") && login.contains("policies             [p]"),
+            "{login}"
+        );
+    }
+
+    #[test]
+    fn a_field_has_the_name_that_the_table_shows() {
+        let login = json!({"data": null, "auth": {"client_token": "t", "accessor": "a"}, "lease_id": ""});
+        for (name, value) in [("token", "t"), ("client_token", "t"), ("token_accessor", "a")] {
+            assert_eq!(member(&login, name), Some(json!(value)), "{name}");
+        }
+        let kept = json!({"data": {"data": {"version": "mine"}, "metadata": {"version": 1}}, "lease_id": ""});
+        assert_eq!(member(&kept, "version"), Some(json!("mine")));
+        assert_eq!(member(&kept, "metadata"), Some(json!({"version": 1})));
+        assert_eq!(member(&kept, "absent"), None);
+    }
+}

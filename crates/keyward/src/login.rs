@@ -1,0 +1,80 @@
+//! `keyward login`: a token for later commands.
+
+use crate::cli::input::{content, object};
+use crate::cli::{Failure, Session, output, token_helper};
+use crate::operator::prompt;
+use keyward_authority_client::{Method, RequestOptions};
+use keyward_crypto::Secret;
+use serde_json::{Map, Value};
+
+/// Log in and keep the token for later commands
+#[derive(clap::Args)]
+pub(crate) struct Login {
+    /// How: token, userpass or approle
+    #[arg(long, default_value = "token")]
+    method: String,
+    /// Where the method is mounted; its own name otherwise
+    #[arg(long)]
+    path: Option<String>,
+    /// Print the token, and do not keep it
+    #[arg(long)]
+    token_only: bool,
+    /// Do not keep the token
+    #[arg(long)]
+    no_store: bool,
+    /// The token, or the method's parameters as key=value; - reads from standard input
+    #[arg(value_name = "TOKEN or KEY=VALUE")]
+    parameters: Vec<String>,
+}
+
+pub(crate) async fn run(session: &Session, login: &Login) -> Result<(), Failure> {
+    let reply = match login.method.as_str() {
+        "token" => with_token(session, login).await?,
+        method => {
+            let mut sent = object(&login.parameters)?;
+            let mount = login.path.as_deref().unwrap_or(method).trim_matches('/').to_owned();
+            let path = match method {
+                "userpass" | "ldap" => {
+                    let user = taken(&mut sent, "username")?;
+                    if !sent.contains_key("password") {
+                        sent.insert(
+                            "password".to_owned(),
+                            Value::from(prompt("Password (will be hidden): ")?),
+                        );
+                    }
+                    format!("auth/{mount}/login/{user}")
+                }
+                _ => format!("auth/{mount}/login"),
+            };
+            session.ask("Error authenticating", Method::Put, &path, Some(&Value::Object(sent))).await?
+        }
+    };
+    let body = reply.body().unwrap_or(Value::Null);
+    let token =
+        body.pointer("/auth/client_token").or_else(|| body.pointer("/data/id")).and_then(Value::as_str);
+    let Some(token) = token else { return session.output.reply(&reply) };
+    if login.token_only {
+        return output::line(token);
+    }
+    if !login.no_store {
+        token_helper::store(token)?;
+    }
+    session.output.done("Success! You are now authenticated. Later commands find the token; there is no need to log in again.\n")?;
+    session.output.reply(&reply)
+}
+
+async fn with_token(session: &Session, login: &Login) -> Result<keyward_authority_client::Reply, Failure> {
+    let token = match login.parameters.first().map(String::as_str) {
+        Some(word) => content(word.strip_prefix("token=").unwrap_or(word))?.trim().to_owned(),
+        None => prompt("Token (will be hidden): ")?,
+    };
+    let options = RequestOptions { token: Some(Secret::new(token)), ..RequestOptions::default() };
+    session.ask_with("Error authenticating", Method::Get, "auth/token/lookup-self", None, &options).await
+}
+
+fn taken(sent: &mut Map<String, Value>, name: &str) -> Result<String, Failure> {
+    match sent.remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(Failure::Usage(format!("the method needs {name}=..."))),
+    }
+}

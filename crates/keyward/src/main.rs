@@ -1,0 +1,212 @@
+//! The one shipped binary: a file per subcommand, wiring only.
+
+mod audit;
+mod cli;
+mod data;
+mod dev;
+mod kms;
+mod kv;
+mod lease;
+mod login;
+mod mounts;
+mod operator;
+mod policy;
+mod server;
+mod status;
+mod token;
+mod transit;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use cli::{Connection, Failure, OutputArgs, Session};
+use mounts::Class;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Secrets for Kubernetes, with no plaintext at rest.
+///
+/// Start with `keyward dev`: an authority in memory, ready in a moment. Clients of Vault work with it as they are;
+/// the commands below are for people.
+#[derive(Parser)]
+#[command(version, max_term_width = 110, after_help = EXIT_CODES)]
+struct Keyward {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the command line or its input is wrong; 2 the authority refused, is \
+sealed or cannot be reached.\nOptions may be written with one dash or two, as Vault's command line has them.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start an authority to try things on: initialised, unsealed, on plain HTTP
+    Dev(dev::Args),
+    /// Start an authority from a configuration file
+    Server(server::Args),
+    /// Show whether the authority is initialised and unsealed; exit code 2 when it is sealed
+    Status,
+    /// Log in and keep the token for later commands
+    Login(login::Login),
+    /// Forget the token that `login` kept
+    Logout,
+    /// Read any path
+    Read(data::ReadArgs),
+    /// Write any path
+    Write(data::WriteArgs),
+    /// Patch any path
+    Patch(data::WriteArgs),
+    /// List any path
+    List(data::PathArgs),
+    /// Delete any path
+    Delete(data::ReadArgs),
+    /// Show what a path is for
+    PathHelp(data::PathArgs),
+    /// Open a wrapped answer
+    Unwrap(data::UnwrapArgs),
+    /// Encrypt what a kube-apiserver writes to etcd
+    #[command(subcommand)]
+    Kms(kms::Kms),
+    /// Keep and read secrets
+    #[command(subcommand)]
+    Kv(kv::Kv),
+    /// Encrypt, decrypt and sign with keys that do not leave the authority
+    #[command(subcommand)]
+    Transit(transit::Transit),
+    /// Manage ACL policies
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Manage tokens
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Manage leases
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    /// Manage secrets engines
+    #[command(subcommand)]
+    Secrets(mounts::Mounts),
+    /// Manage auth methods
+    #[command(subcommand)]
+    Auth(mounts::Mounts),
+    /// Manage audit devices and verify logs
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Initialise, unseal, seal and rotate
+    #[command(subcommand)]
+    Operator(operator::Operator),
+    /// Print things a script may need
+    #[command(subcommand)]
+    Print(Print),
+    /// Write a completion script for a shell to standard output
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Print things a script may need
+#[derive(Subcommand)]
+enum Print {
+    /// The token later commands would use
+    Token,
+}
+
+fn main() -> ExitCode {
+    let arguments = Keyward::parse_from(std::env::args_os().map(double_dashed));
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let said = failure.to_string();
+            if !said.is_empty() {
+                eprintln!("{said}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// `-format=json` as `--format=json`: Vault's command line has long options with one dash.
+fn double_dashed(word: OsString) -> OsString {
+    let Some(text) = word.to_str() else { return word };
+    let long = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+    let name = long.map(|rest| rest.split('=').next().unwrap_or(rest));
+    match name {
+        Some(name) if name.len() > 1 && name.starts_with(|first: char| first.is_ascii_lowercase()) => {
+            OsString::from(format!("-{}", text.replacen(name, &name.replace('_', "-"), 1)))
+        }
+        _ => word,
+    }
+}
+
+fn run(arguments: Keyward) -> Result<(), Failure> {
+    if let Command::Kms(command) = arguments.command {
+        return kms::run(&arguments.connection, &arguments.output, command);
+    }
+    match &arguments.command {
+        Command::Dev(args) => return dev::run(args),
+        Command::Server(args) => return server::run(args),
+        Command::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Keyward::command(), "keyward", &mut std::io::stdout());
+            return Ok(());
+        }
+        Command::Audit(audit::Audit::Verify(verify)) => return audit::run_verify(verify),
+        _ => {}
+    }
+    let session = Session::open(&arguments.connection, &arguments.output)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(ask(&session, arguments.command))
+}
+
+async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev(_) | Command::Server(_) | Command::Kms(_) | Command::Completion { .. } => Ok(()),
+        Command::Status => status::run(session).await,
+        Command::Login(login) => login::run(session, &login).await,
+        Command::Logout => data::log_out(session),
+        Command::Read(args) => data::read(session, &args).await,
+        Command::Write(args) => data::write(session, &args).await,
+        Command::Patch(args) => data::patch(session, &args).await,
+        Command::List(args) => data::list(session, &args).await,
+        Command::Delete(args) => data::delete(session, &args).await,
+        Command::PathHelp(args) => data::path_help(session, &args).await,
+        Command::Unwrap(args) => data::unwrap(session, &args).await,
+        Command::Kv(command) => kv::run(session, &command).await,
+        Command::Transit(command) => transit::run(session, &command).await,
+        Command::Policy(command) => policy::run(session, &command).await,
+        Command::Token(command) => token::run(session, &command).await,
+        Command::Lease(command) => lease::run(session, &command).await,
+        Command::Secrets(command) => mounts::run(session, Class::Secrets, &command).await,
+        Command::Auth(command) => mounts::run(session, Class::Auth, &command).await,
+        Command::Audit(command) => audit::run(session, &command).await,
+        Command::Operator(command) => operator::run(session, &command).await,
+        Command::Print(Print::Token) => data::print_token(session),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Keyward::command().debug_assert();
+    }
+
+    #[test]
+    fn one_dash_is_enough() {
+        for (given, wanted) in [
+            ("-format=json", "--format=json"),
+            ("--format=json", "--format=json"),
+            ("-key_shares=1", "--key-shares=1"),
+            ("-n", "-n"),
+            ("-", "-"),
+            ("a-b=c", "a-b=c"),
+            ("-1", "-1"),
+            ("-field", "--field"),
+        ] {
+            assert_eq!(double_dashed(given.into()), OsString::from(wanted), "{given}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `keyward operator`: initialise, unseal, seal, rotate.
+
+use crate::cli::{Failure, Session, output};
+use clap::Subcommand;
+use keyward_authority_client::Method;
+use serde_json::{Map, Value, json};
+use std::io::{BufRead, IsTerminal, Write};
+
+/// Operate the authority
+#[derive(Subcommand)]
+pub(crate) enum Operator {
+    /// Initialise a new authority: prints the unseal keys and the first token, once
+    Init {
+        /// Unseal keys to make
+        #[arg(long, short = 'n', default_value_t = 5)]
+        key_shares: u8,
+        /// Unseal keys needed to unseal
+        #[arg(long, short = 't', default_value_t = 3)]
+        key_threshold: u8,
+        /// Only tell whether it is initialised: exit code 0 if it is, 2 if not
+        #[arg(long)]
+        status: bool,
+    },
+    /// Give one unseal key; asked for where no file or standard input brings it
+    Unseal {
+        /// - for standard input or @file; a key as an argument can be read by others, but is accepted
+        key: Option<String>,
+        /// Forget the keys given so far
+        #[arg(long)]
+        reset: bool,
+    },
+    /// Forget the root key: nothing is served until unsealed again
+    Seal,
+    /// Encrypt new entries under a new key of the ring
+    Rotate,
+    /// Show the ring's active key
+    KeyStatus,
+}
+
+pub(crate) async fn run(session: &Session, command: &Operator) -> Result<(), Failure> {
+    match command {
+        Operator::Init { status: true, .. } => {
+            let reply = session.ask("Error asking for the status", Method::Get, "sys/init", None).await?;
+            let initialized = reply.body().and_then(|body| body["initialized"].as_bool()).unwrap_or(false);
+            session.output.done(if initialized { "Initialized" } else { "Not initialized" })?;
+            if initialized { Ok(()) } else { Err(Failure::Code(2)) }
+        }
+        Operator::Init { key_shares, key_threshold, .. } => init(session, *key_shares, *key_threshold).await,
+        Operator::Unseal { key, reset } => unseal(session, key.as_deref(), *reset).await,
+        Operator::Seal => {
+            session.write("Error sealing", "sys/seal", &json!({}), "Success! The authority is sealed.").await
+        }
+        Operator::Rotate => {
+            session.write("Error rotating", "sys/rotate", &json!({}), "Success! Rotated key").await?;
+            key_status(session).await
+        }
+        Operator::KeyStatus => key_status(session).await,
+    }
+}
+
+async fn key_status(session: &Session) -> Result<(), Failure> {
+    let reply = session.ask("Error reading the key status", Method::Get, "sys/key-status", None).await?;
+    session.output.reply(&reply)
+}
+
+async fn init(session: &Session, shares: u8, threshold: u8) -> Result<(), Failure> {
+    let body = json!({ "secret_shares": shares, "secret_threshold": threshold });
+    let reply = session.ask("Error initialising", Method::Put, "sys/init", Some(&body)).await?;
+    let body = reply.body().unwrap_or(Value::Null);
+    if !session.output.is_table() {
+        // The names that Vault's command line gives these, not those of its API.
+        let shown = json!({
+            "unseal_keys_b64": body["keys_base64"],
+            "unseal_keys_hex": body["keys"],
+            "unseal_shares": shares,
+            "unseal_threshold": threshold,
+            "recovery_keys_b64": [],
+            "recovery_keys_hex": [],
+            "recovery_keys_shares": 0,
+            "recovery_keys_threshold": 0,
+            "root_token": body["root_token"],
+        });
+        return session.output.value(&shown);
+    }
+    for (at, key) in body["keys_base64"].as_array().into_iter().flatten().enumerate() {
+        output::line(&format!("Unseal Key {}: {}", at + 1, key.as_str().unwrap_or("")))?;
+    }
+    output::line(&format!("\nInitial Root Token: {}", body["root_token"].as_str().unwrap_or("")))?;
+    output::line(&format!(
+        "\nThe authority is initialised with {shares} unseal keys, {threshold} of which unseal it. They are shown this \
+         once:\ngive each to another person, and keep them offline. Without {threshold} of them everything in the \
+         store is lost."
+    ))
+}
+
+async fn unseal(session: &Session, key: Option<&str>, reset: bool) -> Result<(), Failure> {
+    let body = match (reset, key) {
+        (true, _) => json!({ "reset": true }),
+        (false, Some(word)) => json!({ "key": crate::cli::input::content(word)?.trim() }),
+        (false, None) => json!({ "key": prompt("Unseal Key (will be hidden): ")? }),
+    };
+    let reply = session.ask("Error unsealing", Method::Put, "sys/unseal", Some(&body)).await?;
+    let body = reply.body().unwrap_or(Value::Null);
+    if !session.output.is_table() {
+        return session.output.value(&body);
+    }
+    let mut shown = Map::new();
+    for (title, name) in
+        [("Sealed", "sealed"), ("Total Shares", "n"), ("Threshold", "t"), ("Progress", "progress")]
+    {
+        shown.insert(title.to_owned(), body[name].clone());
+    }
+    session.output.value(&Value::Object(shown))
+}
+
+/// A line from standard input, not shown while it is typed.
+pub(crate) fn prompt(question: &str) -> Result<String, Failure> {
+    let input = std::io::stdin();
+    let hidden = input.is_terminal().then(|| Hidden::new(question)).flatten();
+    let mut line = String::new();
+    let read = input.lock().read_line(&mut line);
+    drop(hidden);
+    read?;
+    match line.trim() {
+        "" => Err(Failure::Usage("nothing was given".to_owned())),
+        given => Ok(given.to_owned()),
+    }
+}
+
+/// A terminal that does not echo, until dropped.
+struct Hidden(rustix::termios::Termios);
+
+impl Hidden {
+    fn new(question: &str) -> Option<Hidden> {
+        let mut error = std::io::stderr();
+        let _ = error.write_all(question.as_bytes()).and_then(|()| error.flush());
+        let before = rustix::termios::tcgetattr(std::io::stdin()).ok()?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(rustix::termios::LocalModes::ECHO);
+        rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, &quiet).ok()?;
+        Some(Hidden(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+        let _ = std::io::stderr().write_all(b"\n");
+    }
+}

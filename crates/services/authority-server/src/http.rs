@@ -1,0 +1,367 @@
+//! HTTP/1.1 in and out: section 0 of Vault's API, free of any decision.
+
+use crate::config::Listener;
+use crate::front;
+use crate::node::Node;
+use crate::reply::Reply;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use keyward_authority::fields::Fields;
+use keyward_authority::refusal::Refusal;
+use keyward_authority::request::{Operation, Request, Wrap, normalize_path};
+use keyward_core::{parse_duration, random};
+use keyward_crypto::Secret;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Limits of one listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a request body; larger ones get 413. Vault's default is 32 MiB.
+    pub body: usize,
+    /// From the first byte of a request to the last of its answer.
+    pub duration: Duration,
+    /// For a request's head to arrive.
+    pub head: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { body: 32 * 1024 * 1024, duration: Duration::from_secs(90), head: Duration::from_secs(10) }
+    }
+}
+
+/// What is known of the connection a request came by.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client's address, unless it came by a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// The connection is encrypted.
+    pub tls: bool,
+}
+
+/// Answers one request.
+pub async fn answer(
+    node: &Arc<Node>,
+    listener: &Listener,
+    peer: Peer,
+    request: http::Request<Incoming>,
+) -> http::Response<Full<Bytes>> {
+    let head = request.method() == Method::HEAD;
+    let deadline = Instant::now() + listener.limits.duration;
+    write(dispatch(node, listener, peer, request, deadline).await.unwrap_or_else(|refused| *refused), head)
+}
+
+fn write(reply: Reply, head: bool) -> http::Response<Full<Bytes>> {
+    let body = if head { Bytes::new() } else { reply.body };
+    let mut response = http::Response::new(Full::new(body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+    );
+    if reply.status != 204 {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    }
+    if let Some(seconds) = reply.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+type Refused = Box<Reply>;
+
+fn refuse(refusal: &Refusal) -> Refused {
+    Box::new(Reply::refused(refusal))
+}
+
+async fn dispatch(
+    node: &Arc<Node>,
+    listener: &Listener,
+    peer: Peer,
+    request: http::Request<Incoming>,
+    deadline: Instant,
+) -> Result<Reply, Refused> {
+    let (parts, body) = request.into_parts();
+    let path = path_below_v1(parts.uri.path())?;
+    check_namespace(&parts.headers)?;
+    let peer = Peer { address: client_address(listener, peer, &parts.headers)?, ..peer };
+    let query = parse_query(parts.uri.query().unwrap_or(""));
+    if front::serves(&path) {
+        let fields = if parts.method == Method::GET || parts.method == Method::HEAD {
+            Fields::from_pairs(query.iter().map(|(name, value)| (&**name, &**value)))
+        } else {
+            Fields::parse(&read_body(body, listener.limits.body, deadline).await?)
+                .map_err(|refusal| refuse(&refusal))?
+        };
+        return carried_out(front::serve(node, &parts.method, &path, &fields), deadline).await;
+    }
+    let operation = operation(&parts.method, &query)?;
+    let body = read_body(body, listener.limits.body, deadline).await?;
+    let request = assemble(node, operation, path, &query, &parts.headers, &body, peer);
+    let request = request.map_err(|refusal| refuse(&refusal))?;
+    if matches!(operation, Operation::Read | Operation::List | Operation::Help) {
+        return carried_out(node.serve(request), deadline).await;
+    }
+    // A change is seen through to its last record, whether or not its client waits for it.
+    let node = node.clone();
+    let change = tokio::spawn(async move { node.serve(request).await });
+    let failed = || Reply::refused(&Refusal::Internal("the request's handler failed".to_owned()));
+    carried_out(async { change.await.unwrap_or_else(|_| failed()) }, deadline).await
+}
+
+async fn carried_out(work: impl Future<Output = Reply>, deadline: Instant) -> Result<Reply, Refused> {
+    let late = || Reply::errors(503, &["the request took too long and was given up".to_owned()]);
+    tokio::time::timeout_at(deadline, work).await.map_err(|_| Box::new(late()))
+}
+
+fn path_below_v1(path: &str) -> Result<String, Refused> {
+    let Some(below) = path.strip_prefix("/v1/") else {
+        return Err(Box::new(Reply::errors(404, &[])));
+    };
+    let decoded = percent_decode(below)
+        .ok_or_else(|| refuse(&Refusal::invalid("the path is not UTF-8 in percent-encoding (RFC 3986)")))?;
+    normalize_path(&decoded).ok_or_else(|| {
+        refuse(&Refusal::invalid(
+            "the path has '.' or '..' segments, control characters, or over 1,024 bytes",
+        ))
+    })
+}
+
+/// Namespaces are absent: a request for one must not land among the root's secrets.
+fn check_namespace(headers: &HeaderMap) -> Result<(), Refused> {
+    match headers.get("x-vault-namespace").map(|value| value.to_str().unwrap_or("?")) {
+        None => Ok(()),
+        Some(name) if matches!(name.trim_matches('/'), "" | "root") => Ok(()),
+        Some(_) => Err(refuse(&Refusal::invalid(
+            "namespaces are not available: leave out the X-Vault-Namespace header (VAULT_NAMESPACE)",
+        ))),
+    }
+}
+
+/// Who the client is, by the proxies this listener trusts.
+fn client_address(
+    listener: &Listener,
+    peer: Peer,
+    headers: &HeaderMap,
+) -> Result<Option<SocketAddr>, Refused> {
+    let (Some(forwarded), Some(connected)) = (&listener.forwarded, peer.address) else {
+        return Ok(peer.address);
+    };
+    let values = headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or("?"));
+    match forwarded.client(connected, values) {
+        Ok(address) => Ok(Some(address)),
+        Err(why) => Err(refuse(&Refusal::invalid(why.to_string()))),
+    }
+}
+
+fn operation(method: &Method, query: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<Operation, Refused> {
+    let asks = |name: &str| {
+        query
+            .iter()
+            .any(|(known, value)| known == name && matches!(&**value, "1" | "true" | "t" | "True" | "TRUE"))
+    };
+    if asks("help") {
+        return Ok(Operation::Help);
+    }
+    match method.as_str() {
+        "GET" if asks("list") => Ok(Operation::List),
+        "GET" => Ok(Operation::Read),
+        "LIST" => Ok(Operation::List),
+        "POST" | "PUT" => Ok(Operation::Update),
+        "PATCH" => Ok(Operation::Patch),
+        "DELETE" => Ok(Operation::Delete),
+        _ => Err(refuse(&Refusal::Unsupported)),
+    }
+}
+
+async fn read_body(mut body: Incoming, most: usize, deadline: Instant) -> Result<Bytes, Refused> {
+    let refused = |status, why: String| Box::new(Reply::errors(status, &[why]));
+    let mut read = BytesMut::new();
+    // A length is believed before a byte is read.
+    let mut length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    while length <= most {
+        match tokio::time::timeout_at(deadline, body.frame()).await {
+            Ok(None) => return Ok(read.freeze()),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(whole) if read.is_empty() && body.is_end_stream() => return Ok(whole),
+                Ok(part) => {
+                    length = read.len().saturating_add(part.len());
+                    read.extend_from_slice(&part);
+                }
+                Err(_) => {}
+            },
+            Ok(Some(Err(_))) => {
+                return Err(refuse(&Refusal::invalid("the request body ended before it was complete")));
+            }
+            // Not a 5xx: a client that is slow once more is no help.
+            Err(_) => return Err(refused(408, "the request body did not arrive in time".to_owned())),
+        }
+    }
+    tokio::spawn(tokio::time::timeout_at(deadline, discard(body, most)));
+    let why = "the request body is larger than";
+    Err(refused(413, format!("{why} {most} bytes; send less, or raise max_request_size")))
+}
+
+/// Reads on, up to a point: a client that is cut off while it sends would not see why.
+async fn discard(mut body: Incoming, most: usize) {
+    let mut discarded = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+        if discarded > most.saturating_mul(2) {
+            return;
+        }
+    }
+}
+
+fn assemble(
+    node: &Node,
+    operation: Operation,
+    mut path: String,
+    query: &[(Cow<'_, str>, Cow<'_, str>)],
+    headers: &HeaderMap,
+    body: &[u8],
+    peer: Peer,
+) -> Result<Request, Refusal> {
+    if operation == Operation::List && !path.ends_with('/') {
+        path.push('/');
+    }
+    let bodiless =
+        matches!(operation, Operation::Read | Operation::List | Operation::Delete | Operation::Help);
+    let mut fields = if bodiless && body.is_empty() { Fields::default() } else { Fields::parse(body)? };
+    if bodiless {
+        for (name, value) in query.iter().filter(|(name, _)| !matches!(&**name, "list" | "help")) {
+            fields.set(name, value);
+        }
+    }
+    Ok(Request {
+        id: random::uuid(node.random()),
+        operation,
+        path,
+        fields,
+        token: token(headers)?,
+        wrap: wrap(headers)?,
+        headers: recorded(node, headers),
+        remote: peer.address,
+        merge_patch: content_type(headers).starts_with("application/merge-patch+json"),
+        arrived: node.now(),
+    })
+}
+
+/// The headers that audit records show.
+fn recorded(node: &Node, headers: &HeaderMap) -> Vec<(String, String)> {
+    let shown = node.recorded_headers();
+    let values = |name: &String| {
+        let values =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        values.map(|value| (name.clone(), value)).collect::<Vec<_>>()
+    };
+    shown.iter().flat_map(values).collect()
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+fn token(headers: &HeaderMap) -> Result<Option<Secret<String>>, Refusal> {
+    let readable = |value: &HeaderValue| {
+        let text = value.to_str().map(str::trim);
+        text.map(str::to_owned).map_err(|_| Refusal::invalid("the token has characters that are not ASCII"))
+    };
+    if let Some(value) = headers.get("x-vault-token") {
+        let token = readable(value)?;
+        if !token.is_empty() {
+            return Ok(Some(Secret::new(token)));
+        }
+    }
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = readable(value)?;
+    let bearer = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(bearer
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty())
+        .map(|token| Secret::new(token.to_owned())))
+}
+
+fn wrap(headers: &HeaderMap) -> Result<Option<Wrap>, Refusal> {
+    let Some(value) = headers.get("x-vault-wrap-ttl") else { return Ok(None) };
+    let text = value.to_str().unwrap_or("?");
+    let ttl =
+        parse_duration(text).map_err(|why| Refusal::invalid(format!("invalid X-Vault-Wrap-TTL: {why}")))?;
+    if let Some(format) = headers.get("x-vault-wrap-format")
+        && !format.is_empty()
+    {
+        return Err(Refusal::invalid(
+            "X-Vault-Wrap-Format: only plain wrapping tokens are available; leave it out",
+        ));
+    }
+    Ok((!ttl.is_zero()).then_some(Wrap { ttl }))
+}
+
+fn parse_query(query: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+    let decode = |text: &str| percent_decode(&text.replace('+', " ")).unwrap_or_default();
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (Cow::Owned(decode(name)), Cow::Owned(decode(value))))
+        .collect()
+}
+
+/// Percent-decoding (RFC 3986, section 2.1); none when it is malformed or not UTF-8.
+fn percent_decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+                out.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            other => out.push(other),
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoding_is_undone_once() {
+        for (text, wanted) in [
+            ("a/b", Some("a/b")),
+            ("a%20b", Some("a b")),
+            ("a%2Fb", Some("a/b")),
+            ("%25%32%30", Some("%20")),
+            ("%e2%82%ac", Some("€")),
+            ("%ff", None),
+            ("%2", None),
+            ("%zz", None),
+        ] {
+            assert_eq!(percent_decode(text).as_deref(), wanted, "{text}");
+        }
+        assert_eq!(
+            parse_query("a=1&b=x+y&c&=&d=%26"),
+            [
+                ("a".into(), "1".into()),
+                ("b".into(), "x y".into()),
+                ("c".into(), "".into()),
+                ("".into(), "".into()),
+                ("d".into(), "&".into()),
+            ] as [(Cow<'_, str>, Cow<'_, str>); 5]
+        );
+    }
+}

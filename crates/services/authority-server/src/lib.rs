@@ -1,0 +1,16 @@
+//! The authority over HTTP and TLS, with its audit devices.
+//!
+//! [`node`] is a request's way through the pure authority, the audit devices and the store; [`http`] and
+//! [`front`] are the wire; [`listener`] and [`tls`] are the sockets.
+
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod front;
+pub mod http;
+pub mod listener;
+pub mod log;
+pub mod node;
+pub mod reply;
+pub mod server;
+pub mod tls;

@@ -1,0 +1,381 @@
+//! One authority process: the store, the seal, and the way of a request through both.
+
+use crate::audit::Devices;
+use crate::log;
+use crate::reply::Reply;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
+use keyward_authority::authority::{Admitted, Authority, Outcome, Rejected};
+use keyward_authority::context::Effect;
+use keyward_authority::refusal::Refusal;
+use keyward_authority::request::Request;
+use keyward_authority::response::{Data, Response};
+use keyward_authority::seal::{self, Initialized, SealConfig, Shares, Unsealing};
+use keyward_authority::settings::Settings;
+use keyward_core::{Batch, Clock, Fault, Random, Timestamp, View};
+use keyward_storage::Store;
+use parking_lot::Mutex;
+use serde_json::{Map, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request waits for audit devices that neither accept nor refuse.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a request is decided anew after another one changed what it relied on.
+const ATTEMPTS: usize = 64;
+
+/// See the module. One lock: the shares collected so far, which only unsealing touches.
+pub struct Node {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    settings: Settings,
+    declared: Vec<Device>,
+    /// Known from the first time it is read: it does not change, and health must not wait for the store.
+    seal: ArcSwapOption<SealConfig>,
+    authority: ArcSwapOption<Authority>,
+    unsealing: Mutex<Unsealing>,
+    devices: Devices,
+    /// The request headers that records show.
+    recorded: ArcSwap<Vec<String>>,
+}
+
+/// What a request is recorded with, and what was decided of it.
+type Judged = (Arc<Auditing>, Result<Admitted, Box<Rejected>>);
+
+/// What anyone may know of the seal.
+#[derive(Clone, Debug)]
+pub struct SealState {
+    /// None before initialization.
+    pub config: Option<Arc<SealConfig>>,
+    /// No root key in memory.
+    pub sealed: bool,
+    /// Shares collected.
+    pub progress: usize,
+    /// Names the attempt to unseal.
+    pub nonce: String,
+}
+
+impl Node {
+    /// A sealed node on `store`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: Settings,
+    ) -> Node {
+        Node {
+            store,
+            clock,
+            random,
+            settings,
+            declared: Vec::new(),
+            seal: ArcSwapOption::empty(),
+            authority: ArcSwapOption::empty(),
+            unsealing: Mutex::default(),
+            devices: Devices::new(Arc::new(|what: &str| log::error(what)), AUDIT_PATIENCE),
+            recorded: ArcSwap::default(),
+        }
+    }
+
+    /// With audit devices that the configuration declares: they are enabled before anything is served.
+    #[must_use]
+    pub fn with_audit(mut self, declared: Vec<Device>) -> Node {
+        self.declared = declared;
+        self
+    }
+
+    /// The operator's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The node's randomness.
+    pub fn random(&self) -> &dyn Random {
+        &*self.random
+    }
+
+    fn look<R>(&self, mut read: impl FnMut(&dyn View) -> Result<R, Refusal>) -> Result<R, Refusal> {
+        let mut found = None;
+        self.store.look(&mut |view| match read(view) {
+            // A fault of the store is the store's to handle: it may run the closure on another snapshot.
+            Err(Refusal::Storage(fault)) => Err(fault),
+            outcome => {
+                found = Some(outcome);
+                Ok(())
+            }
+        })?;
+        found.unwrap_or_else(|| Err(Refusal::Internal("the store did not read".to_owned())))
+    }
+
+    /// True when there is no root key in memory.
+    pub fn is_sealed(&self) -> bool {
+        self.authority.load().is_none()
+    }
+
+    /// What anyone may know of the seal.
+    pub fn seal_state(&self) -> Result<SealState, Refusal> {
+        let config = self.seal_config()?;
+        let unsealing = self.unsealing.lock();
+        Ok(SealState {
+            config,
+            sealed: self.is_sealed(),
+            progress: unsealing.progress(),
+            nonce: unsealing.nonce().to_owned(),
+        })
+    }
+
+    fn seal_config(&self) -> Result<Option<Arc<SealConfig>>, Refusal> {
+        if let Some(known) = self.seal.load_full() {
+            return Ok(Some(known));
+        }
+        let found = self.look(seal::config)?.map(Arc::new);
+        if let Some(config) = &found {
+            self.seal.store(Some(config.clone()));
+        }
+        Ok(found)
+    }
+
+    /// Why the store refuses everything since a write failed; the process should end.
+    pub fn poisoned(&self) -> Option<String> {
+        self.store.status().poisoned
+    }
+
+    /// Makes a new authority. Whoever comes second of two at the same time is told that it is there already.
+    pub async fn initialize(&self, wanted: Shares) -> Result<Initialized, Refusal> {
+        let mut made = self.prepare(wanted)?;
+        self.install(&mut made).await?;
+        Ok(made)
+    }
+
+    /// A new authority that nothing knows of yet, for who must keep its keys before there is anything to open.
+    pub fn prepare(&self, wanted: Shares) -> Result<Initialized, Refusal> {
+        let now = self.now();
+        self.look(|view| seal::initialize(view, wanted, now, self.random()))
+    }
+
+    /// Stores what [`Node::prepare`] made.
+    pub async fn install(&self, made: &mut Initialized) -> Result<(), Refusal> {
+        match self.store.commit(std::mem::take(&mut made.batch)).await {
+            Ok(_) => Ok(()),
+            Err(Fault::Conflict(_)) => Err(Refusal::invalid("Vault is already initialized")),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Takes an unseal share; see [`Unsealing::submit`].
+    pub async fn unseal(&self, share: &str) -> Result<(), Refusal> {
+        if !self.is_sealed() {
+            return Ok(());
+        }
+        let config = self.seal_config()?.ok_or_else(|| Refusal::invalid("Vault is not initialized"))?;
+        let submit = |view: &dyn View| {
+            self.unsealing.lock().submit(&config, share, &self.settings, view, self.random())
+        };
+        let opened = self.look(submit)?;
+        if let Some(authority) = opened {
+            self.declare_audit(&authority).await?;
+            self.authority.store(Some(Arc::new(authority)));
+        }
+        Ok(())
+    }
+
+    async fn declare_audit(&self, authority: &Authority) -> Result<(), Refusal> {
+        for device in &self.declared {
+            self.devices.probe(device).map_err(Refusal::invalid)?;
+        }
+        let declare = |view: &dyn View| authority.declare_audit(view, &self.declared, self.random());
+        self.drain(declare).await
+    }
+
+    /// Forgets the shares collected so far.
+    pub fn reset_unsealing(&self) {
+        self.unsealing.lock().reset();
+    }
+
+    /// Forgets the root key.
+    pub fn seal(&self) {
+        self.authority.store(None);
+    }
+
+    /// The audit devices.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// The request headers that records show, by lower-case name.
+    pub fn recorded_headers(&self) -> Arc<Vec<String>> {
+        self.recorded.load_full()
+    }
+
+    /// Carries out one request: nothing is done before its record is written, nothing is sent before its
+    /// answer's is.
+    pub async fn serve(self: &Arc<Node>, request: Request) -> Reply {
+        let request = Arc::new(request);
+        match self.try_serve(&request).await.and_then(|response| Reply::of(&response, &request.id)) {
+            Ok(reply) => reply,
+            Err(refusal) => {
+                if let Refusal::Denied { reason } = refusal {
+                    log::debug(&format!("request {} was denied: {reason}", request.id));
+                }
+                Reply::refused(&refusal)
+            }
+        }
+    }
+
+    async fn try_serve(self: &Arc<Node>, request: &Arc<Request>) -> Result<Response, Refusal> {
+        let authority = self.authority.load_full().ok_or(Refusal::Sealed)?;
+        let (auditing, admitted) = self.admit(&authority, request).await?;
+        let subject = match &admitted {
+            Ok(admitted) => Subject::from(admitted),
+            Err(rejected) => Subject::from(&**rejected),
+        };
+        let exchange = Exchange::new(&auditing, request, subject);
+        self.record(exchange.request_record(self.now())).await?;
+        let outcome = match admitted {
+            Ok(admitted) => self.carry_out(&authority, request, Arc::new(admitted)).await,
+            Err(rejected) => Err(rejected.refusal),
+        };
+        let response = outcome.as_ref().map(|outcome| &outcome.response);
+        self.record(exchange.response_record(response, self.now())).await?;
+        let mut outcome = outcome?;
+        for effect in std::mem::take(&mut outcome.effects) {
+            match effect {
+                Effect::ShowAuditHeads => outcome.response.data = self.audit_heads()?,
+                Effect::Seal => self.seal(),
+                Effect::RunJobs => self.run_jobs(&authority).await?,
+                // Asked for before the commit.
+                Effect::ProbeAudit(_) => {}
+            }
+        }
+        Ok(outcome.response)
+    }
+
+    /// The last record of each audit device.
+    fn audit_heads(&self) -> Result<Option<Data>, Refusal> {
+        let heads = self.devices.status().into_iter().map(|device| {
+            let head = device.head.map(|head| json!({ "seq": head.seq, "hash": head.hash() }));
+            (device.path, head.unwrap_or_default())
+        });
+        Data::of(&json!({ "heads": heads.collect::<Map<_, _>>() })).map(Some)
+    }
+
+    async fn record(&self, record: Record) -> Result<(), Refusal> {
+        let written = match self.devices.record_now(&record) {
+            Some(written) => written,
+            None => self.devices.record(record).await,
+        };
+        written.map_err(|why| Refusal::Internal(why.to_string()))
+    }
+
+    /// Takes over the devices and headers of a snapshot, if they changed.
+    fn follow(&self, auditing: &Auditing) {
+        if !auditing.headers().eq(self.recorded.load().iter().map(String::as_str)) {
+            self.recorded.store(Arc::new(auditing.headers().map(str::to_owned).collect()));
+        }
+        self.devices.configure(auditing);
+    }
+
+    async fn admit(&self, authority: &Authority, request: &Request) -> Result<Judged, Refusal> {
+        for _ in 0..ATTEMPTS {
+            let now = self.now();
+            let (auditing, mut decided) = self.look(|view| {
+                let auditing = authority.auditing(view, self.random())?;
+                match authority.admit(view, request, now, self.random()) {
+                    // The store may want to run this again on another snapshot.
+                    Err(rejected) if matches!(rejected.refusal, Refusal::Storage(_)) => Err(rejected.refusal),
+                    decided => Ok((auditing, decided)),
+                }
+            })?;
+            self.follow(&auditing);
+            let claim = match &mut decided {
+                Ok(admitted) => std::mem::take(&mut admitted.claim),
+                Err(rejected) => std::mem::take(&mut rejected.claim),
+            };
+            match self.commit(claim).await {
+                Err(Fault::Conflict(_)) => {}
+                Err(fault) => return Err(fault.into()),
+                Ok(()) => return Ok((auditing, decided)),
+            }
+        }
+        Err(Refusal::Storage(Fault::Conflict(Vec::new())))
+    }
+
+    async fn carry_out(
+        self: &Arc<Node>,
+        authority: &Arc<Authority>,
+        request: &Arc<Request>,
+        admitted: Arc<Admitted>,
+    ) -> Result<Outcome, Refusal> {
+        for _ in 0..ATTEMPTS {
+            let mut outcome = if admitted.route.traits.heavy {
+                let (node, authority) = (self.clone(), authority.clone());
+                let (request, admitted) = (request.clone(), admitted.clone());
+                let aside = move || node.decide(&authority, &request, &admitted);
+                tokio::task::spawn_blocking(aside)
+                    .await
+                    .map_err(|_| Refusal::Internal("the request's handler failed".to_owned()))??
+            } else {
+                self.decide(authority, request, &admitted)?
+            };
+            for effect in &outcome.effects {
+                if let Effect::ProbeAudit(device) = effect {
+                    self.devices.probe(device).map_err(Refusal::invalid)?;
+                }
+            }
+            match self.commit(std::mem::take(&mut outcome.batch)).await {
+                Err(Fault::Conflict(_)) => {}
+                Err(fault) => return Err(fault.into()),
+                Ok(()) => return Ok(outcome),
+            }
+        }
+        Err(Refusal::Storage(Fault::Conflict(Vec::new())))
+    }
+
+    fn decide(
+        &self,
+        authority: &Authority,
+        request: &Request,
+        admitted: &Admitted,
+    ) -> Result<Outcome, Refusal> {
+        let now = self.now();
+        self.look(|view| authority.carry_out(view, request, admitted, now, self.random()))
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), Fault> {
+        if batch.is_empty() { Ok(()) } else { self.store.commit(batch).await.map(|_| ()) }
+    }
+
+    /// Carries out stored jobs until there are none.
+    async fn run_jobs(&self, authority: &Authority) -> Result<(), Refusal> {
+        self.drain(|view| authority.work(view, self.random())).await
+    }
+
+    /// Does what time asks for: expiries, unfinished jobs, key rotation.
+    pub async fn tick(&self) -> Result<(), Refusal> {
+        match self.authority.load_full() {
+            Some(authority) => self.drain(|view| authority.tick(view, self.now(), self.random())).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Commits what `next` yields until it yields nothing.
+    async fn drain(&self, next: impl Fn(&dyn View) -> Result<Batch, Refusal>) -> Result<(), Refusal> {
+        loop {
+            let batch = self.look(&next)?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            match self.store.commit(batch).await {
+                Ok(_) | Err(Fault::Conflict(_)) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! TLS: files to a rustls configuration.
+//!
+//! TLS 1.3 with X25519MLKEM768 preferred, which is the order of the aws-lc-rs provider; 1.2 only when the
+//! operator asks for it.
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a listener's TLS is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first, in PEM.
+    pub certificate: PathBuf,
+    /// The leaf's private key, in PEM.
+    pub key: PathBuf,
+    /// Authorities whose client certificates are accepted.
+    pub client_ca: Option<PathBuf>,
+    /// Refuse clients without a certificate of `client_ca`.
+    pub require_client_certificate: bool,
+    /// Accept TLS 1.2 too.
+    pub tls12: bool,
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug)]
+pub enum TlsError {
+    /// A file cannot be read as PEM.
+    File(PathBuf, String),
+    /// The files do not go together.
+    Mismatch(String),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsError::File(path, why) => {
+                write!(f, "{}: {why}; check that the file exists, is PEM and can be read", path.display())
+            }
+            TlsError::Mismatch(why) => {
+                write!(
+                    f,
+                    "the TLS files do not go together: {why}; check that key and certificate belong to each other"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// Reads `files` into a configuration.
+pub fn configure(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|why| TlsError::File(files.key.clone(), why.to_string()))?;
+    let mismatch = |why: rustls::Error| TlsError::Mismatch(why.to_string());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions: &[&rustls::SupportedProtocolVersion] = if files.tls12 {
+        &[&rustls::version::TLS13, &rustls::version::TLS12]
+    } else {
+        &[&rustls::version::TLS13]
+    };
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(mismatch)?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(mismatch)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier =
+                if files.require_client_certificate { verifier } else { verifier.allow_unauthenticated() };
+            builder.with_client_cert_verifier(
+                verifier.build().map_err(|why| TlsError::Mismatch(why.to_string()))?,
+            )
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(mismatch)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |why: String| TlsError::File(path.to_owned(), why);
+    let read: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|why| wrong(why.to_string()))?.collect();
+    match read {
+        Ok(chain) if chain.is_empty() => Err(wrong("there is no certificate in it".to_owned())),
+        Ok(chain) => Ok(chain),
+        Err(why) => Err(wrong(why.to_string())),
+    }
+}

@@ -1,0 +1,4 @@
+storage "sqlit" { path = "/data" }
+listener "tpc" { tls_disable = true }
+audit "fiel" "a" {}
+seal "shamri" {}

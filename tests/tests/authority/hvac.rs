@@ -1,0 +1,57 @@
+//! The Python client `hvac`, as its users run it: each module of `tests/python` on a server of its own.
+
+use keyward_testkit::process::run;
+use keyward_testkit::{require, tools};
+use keyward_tests::server::{IN_MEMORY, PLAIN_HTTP, Server};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+fn passes(module: &str, server: &Server) {
+    let tests = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/python"));
+    let python = tools::python(&tests.join("requirements.txt"));
+    if !require(python.as_ref().map(|_| ())) {
+        return;
+    }
+    let mut command = Command::new(python.unwrap().join("python"));
+    command
+        .args(["-B", "-W", "error::ResourceWarning", "-m", "unittest", "--verbose", module])
+        .current_dir(tests)
+        .env("TEST_ADDR", server.url())
+        .env("TEST_TOKEN", &server.keys().root)
+        .env("TEST_FOLDER", server.folder());
+    let finished = run(&mut command, b"", Duration::from_secs(300)).unwrap();
+    assert!(finished.status.success(), "{}\n{}", finished.stderr, server.output());
+    let ran = finished.stderr.lines().find(|line| line.starts_with("Ran ")).unwrap_or("nothing");
+    assert!(!ran.starts_with("Ran 0 "), "{module}: {}", finished.stderr);
+}
+
+#[test]
+fn keeps_and_versions() {
+    passes("test_kv", &Server::dev());
+}
+
+#[test]
+fn tokens() {
+    passes("test_tokens", &Server::dev());
+}
+
+#[test]
+fn system() {
+    passes("test_system", &Server::dev());
+}
+
+#[test]
+fn logins() {
+    passes("test_logins", &Server::dev());
+}
+
+#[test]
+fn transit() {
+    passes("test_transit", &Server::dev());
+}
+
+#[test]
+fn seal() {
+    passes("test_seal", &Server::configured(&format!("{PLAIN_HTTP}{IN_MEMORY}")));
+}

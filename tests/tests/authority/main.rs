@@ -1,0 +1,10 @@
+//! The authority as its clients meet it: the real program on a loopback port.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
+
+mod canary;
+mod faults;
+mod go_client;
+mod hvac;
+mod wire;

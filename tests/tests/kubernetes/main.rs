@@ -1,0 +1,9 @@
+//! Tests against a real Kubernetes.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
+
+mod cluster;
+mod install;
+mod kms;
+mod tour;

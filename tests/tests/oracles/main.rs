@@ -1,0 +1,5 @@
+//! Our readers against the ones whose formats they read.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+mod hcl;

@@ -1,0 +1,51 @@
+//! `cargo xtask test`: every test, with what it needs.
+
+use crate::setup::root;
+use keyward_testkit::{continuous_integration, say, tools};
+use std::error::Error;
+use std::process::Command;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Leave out the tests against a real Kubernetes
+    #[arg(long)]
+    no_cluster: bool,
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// What tests use besides Cargo, and what it is for.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("go", "clients and oracles written in Go, and Kubernetes itself"),
+    ("python3", "the hvac client"),
+    ("cc", "the bundled SQLite and aws-lc"),
+];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let began = Instant::now();
+    for (program, why) in PROGRAMS {
+        let there = Command::new(program).arg("--help").output().is_ok();
+        let missing = format!("{program} is not installed: {why}");
+        match (there, continuous_integration()) {
+            (true, _) => {}
+            (false, true) => return Err(missing.into()),
+            (false, false) => say(format_args!("SKIPPED: {missing}")),
+        }
+    }
+    match tools::python(&root().join("tests/python/requirements.txt")) {
+        Ok(_) => {}
+        Err(why) if continuous_integration() => return Err(why.into()),
+        Err(why) => say(format_args!("SKIPPED: the hvac client: {why}")),
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    if arguments.no_cluster {
+        say("SKIPPED: the tests against a real Kubernetes, as asked");
+        cargo.env("KEYWARD_NO_CLUSTER", "1");
+    }
+    cargo.args(&arguments.filter);
+    let passed = cargo.status()?.success();
+    say(format_args!("tests took {:.0?}", began.elapsed()));
+    if passed { Ok(()) } else { Err("some tests failed".into()) }
+}
