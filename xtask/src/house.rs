@@ -25,8 +25,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-authority", &["keyward-core", "keyward-crypto"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-authority-client", &["keyward-core", "keyward-crypto"]),
+    ("keyward-https", &["keyward-crypto"]),
     ("keyward-keystores", &["keyward-core", "keyward-crypto", "keyward-authority-client"]),
-    ("keyward-authority-server", &["keyward-core", "keyward-crypto", "keyward-authority", "keyward-storage"]),
+    (
+        "keyward-authority-server",
+        &["keyward-core", "keyward-crypto", "keyward-authority", "keyward-storage", "keyward-https"],
+    ),
     ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores"]),
     ("keyward-testkit", &["keyward-core"]),
 ];

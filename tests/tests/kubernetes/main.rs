@@ -6,4 +6,5 @@
 mod cluster;
 mod install;
 mod kms;
+mod login;
 mod tour;

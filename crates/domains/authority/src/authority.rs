@@ -11,6 +11,7 @@ use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
+use crate::outside::Gathered;
 use crate::params::Params;
 use crate::policy::{Ask, Parameters};
 use crate::refusal::Refusal;
@@ -227,6 +228,7 @@ impl Authority {
                     now,
                     root: &self.root,
                     settings: &self.settings,
+                    gathered: &Gathered::default(),
                     effects: &mut effects,
                 };
                 Ok(if exists(&mut context)? { Operation::Update } else { Operation::Create })
@@ -242,12 +244,14 @@ impl Authority {
         Ok(txn.finish())
     }
 
-    /// Runs the handler, issues the token a login asked for, and wraps the answer if asked to.
+    /// Runs the handler, issues the token a login asked for, and wraps the answer if asked to. After
+    /// [`Refusal::Lacks`] it runs again with the answer among `gathered`.
     pub fn carry_out(
         &self,
         view: &dyn View,
         request: &Request,
         admitted: &Admitted,
+        gathered: &Gathered,
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<Outcome, Refusal> {
@@ -268,6 +272,7 @@ impl Authority {
             now,
             root: &self.root,
             settings: &self.settings,
+            gathered,
             effects: &mut effects,
         })?;
         if admitted.operation == Operation::List

@@ -3,6 +3,7 @@
 use crate::barrier::RootKey;
 use crate::fields::Fields;
 use crate::mounts::Mount;
+use crate::outside::{Answer, Ask, Gathered};
 use crate::params::Params;
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request};
@@ -48,6 +49,8 @@ pub struct Context<'c, 'v> {
     pub root: &'c RootKey,
     /// Limits and defaults of this authority.
     pub settings: &'c Settings,
+    /// What was found out from outside.
+    pub gathered: &'c Gathered,
     /// What the server must do.
     pub effects: &'c mut Vec<Effect>,
 }
@@ -71,6 +74,11 @@ impl<'v> Context<'_, 'v> {
     /// Who asks, or a refusal: for handlers of routes that are not open.
     pub fn caller(&self) -> Result<&Caller, Refusal> {
         self.caller.ok_or(Refusal::denied("the route needs a token"))
+    }
+
+    /// What the world outside says to `ask`; see [`crate::outside`].
+    pub fn ask(&self, ask: Ask) -> Result<&Answer, Refusal> {
+        self.gathered.answer(ask)
     }
 
     /// The storage key of `path` below this mount.

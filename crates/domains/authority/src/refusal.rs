@@ -1,7 +1,9 @@
 //! Why a request was not carried out, by who must act, and the one table of statuses and wire texts.
 
+use crate::outside::Ask;
 use keyward_core::Fault;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A refused request. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +13,12 @@ pub enum Refusal {
     /// The caller may not. What the caller reads is always the same; `reason` is for the operator's log.
     Denied {
         /// Why, for the operator; never sent to the caller.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// What the caller names is none of theirs, in words that clients expect and that give nothing away.
     Forbidden(Cow<'static, str>),
+    /// No refusal yet: the decision needs an answer from outside, and is to be made again with it. Never sent.
+    Lacks(Arc<Ask>),
     /// There is nothing at the path; the messages may be empty, as clients expect of a nil read.
     Missing(Vec<String>),
     /// No engine or no route serves the path.
@@ -47,8 +51,8 @@ impl Refusal {
     }
 
     /// A refusal by policy or of a bad token.
-    pub fn denied(reason: &'static str) -> Refusal {
-        Refusal::Denied { reason }
+    pub fn denied(reason: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::Denied { reason: reason.into() }
     }
 
     /// The HTTP status.
@@ -64,7 +68,7 @@ impl Refusal {
             Refusal::Storage(Fault::TooBig) => 413,
             // Clients retry 5xx: right for a conflict that outlived our own retries and for a full disk.
             Refusal::Storage(_) => 503,
-            Refusal::Corrupt(_) | Refusal::Internal(_) => 500,
+            Refusal::Lacks(_) | Refusal::Corrupt(_) | Refusal::Internal(_) => 500,
         }
     }
 
@@ -91,6 +95,7 @@ impl Refusal {
                  restore it from a backup"
             )],
             Refusal::Internal(why) => vec![format!("internal error: {why}")],
+            Refusal::Lacks(ask) => vec![format!("internal error: nobody asked {}", ask.url)],
         }
     }
 }

@@ -2,10 +2,11 @@
 //! them.
 
 use crate::audit::{self, Exchange};
-use crate::authority::{Admitted, Authority};
+use crate::authority::{Admitted, Authority, Outcome};
 use crate::context::Effect;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
+use crate::outside::{self, Ask, Gathered};
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request, Wrap};
 use crate::response::Response;
@@ -27,6 +28,8 @@ pub(crate) struct Bench {
     pub(crate) root: String,
     /// What would have been written to an audit device, if one is enabled.
     pub(crate) records: Vec<String>,
+    /// What lies outside and answers what decisions lack; silent, unless a test says otherwise.
+    pub(crate) world: Box<dyn Fn(&Ask) -> outside::Answer>,
 }
 
 /// What came of a request: the status and the body.
@@ -70,7 +73,9 @@ impl Bench {
         let key = hex::encode(made.shares[0].expose());
         let opened = Unsealing::default().submit(&config, &key, &Settings::default(), &store, &random);
         let authority = opened.unwrap().unwrap();
-        Bench { store, clock, random, authority, root: made.root_token.expose().clone(), records: Vec::new() }
+        let root = made.root_token.expose().clone();
+        let silent = |ask: &Ask| Err(format!("{} does not answer", ask.url));
+        Bench { store, clock, random, authority, root, records: Vec::new(), world: Box::new(silent) }
     }
 
     /// A request with the root token. `body` is JSON; `""` is none.
@@ -168,7 +173,7 @@ impl Bench {
         let exchange = Exchange::new(&auditing, request, (&admitted).into());
         self.record(&exchange.request_record(now));
         self.store.commit(admitted.claim.clone())?;
-        let outcome = self.authority.carry_out(&self.store, request, &admitted, now, &self.random);
+        let outcome = self.carry_out(request, &admitted);
         self.record(&exchange.response_record(outcome.as_ref().map(|outcome| &outcome.response), now));
         let outcome = outcome?;
         self.store.commit(outcome.batch)?;
@@ -176,6 +181,23 @@ impl Bench {
             self.work();
         }
         Ok(outcome.response)
+    }
+
+    /// Carries out what was admitted, without committing it; asks the world that the test made for what the
+    /// decision lacks.
+    pub(crate) fn carry_out(&self, request: &Request, admitted: &Admitted) -> Result<Outcome, Refusal> {
+        let (mut gathered, now) = (Gathered::default(), self.clock.now());
+        loop {
+            let outcome =
+                self.authority.carry_out(&self.store, request, admitted, &gathered, now, &self.random);
+            match outcome {
+                Err(Refusal::Lacks(ask)) => {
+                    let answer = (self.world)(&ask);
+                    gathered = gathered.with(ask, answer)?;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn record(&mut self, record: &audit::Record) {

@@ -141,6 +141,21 @@ impl<'v> Txn<'v> {
         self.built(key, |plain| decode(key, plain))
     }
 
+    /// What `build` makes of something from outside: built once per `version` of it, shared after under `key`.
+    pub fn built_of<T: Send + Sync + 'static>(
+        &self,
+        key: &[u8],
+        version: u64,
+        build: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<Arc<T>, Refusal> {
+        if let Some(known) = self.memo.get::<T>(key, version) {
+            return Ok(known);
+        }
+        let thing = Arc::new(build()?);
+        self.memo.put(key, version, thing.clone());
+        Ok(thing)
+    }
+
     /// A memo kept under `key` for as long as the entry at `epoch` does not change: for what is built from many
     /// entries, each of which bumps the epoch when it changes (see [`Txn::bump`]). `build` reads through this
     /// transaction; it runs again while the transaction has itself written the epoch.

@@ -11,6 +11,7 @@ pub mod http;
 pub mod listener;
 pub mod log;
 pub mod node;
+mod outside;
 pub mod reply;
 pub mod server;
 pub mod tls;

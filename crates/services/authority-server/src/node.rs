@@ -2,11 +2,13 @@
 
 use crate::audit::Devices;
 use crate::log;
+use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
 use keyward_authority::authority::{Admitted, Authority, Outcome, Rejected};
 use keyward_authority::context::Effect;
+use keyward_authority::outside::Gathered;
 use keyward_authority::refusal::Refusal;
 use keyward_authority::request::Request;
 use keyward_authority::response::{Data, Response};
@@ -37,6 +39,7 @@ pub struct Node {
     authority: ArcSwapOption<Authority>,
     unsealing: Mutex<Unsealing>,
     devices: Devices,
+    outside: Outside,
     /// The request headers that records show.
     recorded: ArcSwap<Vec<String>>,
 }
@@ -75,6 +78,7 @@ impl Node {
             authority: ArcSwapOption::empty(),
             unsealing: Mutex::default(),
             devices: Devices::new(Arc::new(|what: &str| log::error(what)), AUDIT_PATIENCE),
+            outside: Outside::new(),
             recorded: ArcSwap::default(),
         }
     }
@@ -221,8 +225,11 @@ impl Node {
         match self.try_serve(&request).await.and_then(|response| Reply::of(&response, &request.id)) {
             Ok(reply) => reply,
             Err(refusal) => {
-                if let Refusal::Denied { reason } = refusal {
-                    log::debug(&format!("request {} was denied: {reason}", request.id));
+                if let Refusal::Denied { reason } = &refusal {
+                    let denied = format!("request {} was denied: {reason}", request.id);
+                    // A refused login tells its caller nothing, and there is no token to look up: the operator must
+                    // see why without having asked before.
+                    if request.token.is_none() { log::warn(&denied) } else { log::debug(&denied) }
                 }
                 Reply::refused(&refusal)
             }
@@ -313,16 +320,25 @@ impl Node {
         request: &Arc<Request>,
         admitted: Arc<Admitted>,
     ) -> Result<Outcome, Refusal> {
+        let mut gathered = Arc::new(Gathered::default());
         for _ in 0..ATTEMPTS {
-            let mut outcome = if admitted.route.traits.heavy {
+            let decided = if admitted.route.traits.heavy {
                 let (node, authority) = (self.clone(), authority.clone());
-                let (request, admitted) = (request.clone(), admitted.clone());
-                let aside = move || node.decide(&authority, &request, &admitted);
+                let (request, admitted, gathered) = (request.clone(), admitted.clone(), gathered.clone());
+                let aside = move || node.decide(&authority, &request, &admitted, &gathered);
                 tokio::task::spawn_blocking(aside)
                     .await
-                    .map_err(|_| Refusal::Internal("the request's handler failed".to_owned()))??
+                    .map_err(|_| Refusal::Internal("the request's handler failed".to_owned()))?
             } else {
-                self.decide(authority, request, &admitted)?
+                self.decide(authority, request, &admitted, &gathered)
+            };
+            let mut outcome = match decided {
+                Err(Refusal::Lacks(ask)) => {
+                    let answer = self.outside.answer(&ask).await;
+                    gathered = Arc::new(gathered.with(ask, answer)?);
+                    continue;
+                }
+                decided => decided?,
             };
             for effect in &outcome.effects {
                 if let Effect::ProbeAudit(device) = effect {
@@ -343,9 +359,10 @@ impl Node {
         authority: &Authority,
         request: &Request,
         admitted: &Admitted,
+        gathered: &Gathered,
     ) -> Result<Outcome, Refusal> {
         let now = self.now();
-        self.look(|view| authority.carry_out(view, request, admitted, now, self.random()))
+        self.look(|view| authority.carry_out(view, request, admitted, gathered, now, self.random()))
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), Fault> {

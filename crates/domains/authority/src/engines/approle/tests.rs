@@ -274,10 +274,7 @@ fn one_use_is_not_used_twice_at_once() {
     let carry_out = |bench: &Bench| {
         let admitted =
             bench.authority.admit(&bench.store, &request, request.arrived, &bench.random).ok().unwrap();
-        bench
-            .authority
-            .carry_out(&bench.store, &request, &admitted, request.arrived, &bench.random)
-            .map(|done| done.batch)
+        bench.carry_out(&request, &admitted).map(|done| done.batch)
     };
     let (one, other) = (carry_out(&bench).unwrap(), carry_out(&bench).unwrap());
     assert!(bench.store.commit(one).is_ok());
@@ -386,8 +383,7 @@ fn a_login_writes_little() {
         let request = bench.request("", Update, "auth/approle/login", &body);
         let now = request.arrived;
         let admitted = bench.authority.admit(&bench.store, &request, now, &bench.random).ok().unwrap();
-        let done =
-            bench.authority.carry_out(&bench.store, &request, &admitted, now, &bench.random).ok().unwrap();
+        let done = bench.carry_out(&request, &admitted).ok().unwrap();
         let writes = done.batch.puts.len() + done.batch.deletes.len();
         assert!(admitted.claim.is_empty());
         bench.store.commit(done.batch).unwrap();

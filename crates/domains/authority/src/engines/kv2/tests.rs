@@ -42,8 +42,7 @@ fn digits_and_text_survive() {
     let request = bench.request(&bench.root, Read, "secret/data/a", "");
     let admitted = bench.authority.admit(&bench.store, &request, request.arrived, &bench.random);
     let admitted = admitted.map_err(|rejected| rejected.refusal).unwrap();
-    let outcome =
-        bench.authority.carry_out(&bench.store, &request, &admitted, request.arrived, &bench.random).unwrap();
+    let outcome = bench.carry_out(&request, &admitted).unwrap();
     let body = String::from_utf8(outcome.response.body("id").unwrap()).unwrap();
     assert!(
         body.contains(r#""data":{"n":123456789012345678901234567890,"f":1.50,"u":"\u00fc<&>"}"#),
@@ -197,7 +196,6 @@ fn bad_writes_change_nothing() {
     let request = bench.request(&bench.root, Update, "secret/data/a", &large);
     let admitted = bench.authority.admit(&bench.store, &request, request.arrived, &bench.random);
     let admitted = admitted.map_err(|rejected| rejected.refusal).unwrap();
-    let outcome =
-        bench.authority.carry_out(&bench.store, &request, &admitted, request.arrived, &bench.random).unwrap();
+    let outcome = bench.carry_out(&request, &admitted).unwrap();
     assert_eq!(bench.store.commit(outcome.batch), Err(keyward_core::Fault::TooBig));
 }

@@ -250,9 +250,7 @@ mod tests {
         assert_eq!(admit(&bench, &own).err().map(|rejected| rejected.refusal.status()), Some(400));
         // In the body: what is taken out conflicts.
         let admitted = admit(&bench, &third).ok().unwrap();
-        let carry_out = |bench: &Bench| {
-            bench.authority.carry_out(&bench.store, &third, &admitted, third.arrived, &bench.random)
-        };
+        let carry_out = |bench: &Bench| bench.carry_out(&third, &admitted);
         let (one, two) = (carry_out(&bench).unwrap(), carry_out(&bench).unwrap());
         bench.store.commit(one.batch).unwrap();
         assert!(matches!(bench.store.commit(two.batch), Err(keyward_core::Fault::Conflict(_))));
@@ -268,7 +266,7 @@ mod tests {
         bench.store.commit(admitted.claim.clone()).unwrap();
         // The sweeper comes between the claim and the answer.
         bench.pass(Duration::from_secs(5));
-        let done = bench.authority.carry_out(&bench.store, &own, &admitted, own.arrived, &bench.random);
+        let done = bench.carry_out(&own, &admitted);
         assert_eq!(done.ok().unwrap().response.http_status(), 200);
         bench.pass(Duration::from_secs(60));
         assert_eq!(bench.count("cubbyhole/"), 0);

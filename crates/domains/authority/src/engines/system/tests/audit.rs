@@ -41,7 +41,7 @@ fn a_device_is_tried_before_it_is_enabled() {
     let now = crate::testing::now(&bench);
     let admitted = bench.authority.admit(&bench.store, &request, now, &bench.random);
     let admitted = admitted.map_err(|why| why.refusal).unwrap();
-    let outcome = bench.authority.carry_out(&bench.store, &request, &admitted, now, &bench.random).unwrap();
+    let outcome = bench.carry_out(&request, &admitted).unwrap();
     let [Effect::ProbeAudit(device)] = &outcome.effects[..] else { panic!("{:?}", outcome.effects) };
     assert_eq!((device.path.as_str(), device.kind.as_str()), ("a/b/", "file"));
 }

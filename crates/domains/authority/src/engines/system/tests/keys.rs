@@ -63,7 +63,7 @@ fn sealing_is_the_servers_to_do() {
     let now = crate::testing::now(&bench);
     let admitted = bench.authority.admit(&bench.store, &request, now, &bench.random);
     let admitted = admitted.map_err(|why| why.refusal).unwrap();
-    let outcome = bench.authority.carry_out(&bench.store, &request, &admitted, now, &bench.random).unwrap();
+    let outcome = bench.carry_out(&request, &admitted).unwrap();
     assert_eq!(outcome.effects, [Effect::Seal]);
     assert_eq!(outcome.response.http_status(), 204);
 }
@@ -96,7 +96,7 @@ fn tools_need_no_mount() {
 fn what_it_consists_of_is_told() {
     let mut bench = Bench::new();
     let catalog = bench.read("sys/plugins/catalog");
-    assert_eq!(catalog.data()["auth"], json!(["approle", "userpass"]));
+    assert_eq!(catalog.data()["auth"], json!(["approle", "kubernetes", "userpass"]));
     assert_eq!(catalog.data()["secret"], json!(["kv", "transit"]));
     assert_eq!(catalog.data()["detailed"][0]["builtin"], true);
     assert_eq!(bench.root(List, "sys/plugins/catalog/secret", "").data()["keys"], json!(["kv", "transit"]));

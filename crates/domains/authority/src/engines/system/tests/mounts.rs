@@ -112,7 +112,7 @@ fn mistakes_change_nothing() {
             r#"{"type":"kv","config":{"default_lease_ttl":"9999h"}}"#,
             "given default lease TTL greater than system max lease TTL of 2764800",
         ),
-        ("mounts/x", r#"{"type":"kv","config":{"default_lease_ttl":"soon"}}"#, "not a duration"),
+        ("mounts/x", r#"{"type":"kv","config":{"default_lease_ttl":"soon"}}"#, "write a duration: "),
         (
             "mounts/x",
             r#"{"type":"kv","config":{"listing_visibility":"yes"}}"#,
@@ -184,7 +184,7 @@ fn nothing_is_written_to_a_mount_that_is_gone() {
     let admitted = bench.authority.admit(&bench.store, &request, now, &bench.random);
     let admitted = admitted.map_err(|why| why.refusal).unwrap();
     bench.root(Delete, "sys/mounts/kv", "");
-    let late = bench.authority.carry_out(&bench.store, &request, &admitted, now, &bench.random);
+    let late = bench.carry_out(&request, &admitted);
     assert_eq!(late.err().map(|why| why.status()), Some(404));
     let mut txn = bench.authority.begin(&bench.store, &bench.random).unwrap();
     assert!(mounts::table(&mut txn).unwrap().at("kv/").is_none());

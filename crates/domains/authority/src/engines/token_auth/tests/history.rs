@@ -140,8 +140,7 @@ proptest! {
             tried += overlap;
             for admitted in admitted {
                 if bench.store.commit(admitted.claim.clone()).is_ok() {
-                    let now = request.arrived;
-                    let outcome = bench.authority.carry_out(&bench.store, &request, &admitted, now, &bench.random);
+                    let outcome = bench.carry_out(&request, &admitted);
                     bench.store.commit(outcome.ok().unwrap().batch).unwrap();
                     done += 1;
                 }

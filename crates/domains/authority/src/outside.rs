@@ -1,0 +1,125 @@
+//! What a decision needs from outside: a key set, a cluster's word on a token, a directory's on a password.
+//!
+//! A handler is a function of a snapshot and waits for nothing. It asks [`Gathered::answer`]; what is not there yet
+//! it names by failing with [`Refusal::Lacks`], and it is run again with the answer beside it.
+//! Questions must therefore be the same at every run: they are found by what they ask, not by when.
+
+use crate::refusal::Refusal;
+use keyward_crypto::{Secret, same};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Questions one request may ask; more would be a handler that never asks the same twice.
+pub const MOST_QUESTIONS: usize = 8;
+
+/// The longest answer that is read, in bytes.
+pub const LONGEST_ANSWER: usize = 1024 * 1024;
+
+/// A text that may be a credential: compared in constant time, wiped, never shown.
+pub struct Hidden(pub Secret<String>);
+
+impl Hidden {
+    /// From plain text.
+    pub fn new(text: impl Into<String>) -> Hidden {
+        Hidden(Secret::new(text.into()))
+    }
+}
+
+impl PartialEq for Hidden {
+    fn eq(&self, other: &Hidden) -> bool {
+        same(self.0.expose().as_bytes(), other.0.expose().as_bytes())
+    }
+}
+
+impl Eq for Hidden {}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// Whose certificates a server is believed by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// The machine's own.
+    System,
+    /// These, in PEM.
+    Pem(Arc<str>),
+    /// Those mounted into the pod that the authority runs in; the machine's own elsewhere.
+    Pod,
+}
+
+/// What a request shows in its `Authorization` header.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing.
+    None,
+    /// A bearer token (RFC 6750).
+    Bearer(Hidden),
+    /// A name and a secret (RFC 7617).
+    Basic(String, Hidden),
+    /// The bearer token mounted into the pod that the authority runs in, read anew when it is renewed; elsewhere
+    /// this one.
+    PodOr(Hidden),
+}
+
+/// One HTTP request whose answer is JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// `https://...`, or `http://...` where the operator configured that.
+    pub url: String,
+    /// Whose certificates are believed.
+    pub roots: Roots,
+    /// Who asks.
+    pub credential: Credential,
+    /// A body with its media type, which makes the request a POST.
+    pub body: Option<(&'static str, Hidden)>,
+    /// An answer of success as old as this will do; zero asks anew.
+    pub may_be_old: Duration,
+}
+
+impl Ask {
+    /// A GET of something public.
+    pub fn get(url: impl Into<String>, roots: Roots, may_be_old: Duration) -> Ask {
+        Ask { url: url.into(), roots, credential: Credential::None, body: None, may_be_old }
+    }
+}
+
+/// What came back. Shared with the server's cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Arc<[u8]>,
+    /// Another number for every body: what is built from a body is kept under it.
+    pub version: u64,
+}
+
+/// An answer, or why there is none: for the operator, without any secret.
+pub type Answer = Result<Reply, String>;
+
+/// The answers there are so far.
+#[derive(Default)]
+pub struct Gathered(Vec<(Arc<Ask>, Answer)>);
+
+impl Gathered {
+    /// The answer to `ask`; fails with the question when it has not been asked.
+    pub fn answer(&self, ask: Ask) -> Result<&Answer, Refusal> {
+        match self.0.iter().find(|(asked, _)| **asked == ask) {
+            Some((_, answer)) => Ok(answer),
+            None => Err(Refusal::Lacks(Arc::new(ask))),
+        }
+    }
+
+    /// These and one more.
+    pub fn with(&self, ask: Arc<Ask>, answer: Answer) -> Result<Gathered, Refusal> {
+        if self.0.len() >= MOST_QUESTIONS {
+            return Err(Refusal::Internal("a request asked for too much from outside".to_owned()));
+        }
+        let mut answers = self.0.clone();
+        answers.push((ask, answer));
+        Ok(Gathered(answers))
+    }
+}

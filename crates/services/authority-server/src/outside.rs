@@ -1,0 +1,132 @@
+//! Finding out what decisions lack: see [`keyward_authority::outside`].
+
+use keyward_authority::outside::{Answer, Ask, Credential, Hidden, LONGEST_ANSWER, Reply, Roots};
+use keyward_crypto::{Secret, Sha256};
+use keyward_https::{Client, Limits, Trust};
+use quick_cache::sync::Cache;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long an answer is waited for. Vault's own clients give up after 60 seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Answers kept at most.
+const KEPT: usize = 4096;
+/// Where Kubernetes mounts a pod's own credentials.
+const POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+type Digest = [u8; 32];
+
+/// Asks other systems, and keeps their answers for as long as those who ask allow.
+pub(crate) struct Outside {
+    client: Client,
+    kept: Cache<Digest, (Instant, Reply)>,
+}
+
+impl Outside {
+    pub(crate) fn new() -> Outside {
+        let limits = Limits { duration: PATIENCE, body: LONGEST_ANSWER };
+        Outside { client: Client::new(limits), kept: Cache::new(KEPT) }
+    }
+
+    /// The answer to `ask`. Of several who ask the same at once, one does and all have the answer.
+    pub(crate) async fn answer(&self, ask: &Ask) -> Answer {
+        if ask.may_be_old.is_zero() {
+            return self.fetch(ask).await;
+        }
+        let key = digest(ask);
+        if self.kept.get(&key).is_some_and(|(at, _)| at.elapsed() > ask.may_be_old) {
+            self.kept.remove(&key);
+        }
+        match self.kept.get_value_or_guard_async(&key).await {
+            Ok((_, reply)) => Ok(reply),
+            Err(guard) => {
+                let reply = self.fetch(ask).await?;
+                if (200..300).contains(&reply.status) {
+                    // Refused only when somebody removed the place meanwhile; the answer stands all the same.
+                    let _ = guard.insert((Instant::now(), reply.clone()));
+                }
+                Ok(reply)
+            }
+        }
+    }
+
+    async fn fetch(&self, ask: &Ask) -> Answer {
+        let pod = Path::new(POD);
+        let body = ask.body.as_ref().map(|(media_type, text)| (*media_type, text.0.expose().as_str()));
+        let wanted = keyward_https::Ask {
+            url: &ask.url,
+            trust: trust(&ask.roots, &pod.join("ca.crt")).await?,
+            authorization: authorization(&ask.credential, &pod.join("token")).await?,
+            body,
+        };
+        let reply = self.client.ask(&wanted).await.map_err(|why| format!("{}: {why}", ask.url))?;
+        let hash = keyward_crypto::sha256(&reply.body);
+        let version = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Ok(Reply { status: reply.status, body: Arc::from(&reply.body[..]), version })
+    }
+}
+
+async fn trust(roots: &Roots, mounted: &Path) -> Result<Trust, String> {
+    match roots {
+        Roots::System => Ok(Trust::System),
+        Roots::Pem(pem) => Ok(Trust::Pem(pem.clone())),
+        Roots::Pod => match tokio::fs::read_to_string(mounted).await {
+            Ok(pem) => Ok(Trust::Pem(pem.into())),
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(Trust::System),
+            Err(why) => Err(format!("cannot read {}: {why}", mounted.display())),
+        },
+    }
+}
+
+async fn authorization(credential: &Credential, mounted: &Path) -> Result<Option<Secret<String>>, String> {
+    use base64::Engine as _;
+    match credential {
+        Credential::None => Ok(None),
+        Credential::Bearer(token) => Ok(Some(bearer(token))),
+        Credential::Basic(name, secret) => {
+            let pair = Secret::new(format!("{name}:{}", secret.0.expose()));
+            let encoded = base64::engine::general_purpose::STANDARD.encode(pair.expose());
+            Ok(Some(Secret::new(format!("Basic {encoded}"))))
+        }
+        Credential::PodOr(other) => match tokio::fs::read_to_string(mounted).await {
+            Ok(token) => Ok(Some(Secret::new(format!("Bearer {}", token.trim())))),
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(Some(bearer(other))),
+            Err(why) => Err(format!("cannot read this pod's own token {}: {why}", mounted.display())),
+        },
+    }
+}
+
+fn bearer(token: &Hidden) -> Secret<String> {
+    Secret::new(format!("Bearer {}", token.0.expose()))
+}
+
+/// Names a question in the cache without keeping the credentials in it.
+fn digest(ask: &Ask) -> Digest {
+    let mut hash = Sha256::default();
+    let mut part = |tag: &str, bytes: &[u8]| {
+        hash.update(tag.as_bytes());
+        hash.update(&(bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    part("url", ask.url.as_bytes());
+    match &ask.roots {
+        Roots::System => part("system", b""),
+        Roots::Pem(pem) => part("pem", pem.as_bytes()),
+        Roots::Pod => part("pod", b""),
+    }
+    match &ask.credential {
+        Credential::None => part("none", b""),
+        Credential::Bearer(token) => part("bearer", token.0.expose().as_bytes()),
+        Credential::Basic(name, secret) => {
+            part("name", name.as_bytes());
+            part("secret", secret.0.expose().as_bytes());
+        }
+        Credential::PodOr(token) => part("pod or", token.0.expose().as_bytes()),
+    }
+    if let Some((media_type, body)) = &ask.body {
+        part(media_type, body.0.expose().as_bytes());
+    }
+    hash.finish()
+}
