@@ -9,6 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 
 pub(crate) fn run(body: usize) -> Result<(), Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(body))
@@ -16,7 +17,9 @@ pub(crate) fn run(body: usize) -> Result<(), Failure> {
 
 async fn serve(body: usize) -> Result<(), Failure> {
     let body = Bytes::from(vec![b'x'; body]);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let listener = socket.listen(4096)?;
     println!("Address: {}\n", listener.local_addr()?);
     std::io::stdout().flush()?;
     loop {

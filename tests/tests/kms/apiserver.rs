@@ -115,10 +115,10 @@ fn a_lost_authority_stops_writes_in_bounded_time_and_never_cached_reads() {
     api.load(&plugin);
     let (stored, key_id) = (api.write(KEY, b"one").unwrap(), plugin.key_id().unwrap());
     server.process().kill().unwrap();
-    let refused = wait_for("the status to fail", SOON, || plugin.key_id().err()).unwrap();
-    assert!(refused.contains("cannot connect"), "{refused}");
-    let unwell = wait_for("the API server to notice", SOON, || api.health().err()).unwrap();
-    assert!(unwell.contains("cannot connect"), "{unwell}");
+    // On a busy machine it may first say that the provider has been silent for too long.
+    let says_why = |refused: &String| refused.contains("cannot connect");
+    wait_for("the status to say why", SOON, || plugin.key_id().err().filter(says_why)).unwrap();
+    wait_for("the API server to notice", SOON, || api.health().err().filter(says_why)).unwrap();
     api.write(KEY, b"two").unwrap();
     api.advance(181);
     let stopped = api.write(KEY, b"two").unwrap_err();
@@ -131,8 +131,8 @@ fn a_lost_authority_stops_writes_in_bounded_time_and_never_cached_reads() {
     server.restart();
     assert!(plugin.stop().success());
     plugin.start();
-    let refused = plugin.key_id().unwrap_err();
-    assert!(refused.contains("sealed"), "{refused}");
+    let says_why = |refused: &String| refused.contains("sealed");
+    wait_for("the status to say why", SOON, || plugin.key_id().err().filter(says_why)).unwrap();
     api.load_unready(&plugin);
     assert!(api.read(KEY, &stored).is_err());
     assert!(api.write(KEY, b"two").is_err());

@@ -26,7 +26,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::BadUrl => f.write_str("the address is no https or http URL: write https://HOST[:PORT]/..."),
+            Error::BadUrl => {
+                f.write_str("the address is no https or http URL: write https://HOST[:PORT]/...")
+            }
             Error::BadCredential => f.write_str("the credential has characters that no HTTP header may have"),
             Error::BadTrust(why) => write!(f, "the certificates to believe cannot be used: {why}"),
             Error::Unreachable(why) => write!(f, "cannot connect: {why}"),

@@ -110,7 +110,10 @@ fn connect_with(trust: &Trust) -> Result<Connections, Error> {
         .https_or_http()
         .enable_http1()
         .wrap_connector(plain);
-    Ok(Pool::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(secure))
+    Ok(Pool::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE)
+        .pool_timer(TokioTimer::new())
+        .build(secure))
 }
 
 fn prepare(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {

@@ -2,7 +2,7 @@
 
 use crate::barrier::RootKey;
 use crate::fields::Fields;
-use crate::mounts::Mount;
+use crate::mounts::{self, Mount};
 use crate::outside::{Answer, Ask, Gathered};
 use crate::params::Params;
 use crate::refusal::Refusal;
@@ -83,7 +83,7 @@ impl<'v> Context<'_, 'v> {
 
     /// The storage key of `path` below this mount.
     pub fn key(&self, path: &str) -> String {
-        format!("{}{path}", self.mount.prefix())
+        [mounts::DIRECTORIES, &self.mount.uuid, "/", path].concat()
     }
 
     /// The decrypted entry at `path` below this mount.

@@ -33,7 +33,7 @@ pub struct Alias {
 }
 
 fn entity_key(id: &str) -> String {
-    format!("identity/entity/{id}")
+    ["identity/entity/", id].concat()
 }
 
 /// Alias names come from outside (user names): hashed, so that any name is a valid key.

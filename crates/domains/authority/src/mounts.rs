@@ -116,9 +116,12 @@ impl Mount {
     }
 }
 
+/// The directory of the directories of mounts.
+pub const DIRECTORIES: &str = "m/";
+
 /// Where the entries of the mount `uuid` are stored.
 pub fn prefix(uuid: &str) -> String {
-    format!("m/{uuid}/")
+    [DIRECTORIES, uuid, "/"].concat()
 }
 
 /// The refusal clients of the key-value engine know, and wait for the end of.
@@ -139,18 +142,18 @@ impl Table {
     /// The mount with the longest path that `path` begins with. A path that names a mount without its slash
     /// belongs to that mount.
     pub fn find(&self, path: &str) -> Option<&Arc<Mount>> {
-        if !path.ends_with('/')
-            && let Some(mount) = self.by_path.get(&format!("{path}/"))
-        {
-            return Some(mount);
+        let mut rest = path.strip_suffix('/').unwrap_or(path);
+        loop {
+            match self.by_path.get(rest) {
+                Some(mount) => return Some(mount),
+                None => rest = rest.rsplit_once('/')?.0,
+            }
         }
-        let ends = path.char_indices().rev().filter(|(_, c)| *c == '/').map(|(at, _)| at + 1);
-        ends.into_iter().find_map(|end| self.by_path.get(path.get(..end)?))
     }
 
     /// The mount at exactly `path`, which ends in a slash.
     pub fn at(&self, path: &str) -> Option<&Arc<Mount>> {
-        self.by_path.get(path)
+        self.by_path.get(path.strip_suffix('/')?)
     }
 
     /// All mounts, in the order of their paths.
@@ -167,7 +170,7 @@ pub fn table(txn: &mut Txn<'_>) -> Result<Arc<Table>, Refusal> {
         let mut table = Table::default();
         for key in txn.keys(ENTRIES, b"", usize::MAX)? {
             if let Some(mount) = txn.get_json::<Mount>(&key)? {
-                table.by_path.insert(mount.path.clone(), Arc::new(mount));
+                table.by_path.insert(mount.path.trim_end_matches('/').to_owned(), Arc::new(mount));
             }
         }
         Ok(table)
@@ -209,7 +212,8 @@ mod tests {
         let random = SeededRandom::new(1);
         let mut table = Table::default();
         for path in ["secret/", "secret/team/", "auth/token/", "sys/"] {
-            table.by_path.insert(path.to_owned(), Arc::new(Mount::new("kv", path, &random)));
+            let key = path.trim_end_matches('/').to_owned();
+            table.by_path.insert(key, Arc::new(Mount::new("kv", path, &random)));
         }
         let found = |path: &str| table.find(path).map(|mount| mount.path.clone());
         assert_eq!(found("secret/a/b").as_deref(), Some("secret/"));

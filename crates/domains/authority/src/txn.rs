@@ -15,7 +15,7 @@ pub struct Txn<'v> {
     memo: &'v Memo,
     random: &'v dyn Random,
     keyring: Arc<Keyring>,
-    reads: Vec<(Key, Want)>,
+    reads: Reads,
     writes: BTreeMap<Key, Option<Vec<u8>>>,
 }
 
@@ -37,18 +37,20 @@ impl<'v> Txn<'v> {
                 keyring
             }
         };
-        let reads = vec![(KEYRING.as_bytes().to_vec(), Want::At(stored.rev))];
+        let mut reads = Reads::default();
+        reads.push(KEYRING, Want::At(stored.rev));
         Ok(Txn { view, memo, random, keyring, reads, writes: BTreeMap::new() })
     }
 
     /// A transaction under a key ring that is not stored yet.
     pub fn fresh(view: &'v dyn View, memo: &'v Memo, random: &'v dyn Random, keyring: Keyring) -> Txn<'v> {
-        Txn { view, memo, random, keyring: Arc::new(keyring), reads: Vec::new(), writes: BTreeMap::new() }
+        let (keyring, reads) = (Arc::new(keyring), Reads::default());
+        Txn { view, memo, random, keyring, reads, writes: BTreeMap::new() }
     }
 
     /// Relies on `want` of `key` without reading it.
     pub fn want(&mut self, key: &str, want: Want) {
-        self.reads.push((key.as_bytes().to_vec(), want));
+        self.reads.push(key, want);
     }
 
     /// The snapshot's key ring.
@@ -104,7 +106,7 @@ impl<'v> Txn<'v> {
     fn look(&mut self, key: &str) -> Result<Option<keyward_core::Entry>, Refusal> {
         let entry = self.view.get(key.as_bytes())?;
         let want = entry.as_ref().map_or(Want::Absent, |entry| Want::At(entry.rev));
-        self.reads.push((key.as_bytes().to_vec(), want));
+        self.reads.push(key, want);
         Ok(entry)
     }
 
@@ -173,7 +175,7 @@ impl<'v> Txn<'v> {
             return Ok(known);
         }
         // What the build reads is covered by the epoch: wanting each entry would only use up the batch.
-        let reads = self.reads.len();
+        let reads = self.reads.wants.len();
         let thing = Arc::new(build(self)?);
         self.reads.truncate(reads);
         self.memo.put(key, rev, thing.clone());
@@ -264,13 +266,12 @@ impl<'v> Txn<'v> {
     }
 
     /// The batch: everything relied on and everything written. Empty when nothing was written.
-    pub fn finish(mut self) -> Batch {
+    pub fn finish(self) -> Batch {
         if self.writes.is_empty() {
             return Batch::default();
         }
-        self.reads.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        self.reads.dedup_by(|a, b| a.0 == b.0);
-        let mut batch = Batch { id: random::bytes(self.random), wants: self.reads, ..Batch::default() };
+        let wants = self.reads.in_order();
+        let mut batch = Batch { id: random::bytes(self.random), wants, ..Batch::default() };
         for (key, value) in self.writes {
             match value {
                 Some(value) => batch.puts.push((key, value)),
@@ -278,6 +279,46 @@ impl<'v> Txn<'v> {
             }
         }
         batch
+    }
+}
+
+/// What a transaction has read. Most transactions only read and never need this again: keys lie behind one another
+/// in one piece of memory.
+struct Reads {
+    keys: Vec<u8>,
+    /// Where each key ends, and what is relied on.
+    wants: Vec<(usize, Want)>,
+}
+
+impl Default for Reads {
+    fn default() -> Reads {
+        Reads { keys: Vec::with_capacity(512), wants: Vec::with_capacity(16) }
+    }
+}
+
+impl Reads {
+    fn push(&mut self, key: &str, want: Want) {
+        self.keys.extend_from_slice(key.as_bytes());
+        self.wants.push((self.keys.len(), want));
+    }
+
+    /// Forgets all but the first `length`.
+    fn truncate(&mut self, length: usize) {
+        self.wants.truncate(length);
+        self.keys.truncate(self.wants.last().map_or(0, |(end, _)| *end));
+    }
+
+    /// Each key once.
+    fn in_order(&self) -> Vec<(Key, Want)> {
+        let mut start = 0;
+        let mut wants: Vec<(Key, Want)> = Vec::with_capacity(self.wants.len());
+        for (end, want) in &self.wants {
+            wants.push((self.keys[start..*end].to_vec(), *want));
+            start = *end;
+        }
+        wants.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        wants.dedup_by(|a, b| a.0 == b.0);
+        wants
     }
 }
 

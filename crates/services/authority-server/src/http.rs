@@ -2,6 +2,7 @@
 
 use crate::config::Listener;
 use crate::front;
+use crate::ids;
 use crate::node::Node;
 use crate::reply::Reply;
 use bytes::{Bytes, BytesMut};
@@ -11,13 +12,17 @@ use hyper::body::{Body, Incoming};
 use keyward_authority::fields::Fields;
 use keyward_authority::refusal::Refusal;
 use keyward_authority::request::{Operation, Request, Wrap, normalize_path};
-use keyward_core::{parse_duration, random};
+use keyward_core::parse_duration;
 use keyward_crypto::Secret;
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 /// Limits of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +124,16 @@ async fn dispatch(
 
 async fn carried_out(work: impl Future<Output = Reply>, deadline: Instant) -> Result<Reply, Refused> {
     let late = || Reply::errors(503, &["the request took too long and was given up".to_owned()]);
-    tokio::time::timeout_at(deadline, work).await.map_err(|_| Box::new(late()))
+    until(deadline, work).await.map_err(|_| Box::new(late()))
+}
+
+/// [`timeout_at`], but what is ready at once, as most work is, costs no timer.
+async fn until<F: Future>(deadline: Instant, work: F) -> Result<F::Output, Elapsed> {
+    let mut work = pin!(work);
+    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout_at(deadline, work).await,
+    }
 }
 
 fn path_below_v1(path: &str) -> Result<String, Refused> {
@@ -188,7 +202,7 @@ async fn read_body(mut body: Incoming, most: usize, deadline: Instant) -> Result
     // A length is believed before a byte is read.
     let mut length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     while length <= most {
-        match tokio::time::timeout_at(deadline, body.frame()).await {
+        match until(deadline, body.frame()).await {
             Ok(None) => return Ok(read.freeze()),
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(whole) if read.is_empty() && body.is_end_stream() => return Ok(whole),
@@ -205,7 +219,7 @@ async fn read_body(mut body: Incoming, most: usize, deadline: Instant) -> Result
             Err(_) => return Err(refused(408, "the request body did not arrive in time".to_owned())),
         }
     }
-    tokio::spawn(tokio::time::timeout_at(deadline, discard(body, most)));
+    tokio::spawn(timeout_at(deadline, discard(body, most)));
     let why = "the request body is larger than";
     Err(refused(413, format!("{why} {most} bytes; send less, or raise max_request_size")))
 }
@@ -242,7 +256,7 @@ fn assemble(
         }
     }
     Ok(Request {
-        id: random::uuid(node.random()),
+        id: ids::next(node.random()),
         operation,
         path,
         fields,

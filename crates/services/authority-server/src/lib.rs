@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod front;
 pub mod http;
+mod ids;
 pub mod listener;
 pub mod log;
 pub mod node;

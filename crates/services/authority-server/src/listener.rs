@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -62,6 +62,9 @@ struct Tls {
 
 /// A client that does not finish its handshake in this time is let go.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections that may wait to be accepted: all pods of a cluster may come at once, and who finds no place waits a
+/// second before trying again.
+const BACKLOG: u32 = 4096;
 /// How long running requests may take once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -76,7 +79,7 @@ impl Listener {
             }
         };
         let socket = match &config.address {
-            Address::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?),
+            Address::Tcp(address) => Socket::Tcp(listen(*address)?),
             Address::Unix(path, mode) => {
                 if tokio::net::UnixStream::connect(path).await.is_ok() {
                     return Err(io::Error::new(
@@ -204,6 +207,14 @@ impl Listener {
         }
         let _ = connection.await;
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Else a restart would wait for connections that are long over.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(socket: &Socket) -> io::Result<(Stream, Option<SocketAddr>)> {

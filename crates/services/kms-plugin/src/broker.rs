@@ -229,13 +229,20 @@ impl Broker {
         let fresh = health.last_good.is_some_and(|at| at.elapsed() <= self.max_staleness);
         match &health.failure {
             Some(failure) if !fresh || !failure.is_transient() => Err(Refusal::provider(failure)),
-            None if !fresh => Err(self.not_open()),
+            None if !fresh => {
+                Err(health.last_good.map_or_else(|| self.not_open(), |at| self.silent_since(at)))
+            }
             _ => Ok(()),
         }
     }
 
     fn not_open(&self) -> Refusal {
         Refusal::Unavailable(format!("the provider at {} has not been reached yet", self.keystore.location()))
+    }
+
+    fn silent_since(&self, last_good: Instant) -> Refusal {
+        let (location, silent) = (self.keystore.location(), last_good.elapsed().as_secs());
+        Refusal::Unavailable(format!("the provider at {location} last answered {silent} s ago"))
     }
 
     /// Seals a seed under the key last announced.

@@ -100,7 +100,7 @@ pub fn auditing(txn: &mut Txn<'_>) -> Result<Arc<Auditing>, Refusal> {
     };
     match txn.built(KEY, build)? {
         Some(auditing) => Ok(auditing),
-        None => Auditing::new(Stored::default(), txn.keyring().audit.clone()).map(Arc::new),
+        None => txn.built_of(KEY.as_bytes(), 0, || Auditing::new(Stored::default(), key.clone())),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod approle;
 pub mod cubbyhole;
+pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
 pub mod kv2;
@@ -44,6 +45,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "system") => Some(&system::BACKEND),
         (true, "token") => Some(&token_auth::BACKEND),
         (true, "approle") => Some(&approle::BACKEND),
+        (true, "jwt") => Some(&jwt::BACKEND),
         (true, "kubernetes") => Some(&kubernetes::BACKEND),
         (true, "userpass") => Some(&userpass::BACKEND),
         _ => None,
@@ -52,5 +54,5 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
-    if auth { &["approle", "kubernetes", "userpass"] } else { &["kv", "transit"] }
+    if auth { &["approle", "jwt", "kubernetes", "userpass"] } else { &["kv", "transit"] }
 }

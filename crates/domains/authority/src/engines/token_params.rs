@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::response::Login;
 use crate::route::{Field, Kind, field};
-use crate::token::{Terms, TokenEntry, TokenKind};
+use crate::token::{Terms, TokenEntry, TokenKind, go_duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -85,6 +85,45 @@ pub(super) struct TokenParams {
 
 /// An older name of a parameter, and the parameter.
 pub(super) type Older = (&'static str, &'static str);
+
+/// The older names that methods from before the parameters were one for all still read.
+pub(super) const OLDER: &[Older] = &[
+    ("policies", "token_policies"),
+    ("num_uses", "token_num_uses"),
+    ("ttl", "token_ttl"),
+    ("max_ttl", "token_max_ttl"),
+    ("period", "token_period"),
+    ("bound_cidrs", "token_bound_cidrs"),
+];
+
+/// [`OLDER`], for route tables.
+pub(super) const OLDER_FIELDS: [Field; 6] = [
+    field("policies", Kind::List, "An older name of `token_policies`."),
+    field("num_uses", Kind::Int, "An older name of `token_num_uses`."),
+    field("ttl", Kind::Duration, "An older name of `token_ttl`."),
+    field("max_ttl", Kind::Duration, "An older name of `token_max_ttl`."),
+    field("period", Kind::Duration, "An older name of `token_period`."),
+    field("bound_cidrs", Kind::List, "An older name of `token_bound_cidrs`."),
+];
+
+/// `own`, then the older names, then the parameters of tokens.
+pub(super) const fn with_older_fields<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [Field; ALL] {
+    assert!(
+        OWN + OLDER_FIELDS.len() + FIELDS.len() == ALL,
+        "ALL is OWN, the six older names and the nine of the tokens"
+    );
+    let mut all = [FIELDS[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = match at {
+            _ if at < OWN => own[at],
+            _ if at < OWN + OLDER_FIELDS.len() => OLDER_FIELDS[at - OWN],
+            _ => FIELDS[at - OWN - OLDER_FIELDS.len()],
+        };
+        at += 1;
+    }
+    all
+}
 
 /// The number a client sent, or a refusal of negative and huge ones.
 pub(super) fn count(sent: &Fields, name: &str) -> Result<Option<u32>, Refusal> {
@@ -210,6 +249,23 @@ impl TokenParams {
             },
             ..Login::default()
         }
+    }
+
+    /// Refuses periods that the mount does not allow. Answers with a warning when the mount cuts the maximum.
+    pub(super) fn check_limits(&self, mount_max: Duration) -> Result<Option<String>, Refusal> {
+        let period = Duration::from_secs(self.period);
+        if period > mount_max {
+            return Err(Refusal::invalid(format!(
+                "token period of {:?} is greater than the backend's maximum lease TTL of {:?}",
+                go_duration(period),
+                go_duration(mount_max)
+            )));
+        }
+        Ok((self.max_ttl > mount_max.as_secs()).then(|| {
+            "max_ttl is greater than the system or backend mount's maximum TTL value; issued tokens' max TTL value will \
+             be truncated"
+                .to_owned()
+        }))
     }
 
     /// The terms on which `token`, issued under these parameters, may be renewed now. Its explicit maximum stays

@@ -13,7 +13,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
-use super::token_params::with_token_fields;
+use super::token_params::with_older_fields;
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field};
 
@@ -51,7 +51,7 @@ const CONFIG: &[Field] = &[
     field("jwks_url", Kind::Text, "Where the cluster's keys are published; at the API server by default."),
 ];
 
-const ROLE: &[Field] = &with_token_fields::<11, 20>([
+const ROLE: &[Field] = &with_older_fields::<5, 20>([
     field(
         "bound_service_account_names",
         Kind::List,
@@ -65,12 +65,6 @@ const ROLE: &[Field] = &with_token_fields::<11, 20>([
     ),
     field("audience", Kind::Text, "What tokens must be for."),
     field("alias_name_source", Kind::Text, "`serviceaccount_uid` or `serviceaccount_name`."),
-    field("policies", Kind::List, "An older name of `token_policies`."),
-    field("num_uses", Kind::Int, "An older name of `token_num_uses`."),
-    field("ttl", Kind::Duration, "An older name of `token_ttl`."),
-    field("max_ttl", Kind::Duration, "An older name of `token_max_ttl`."),
-    field("period", Kind::Duration, "An older name of `token_period`."),
-    field("bound_cidrs", Kind::List, "An older name of `token_bound_cidrs`."),
 ]);
 
 const ROUTES: &[Route] = &[

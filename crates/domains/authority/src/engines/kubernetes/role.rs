@@ -1,24 +1,13 @@
 //! Roles.
 
-use super::super::token_params::{Older, TokenParams};
+use super::super::token_params::{OLDER, TokenParams};
 use super::selector;
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::response::Response;
-use crate::token::go_duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
-
-const OLDER: &[Older] = &[
-    ("policies", "token_policies"),
-    ("num_uses", "token_num_uses"),
-    ("ttl", "token_ttl"),
-    ("max_ttl", "token_max_ttl"),
-    ("period", "token_period"),
-    ("bound_cidrs", "token_bound_cidrs"),
-];
 
 /// What a login is an identity by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,29 +105,15 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
             }
         };
     }
-    check(&role, cx.max_ttl())?;
-    if role.token.max_ttl > cx.max_ttl().as_secs() {
-        warnings.push(
-            "max_ttl is greater than the system or backend mount's maximum TTL value; issued tokens' max TTL value will \
-             be truncated"
-                .to_owned(),
-        );
-    }
+    warnings.extend(role.token.check_limits(cx.max_ttl())?);
+    check(&role)?;
     let key = key(cx.param("name"));
     cx.put_json(&key, &role)?;
     Ok(Response { warnings, ..Response::empty() })
 }
 
-fn check(role: &Role, max: Duration) -> Result<(), Refusal> {
+fn check(role: &Role) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal::invalid(why));
-    let period = Duration::from_secs(role.token.period);
-    if period > max {
-        return Err(Refusal::invalid(format!(
-            "token period of {:?} is greater than the backend's maximum lease TTL of {:?}",
-            go_duration(period),
-            go_duration(max)
-        )));
-    }
     if role.names.is_empty() {
         return refuse("\"bound_service_account_names\" can not be empty");
     }

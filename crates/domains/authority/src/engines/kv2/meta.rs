@@ -155,17 +155,21 @@ impl Meta {
 
 /// Where the metadata of the secret at `path` is stored.
 pub(super) fn meta_key(path: &str) -> String {
-    format!("meta/{path}")
+    ["meta/", path].concat()
 }
 
 /// Where a version's value is stored. A path has no control characters, so no other secret's key begins so.
 pub(super) fn value_key(path: &str, version: u64) -> String {
-    format!("{}{version:016x}", values_prefix(path))
+    let mut key = values_prefix(path);
+    let digits =
+        (0..16).rev().map(|at| char::from_digit((version >> (4 * at) & 15) as u32, 16).unwrap_or('0'));
+    key.extend(digits);
+    key
 }
 
 /// What the keys of all versions of the secret at `path` begin with.
 pub(super) fn values_prefix(path: &str) -> String {
-    format!("value/{path}\0")
+    ["value/", path, "\0"].concat()
 }
 
 /// The path of the secret, which must name one.

@@ -96,7 +96,7 @@ fn tools_need_no_mount() {
 fn what_it_consists_of_is_told() {
     let mut bench = Bench::new();
     let catalog = bench.read("sys/plugins/catalog");
-    assert_eq!(catalog.data()["auth"], json!(["approle", "kubernetes", "userpass"]));
+    assert_eq!(catalog.data()["auth"], json!(["approle", "jwt", "kubernetes", "userpass"]));
     assert_eq!(catalog.data()["secret"], json!(["kv", "transit"]));
     assert_eq!(catalog.data()["detailed"][0]["builtin"], true);
     assert_eq!(bench.root(List, "sys/plugins/catalog/secret", "").data()["keys"], json!(["kv", "transit"]));

@@ -1,0 +1,247 @@
+//! The configuration of a mount.
+
+use crate::context::Context;
+use crate::jwt::{ALGORITHMS, Keys, Token};
+use crate::outside::{Ask, Reply, Roots};
+use crate::refusal::Refusal;
+use crate::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATH: &str = "config";
+const WELL_KNOWN: &str = ".well-known/openid-configuration";
+/// Keys and discovery documents; keys are asked for anew when a token names one that is not among them.
+const PUBLISHED: Duration = Duration::from_secs(3600);
+/// How often unknown names of keys make us ask anew.
+const PUBLISHED_AT_LEAST: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Stored {
+    pubkeys: Vec<String>,
+    jwks_url: String,
+    jwks_ca: String,
+    discovery_url: String,
+    discovery_ca: String,
+    bound_issuer: String,
+    algorithms: Vec<String>,
+    default_role: String,
+}
+
+/// Where the keys come from.
+enum Signer {
+    Keys(Arc<Keys>),
+    KeySet { url: String, roots: Roots },
+    Provider { issuer: String, roots: Roots },
+}
+
+/// The configuration, ready for use.
+pub(super) struct Config {
+    stored: Stored,
+    signer: Signer,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Config {
+    fn new(stored: Stored) -> Result<Config, Refusal> {
+        let roots = |pem: &str| if pem.is_empty() { Roots::System } else { Roots::Pem(pem.into()) };
+        let signer = match (
+            stored.pubkeys.is_empty(),
+            stored.jwks_url.as_str(),
+            stored.discovery_url.as_str(),
+        ) {
+            (false, "", "") => {
+                let keys = Keys::from_pem(stored.pubkeys.iter().map(String::as_str));
+                Signer::Keys(Arc::new(keys.map_err(|why| {
+                    Refusal::invalid(format!("error parsing public key: jwt_validation_pubkeys: {why}"))
+                })?))
+            }
+            (true, url, "") if !url.is_empty() => {
+                Signer::KeySet { url: url.to_owned(), roots: roots(&stored.jwks_ca) }
+            }
+            (true, "", issuer) if !issuer.is_empty() => {
+                Signer::Provider { issuer: issuer.to_owned(), roots: roots(&stored.discovery_ca) }
+            }
+            _ => {
+                return Err(Refusal::invalid(
+                    "exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set",
+                ));
+            }
+        };
+        Ok(Config { stored, signer })
+    }
+
+    /// The algorithms that count; any of public keys when there are none.
+    pub(super) fn algorithms(&self) -> &[String] {
+        &self.stored.algorithms
+    }
+
+    /// The role of logins that name none; may be empty.
+    pub(super) fn default_role(&self) -> &str {
+        &self.stored.default_role
+    }
+
+    /// Whether tokens of `issuer` count. A provider's tokens name that provider, whether or not it is configured;
+    /// with or without the slash that discovery puts behind it.
+    pub(super) fn believes(&self, issuer: Option<&str>) -> bool {
+        let bare = |issuer: &str| issuer.trim_end_matches('/').to_owned();
+        match (&self.signer, self.stored.bound_issuer.as_str()) {
+            (Signer::Provider { issuer: provider, .. }, "") => issuer.map(bare) == Some(bare(provider)),
+            (_, "") => true,
+            (_, bound) => issuer == Some(bound),
+        }
+    }
+
+    /// The keys that may have signed `token`, or any token. The text of a failure is for the operator.
+    pub(super) fn keys(
+        &self,
+        cx: &Context<'_, '_>,
+        token: Option<&Token<'_>>,
+    ) -> Result<Result<Arc<Keys>, String>, Refusal> {
+        match &self.signer {
+            Signer::Keys(keys) => Ok(Ok(keys.clone())),
+            Signer::KeySet { url, roots } => published(cx, url, roots, token),
+            Signer::Provider { issuer, roots } => match discover(cx, issuer, roots)? {
+                Ok(discovery) => published(cx, &discovery.jwks_uri, roots, token),
+                Err(why) => Ok(Err(why)),
+            },
+        }
+    }
+}
+
+fn fetch(
+    cx: &Context<'_, '_>,
+    url: &str,
+    roots: &Roots,
+    may_be_old: Duration,
+) -> Result<Result<Reply, String>, Refusal> {
+    let answer = cx.ask(Ask::get(url, roots.clone(), may_be_old))?;
+    Ok(match answer {
+        Ok(reply) if reply.status == 200 => Ok(reply.clone()),
+        Ok(reply) => Err(format!("{url} answers with HTTP status {}", reply.status)),
+        Err(why) => Err(why.clone()),
+    })
+}
+
+fn discover(cx: &Context<'_, '_>, issuer: &str, roots: &Roots) -> Result<Result<Discovery, String>, Refusal> {
+    let url = format!("{}/{WELL_KNOWN}", issuer.trim_end_matches('/'));
+    Ok(fetch(cx, &url, roots, PUBLISHED)?.and_then(|reply| {
+        let found: Discovery =
+            serde_json::from_slice(&reply.body).map_err(|_| format!("{url} is no discovery document"))?;
+        // OpenID Connect Discovery 1.0, section 4.3: a document for another issuer is not to be believed.
+        if found.issuer.trim_end_matches('/') != issuer.trim_end_matches('/') {
+            return Err(format!("{url} is of another issuer"));
+        }
+        Ok(found)
+    }))
+}
+
+fn published(
+    cx: &Context<'_, '_>,
+    url: &str,
+    roots: &Roots,
+    token: Option<&Token<'_>>,
+) -> Result<Result<Arc<Keys>, String>, Refusal> {
+    let key = format!("jwks:{url}");
+    let get = |may_be_old| -> Result<Result<Arc<Keys>, String>, Refusal> {
+        let reply = match fetch(cx, url, roots, may_be_old)? {
+            Ok(reply) => reply,
+            Err(why) => return Ok(Err(why)),
+        };
+        let build = || Keys::from_jwks(&reply.body).map_err(|why| Refusal::invalid(format!("{url}: {why}")));
+        Ok(cx.txn.built_of(key.as_bytes(), reply.version, build).map_err(|why| why.to_string()))
+    };
+    match (get(PUBLISHED)?, token) {
+        // The issuer may have begun to sign with a new key.
+        (Ok(keys), Some(token)) if !keys.may_know(token) => get(PUBLISHED_AT_LEAST),
+        (keys, _) => Ok(keys),
+    }
+}
+
+pub(super) fn find(cx: &mut Context<'_, '_>) -> Result<Option<Arc<Config>>, Refusal> {
+    cx.built(PATH, |plain| {
+        let stored = serde_json::from_slice(plain).map_err(|_| Refusal::Corrupt(PATH.to_owned()))?;
+        Config::new(stored)
+    })
+}
+
+pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let config = find(cx)?.ok_or(Refusal::missing())?;
+    let (keys, stored) = (config.keys(cx, None)?, &config.stored);
+    let response = Response::data(&json!({
+        "jwt_validation_pubkeys": stored.pubkeys,
+        "jwks_url": stored.jwks_url,
+        "jwks_ca_pem": stored.jwks_ca,
+        "oidc_discovery_url": stored.discovery_url,
+        "oidc_discovery_ca_pem": stored.discovery_ca,
+        "oidc_client_id": "",
+        "oidc_response_mode": "",
+        "oidc_response_types": [],
+        "bound_issuer": stored.bound_issuer,
+        "jwt_supported_algs": stored.algorithms,
+        "default_role": stored.default_role,
+        "provider_config": {},
+        "namespace_in_state": true,
+        "status": if keys.is_ok() { "valid" } else { "invalid" },
+    }))?;
+    Ok(match keys {
+        Ok(_) => response,
+        Err(why) => response.warn(format!("the keys cannot be had: {why}")),
+    })
+}
+
+/// Replaces the configuration whole: what is not sent is at its default again.
+pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let sent = cx.fields();
+    let text = |name: &str| sent.string(name).map(|text| text.unwrap_or_default().trim().to_owned());
+    for name in ["oidc_client_id", "oidc_client_secret", "oidc_response_mode"] {
+        if !text(name)?.is_empty() {
+            return Err(Refusal::invalid(format!(
+                "{name}: logins through a browser are not available; leave it out to verify tokens alone"
+            )));
+        }
+    }
+    let (discovery_url, rest) = match text("oidc_discovery_url")?.split_once(WELL_KNOWN) {
+        Some((issuer, _)) => (issuer.to_owned(), true),
+        None => (text("oidc_discovery_url")?, false),
+    };
+    let stored = Stored {
+        pubkeys: sent.strings("jwt_validation_pubkeys")?.unwrap_or_default(),
+        jwks_url: text("jwks_url")?,
+        jwks_ca: text("jwks_ca_pem")?,
+        discovery_url,
+        discovery_ca: text("oidc_discovery_ca_pem")?,
+        bound_issuer: text("bound_issuer")?,
+        algorithms: sent.strings("jwt_supported_algs")?.unwrap_or_default(),
+        default_role: text("default_role")?.to_lowercase(),
+    };
+    if let Some(unknown) = stored.algorithms.iter().find(|name| !ALGORITHMS.contains(&name.as_str())) {
+        return Err(Refusal::invalid(format!(
+            "unsupported signing algorithm {unknown:?}: jwt_supported_algs may name {}",
+            ALGORITHMS.join(", ")
+        )));
+    }
+    let lenient = sent.bool("skip_jwks_validation")?.unwrap_or(false);
+    let config = Config::new(stored)?;
+    let mut warnings = Vec::new();
+    if rest {
+        warnings.push(format!("modifying provided oidc_discovery_url to {:?}", config.stored.discovery_url));
+    }
+    if let Err(why) = config.keys(cx, None)? {
+        let what = if config.stored.jwks_url.is_empty() { "oidc discovery URL" } else { "jwks URL" };
+        let failed = format!("error checking {what}: {why}");
+        match lenient {
+            true => warnings.push(failed),
+            false => return Err(Refusal::invalid(failed)),
+        }
+    }
+    cx.put_json(PATH, &config.stored)?;
+    Ok(Response { warnings, ..Response::empty() })
+}

@@ -1,0 +1,115 @@
+//! Logging in.
+
+use super::claims;
+use super::config::{self, Config};
+use super::role::{self, Role};
+use crate::context::Context;
+use crate::jwt::{Bad, Token};
+use crate::mounts::Mount;
+use crate::refusal::Refusal;
+use crate::response::{Login, Response};
+use crate::token::{Terms, TokenEntry};
+use crate::txn::Txn;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let config = config::find(cx)?.ok_or_else(|| {
+        Refusal::invalid("could not load configuration: write the config of this auth method first")
+    })?;
+    let name = match cx.fields().string("role")?.unwrap_or_default() {
+        name if name.is_empty() => config.default_role().to_owned(),
+        name => name.to_lowercase(),
+    };
+    if name.is_empty() {
+        return Err(Refusal::invalid("missing role"));
+    }
+    let Some(role) = role::find(cx, &name)? else {
+        return Err(Refusal::invalid(format!("role {name:?} could not be found")));
+    };
+    let text = cx.fields().string("jwt")?.unwrap_or_default();
+    if text.is_empty() {
+        return Err(Refusal::invalid("missing token"));
+    }
+    role.token.check_address(cx.request)?;
+    let invalid = |why: Bad| Refusal::invalid(format!("error validating token: {why}"));
+    let token = Token::parse(&text).map_err(invalid)?;
+    // What costs nothing first: keys are fetched, and signatures checked, for tokens that could do.
+    token.check_times(cx.now, role.leeways()).map_err(invalid)?;
+    check_registered(&token, &role, &config)?;
+    let keys = config.keys(cx, Some(&token))?.map_err(|why| {
+        Refusal::denied(format!("the keys that tokens must be signed by cannot be had: {why}"))
+    })?;
+    keys.verify(&token, config.algorithms()).map_err(invalid)?;
+    let claims = &token.claims;
+    claims::check(&role.claims, claims, role.globs)
+        .map_err(|why| Refusal::invalid(format!("error validating claims: {why}")))?;
+    Ok(Response::login(answer(&role, name, &token)?))
+}
+
+/// Issuer, subject and audience.
+fn check_registered(token: &Token<'_>, role: &Role, config: &Config) -> Result<(), Refusal> {
+    let invalid = |why: &str| Err(Refusal::invalid(format!("error validating token: {why}")));
+    if !config.believes(token.text("iss")) {
+        return invalid("invalid issuer (iss) claim");
+    }
+    if !role.subject.is_empty() && token.text("sub") != Some(&role.subject) {
+        return invalid("invalid subject (sub) claim");
+    }
+    let audiences = token.audiences();
+    if role.audiences.is_empty() && !audiences.is_empty() {
+        return Err(Refusal::invalid("audience claim found in JWT but no audiences bound to the role"));
+    }
+    if !role.audiences.is_empty() && !role.audiences.iter().any(|bound| audiences.contains(&bound.as_str())) {
+        return invalid("invalid audience (aud) claim");
+    }
+    Ok(())
+}
+
+fn answer(role: &Role, name: String, token: &Token<'_>) -> Result<Login, Refusal> {
+    let user = match role.user_claim_json_pointer {
+        true => claims::find(&token.claims, &role.user_claim),
+        false => token.claims.get(&role.user_claim).map(std::borrow::Cow::Borrowed),
+    };
+    let user = match user.as_deref() {
+        None | Some(Value::Null) => {
+            return Err(Refusal::invalid(format!("claim {:?} not found in token", role.user_claim)));
+        }
+        Some(Value::String(user)) if !user.is_empty() => user.clone(),
+        Some(_) => {
+            return Err(Refusal::invalid(format!(
+                "claim {:?} could not be converted to string",
+                role.user_claim
+            )));
+        }
+    };
+    let mut metadata = BTreeMap::new();
+    for (claim, target) in &role.mappings {
+        match claims::find(&token.claims, claim).as_deref() {
+            None => {}
+            Some(Value::String(text)) => {
+                metadata.insert(target.clone(), text.clone());
+            }
+            Some(_) => {
+                return Err(Refusal::invalid(format!("error converting claim '{claim}' to string")));
+            }
+        }
+    }
+    metadata.insert("role".to_owned(), name.clone());
+    Ok(Login {
+        display_name: user.clone(),
+        alias: user,
+        alias_metadata: metadata.clone(),
+        metadata,
+        role: name,
+        ..role.token.login()
+    })
+}
+
+/// The terms of the role as it is now.
+pub(super) fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+    match txn.built_json::<Role>(&format!("{}{}", mount.prefix(), role::key(&token.login)))? {
+        Some(role) => Ok(role.token.terms(token)),
+        None => Err(Refusal::invalid(format!("role {} does not exist during renewal", token.login))),
+    }
+}

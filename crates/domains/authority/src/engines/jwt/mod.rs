@@ -1,0 +1,126 @@
+//! JWT: logins with a token that someone else signed, such as a CI system's or a cloud's.
+//!
+//! A mount believes one signer: keys given in PEM, a published key set, or an OpenID provider found by discovery. A
+//! role says which of its tokens may log in, by their claims.
+
+mod claims;
+mod config;
+mod login;
+mod role;
+#[cfg(test)]
+mod tests;
+
+use super::token_params::with_older_fields;
+use crate::request::Operation;
+use crate::route::{Backend, Field, Kind, Route, Traits, field};
+
+/// See the module.
+pub static BACKEND: Backend = Backend {
+    kind: "jwt",
+    about: "Logins with tokens that someone else signed.",
+    routes: &[ROUTES],
+    renew: Some(login::terms),
+};
+
+const CONFIG: &[Field] = &[
+    field(
+        "jwt_validation_pubkeys",
+        Kind::List,
+        "Public keys or certificates in PEM that tokens must be signed by.",
+    ),
+    field("jwks_url", Kind::Text, "Where the keys are published as a JSON Web Key Set."),
+    field(
+        "jwks_ca_pem",
+        Kind::Text,
+        "Certificates in PEM that `jwks_url` is believed by; the machine's without it.",
+    ),
+    field("oidc_discovery_url", Kind::Text, "The issuer's URL, below which its discovery document is."),
+    field(
+        "oidc_discovery_ca_pem",
+        Kind::Text,
+        "Certificates in PEM that `oidc_discovery_url` is believed by; the machine's without it.",
+    ),
+    field(
+        "bound_issuer",
+        Kind::Text,
+        "What tokens must name as their issuer; the discovered one by default.",
+    ),
+    field("jwt_supported_algs", Kind::List, "Algorithms that count; all of public keys by default."),
+    field("default_role", Kind::Text, "The role of logins that name none."),
+    field(
+        "skip_jwks_validation",
+        Kind::Bool,
+        "Store the configuration even if the keys cannot be fetched now.",
+    ),
+    field("oidc_client_id", Kind::Text, "Must be empty: logins through a browser are not available."),
+    field("oidc_client_secret", Kind::Text, "Must be empty: logins through a browser are not available."),
+];
+
+const ROLE: &[Field] = &with_older_fields::<15, 30>([
+    field("role_type", Kind::Text, "Must be `jwt`: logins through a browser are not available."),
+    field("user_claim", Kind::Text, "The claim that names the identity."),
+    field("user_claim_json_pointer", Kind::Bool, "`user_claim` is a JSON pointer (RFC 6901)."),
+    field("bound_audiences", Kind::List, "Whom tokens must be for; one of these is enough."),
+    field("bound_subject", Kind::Text, "What tokens must name as their subject."),
+    field("bound_claims", Kind::Json, "Claims and the values they must have: one of several is enough."),
+    field("bound_claims_type", Kind::Text, "`string`, or `glob`, in which `*` stands for any text."),
+    field("claim_mappings", Kind::Pairs, "Claims that are copied to metadata, and under which names."),
+    field("groups_claim", Kind::Text, "Must be empty: groups are not available."),
+    field(
+        "expiration_leeway",
+        Kind::Duration,
+        "Added where a token has no end; 150 seconds when 0, none when -1.",
+    ),
+    field(
+        "not_before_leeway",
+        Kind::Duration,
+        "Taken where a token has no beginning; 150 seconds when 0, none when -1.",
+    ),
+    field(
+        "clock_skew_leeway",
+        Kind::Duration,
+        "By how much clocks may differ; 60 seconds when 0, none when -1.",
+    ),
+    field("max_age", Kind::Duration, "For logins through a browser."),
+    field("allowed_redirect_uris", Kind::List, "For logins through a browser."),
+    field("verbose_oidc_logging", Kind::Bool, "For logins through a browser."),
+]);
+
+const ROUTES: &[Route] = &[
+    Route {
+        pattern: "login",
+        operations: &[(Operation::Update, login::login)],
+        fields: &[
+            field("role", Kind::Text, "The role to log in to; the configuration's default without it."),
+            field("jwt", Kind::Text, "The signed token."),
+        ],
+        traits: Traits { open: true, ..Route::EMPTY.traits },
+        help: "Logs in.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "config",
+        operations: &[(Operation::Read, config::read), (Operation::Update, config::write)],
+        fields: CONFIG,
+        help: "Whose tokens count.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "role",
+        operations: &[(Operation::List, role::list)],
+        help: "Lists the roles.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "role/{name}",
+        operations: &[
+            (Operation::Read, role::read),
+            (Operation::Update, role::write),
+            (Operation::Delete, role::delete),
+        ],
+        exists: Some(role::exists),
+        fields: ROLE,
+        help: "Which tokens may log in, and what the tokens issued for them may do.",
+        ..Route::EMPTY
+    },
+];
