@@ -1,9 +1,11 @@
 //! Audit devices: where records go, and when that is enough for a request to go on.
 //!
 //! A request goes on once one device has taken its record; with none configured, at once. A single device that
-//! is a regular file is written in place. Otherwise each device has a thread and a bounded queue, and the
-//! request waits for the first that has written, so that a device that hangs stops nothing but itself.
+//! is a regular file is written in place, together with what others want written. Otherwise each device has a thread
+//! and a bounded queue, and the request waits for the first that has written, so that a device that hangs stops nothing
+//! but itself.
 
+mod direct;
 mod file;
 mod output;
 mod queue;
@@ -15,6 +17,7 @@ pub mod verify;
 pub use output::DeviceStatus;
 
 use arc_swap::ArcSwap;
+use direct::Direct;
 use keyward_authority::audit::{self, Auditing, Config, Device, Record};
 use output::{Output, Status};
 use parking_lot::Mutex;
@@ -58,7 +61,7 @@ struct Set {
     generation: u64,
     devices: Vec<Running>,
     /// The only device, when it may be written in place.
-    direct: bool,
+    direct: Option<Direct>,
 }
 
 #[derive(Clone)]
@@ -134,7 +137,9 @@ impl Devices {
             running.queue = if direct { None } else { running.queue.take().or_else(|| self.start(&running)) };
             running
         };
-        let devices = auditing.devices().iter().map(run).collect();
+        let devices: Vec<Running> = auditing.devices().iter().map(run).collect();
+        let only = devices.first().filter(|_| direct);
+        let direct = only.map(|only| Direct::new(only.output.clone(), only.status.clone()));
         self.set.store(Arc::new(Set { generation: auditing.generation(), devices, direct }));
     }
 
@@ -161,26 +166,25 @@ impl Devices {
     }
 
     /// Writes `record` without waiting for anyone, where that is possible: when there is no device, or one that
-    /// is a regular file. None when [`Devices::record`] has to be used.
+    /// is a regular file and that nobody else is writing to. None when [`Devices::record`] has to be used.
     pub fn record_now(&self, record: &Record) -> Option<Result<(), NoDeviceAccepts>> {
         let set = self.set.load();
-        match &set.devices[..] {
-            _ if record.is_empty() => Some(Ok(())),
-            [] => Some(Ok(())),
-            [only] if set.direct => {
-                let written = only.output.lock().write(record, &only.status);
-                Some(written.map_err(|_| refusal(&set)))
-            }
-            _ => None,
+        if record.is_empty() || set.devices.is_empty() {
+            return Some(Ok(()));
         }
+        let written = set.direct.as_ref()?.write_now(record)?;
+        Some(if written { Ok(()) } else { Err(refusal(&set)) })
     }
 
     /// Has `record` written by at least one device, unless there is none.
     pub async fn record(&self, record: Record) -> Result<(), NoDeviceAccepts> {
-        if let Some(done) = self.record_now(&record) {
-            return done;
-        }
         let set = self.set.load_full();
+        if record.is_empty() || set.devices.is_empty() {
+            return Ok(());
+        }
+        if let Some(direct) = &set.direct {
+            return if direct.write(record).await { Ok(()) } else { Err(refusal(&set)) };
+        }
         let (sender, answer) = oneshot::channel();
         let ticket =
             Arc::new(Ticket { left: AtomicUsize::new(set.devices.len()), answer: Mutex::new(Some(sender)) });

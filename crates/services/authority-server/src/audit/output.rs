@@ -66,8 +66,8 @@ impl Status {
         }
     }
 
-    fn wrote(&self, head: Head, report: &Report) {
-        self.written.fetch_add(1, Ordering::Relaxed);
+    fn wrote(&self, head: Head, records: u64, report: &Report) {
+        self.written.fetch_add(records, Ordering::Relaxed);
         let mut parts = self.parts.lock();
         parts.0 = Some(head);
         if parts.1.take().is_some() {
@@ -98,15 +98,21 @@ impl Output {
 
     /// Writes `record`, or says why not; what happened is counted in `status`.
     pub(super) fn write(&mut self, record: &Record, status: &Status) -> io::Result<()> {
-        let Some(text) = record.text(self.config.form) else { return Ok(()) };
-        let outcome = self.try_write(text, status);
+        self.write_all(&[record], status)
+    }
+
+    /// Writes all of `records` at once, or none of them.
+    pub(super) fn write_all(&mut self, records: &[&Record], status: &Status) -> io::Result<()> {
+        let form = self.config.form;
+        let texts: Vec<&str> = records.iter().filter_map(|record| record.text(form)).collect();
+        let outcome = self.try_write(&texts, status);
         if let Err(why) = &outcome {
-            status.lose(&why.to_string(), &self.report);
+            texts.iter().for_each(|_| status.lose(&why.to_string(), &self.report));
         }
         outcome
     }
 
-    fn try_write(&mut self, text: &str, status: &Status) -> io::Result<()> {
+    fn try_write(&mut self, texts: &[&str], status: &Status) -> io::Result<()> {
         let reopen = status.reopen.swap(false, Ordering::Relaxed);
         if self.sink.is_none() {
             self.open()?;
@@ -119,10 +125,10 @@ impl Output {
         }
         let untold = status.untold.load(Ordering::Relaxed);
         if untold > 0 {
-            self.link(&notice(untold), status)?;
+            self.link(&[&notice(untold)], status)?;
             status.untold.fetch_sub(untold, Ordering::Relaxed);
         }
-        self.link(text, status)
+        self.link(texts, status)
     }
 
     /// Opens the sink; the chain goes on from the records in memory, or else from those that are there.
@@ -133,10 +139,12 @@ impl Output {
         Ok(())
     }
 
-    fn link(&mut self, text: &str, status: &Status) -> io::Result<()> {
+    fn link(&mut self, texts: &[&str], status: &Status) -> io::Result<()> {
         let Some(sink) = &mut self.sink else { return Err(io::ErrorKind::NotConnected.into()) };
         self.line.clear();
-        let next = self.head.unwrap_or(Head::START).link(&self.config.prefix, text, &mut self.line);
+        let next = texts.iter().fold(self.head.unwrap_or(Head::START), |head, text| {
+            head.link(&self.config.prefix, text, &mut self.line)
+        });
         if let Err(why) = sink.write(&self.line) {
             // A full disk is the same file still; anything else is opened anew.
             if why.kind() != io::ErrorKind::StorageFull {
@@ -145,7 +153,7 @@ impl Output {
             return Err(why);
         }
         self.head = Some(next);
-        status.wrote(next, &self.report);
+        status.wrote(next, texts.len() as u64, &self.report);
         if self.line.capacity() > 256 * 1024 {
             self.line = Vec::new();
         }

@@ -167,6 +167,40 @@ fn a_file_is_private_and_its_chain_goes_on_after_a_restart() {
     assert!(lab.told.lock().is_empty(), "{:?}", lab.told);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_at_once_write_one_chain() {
+    const WRITERS: u64 = 32;
+    const RECORDS: u64 = 100;
+    let mut lab = Lab::new();
+    let log = lab.enable_file("log");
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (devices, records) = (lab.devices.clone(), (0..RECORDS));
+            let records: Vec<Record> =
+                records.map(|at| lab.record(&format!("secret/{writer}/{at}"))).collect();
+            tokio::spawn(async move {
+                for record in records {
+                    if let Some(written) = devices.record_now(&record) {
+                        written.unwrap();
+                    } else {
+                        devices.record(record).await.unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(proved(&[&log]), (1, WRITERS * RECORDS));
+    assert_eq!(lab.devices.status()[0].written, WRITERS * RECORDS);
+    let text = fs::read_to_string(&log).unwrap();
+    for writer in 0..WRITERS {
+        let places = (0..RECORDS).map(|at| text.find(&format!("\"secret/{writer}/{at}\"")).unwrap());
+        assert!(places.is_sorted(), "the records of one writer are in its order");
+    }
+}
+
 #[test]
 fn a_torn_line_is_cut_off_and_foreign_files_are_left_alone() {
     let mut lab = Lab::new();
@@ -439,7 +473,7 @@ async fn standard_output_and_nothing_are_devices() {
     lab.devices.record(lab.record("b")).await.unwrap();
     // The chain of a device goes on when another one comes or goes.
     lab.disable("out");
-    assert!(lab.write("c"));
+    lab.devices.record(lab.record("c")).await.unwrap();
     let head = lab.devices.status()[0].head.map(|head| head.seq);
     assert!(head.is_some_and(|seq| seq >= 2), "{head:?}");
 }
