@@ -3,9 +3,12 @@
 use crate::Failure;
 use crate::load::{self, Ask};
 use crate::server::Server;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use keyward_testkit::certificates::Authority;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A secret as people keep them: a user, a password, an address.
 pub(super) const SECRET: &str = r#"{"data":{"username":"billing-service","password":"7Zq1xW0cVb9sKd3fGh5jLm8nPq2rTt4v","url":"postgres://billing.db.svc:5432/billing?sslmode=verify-full"}}"#;
@@ -64,17 +67,55 @@ impl Keyward {
         self.manage("DELETE", "sys/audit/bench", &Value::Null).map(|_| ())
     }
 
-    /// A login by AppRole; none where there is no such method.
-    pub(super) fn approle(&self) -> Result<Option<Ask>, Failure> {
-        if self.manage("POST", "sys/auth/approle", &json!({ "type": "approle" })).is_err() {
-            return Ok(None);
-        }
+    /// A login by AppRole.
+    pub(super) fn approle(&self) -> Result<Ask, Failure> {
+        self.manage("POST", "sys/auth/approle", &json!({ "type": "approle" }))?;
         let role = json!({ "token_policies": ["bench"], "token_ttl": "1h" });
         self.manage("POST", "auth/approle/role/bench", &role)?;
         let id = self.manage("GET", "auth/approle/role/bench/role-id", &Value::Null)?;
         let secret = self.manage("POST", "auth/approle/role/bench/secret-id", &json!({}))?;
         let login = json!({ "role_id": id["data"]["role_id"], "secret_id": secret["data"]["secret_id"] });
-        Ok(Some(Ask::new("POST", "/v1/auth/approle/login", "", &login.to_string())))
+        Ok(Ask::new("POST", "/v1/auth/approle/login", "", &login.to_string()))
+    }
+
+    /// A login of a pod, by keys that the authority has: batch tokens, as controllers should use them.
+    pub(super) fn kubernetes(&self) -> Result<Ask, Failure> {
+        let cluster = Authority::new("cluster")?;
+        self.manage("POST", "sys/auth/kubernetes", &json!({ "type": "kubernetes" }))?;
+        let config = json!({
+            "kubernetes_host": "https://127.0.0.1:1",
+            "pem_keys": [cluster.certificate()],
+            "verification": "keys",
+        });
+        self.manage("POST", "auth/kubernetes/config", &config)?;
+        let role = json!({
+            "bound_service_account_names": "api",
+            "bound_service_account_namespaces": "prod",
+            "audience": "keyward",
+            "token_policies": ["bench"],
+            "token_ttl": "1h",
+            "token_type": "batch",
+        });
+        self.manage("POST", "auth/kubernetes/role/bench", &role)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let claims = json!({
+            "iss": "https://kubernetes.default.svc.cluster.local",
+            "sub": "system:serviceaccount:prod:api",
+            "aud": ["keyward"],
+            "iat": now,
+            "nbf": now,
+            "exp": now + 3600,
+            "kubernetes.io": {
+                "namespace": "prod",
+                "serviceaccount": { "name": "api", "uid": "5f0c4ff4-1f5d-4b3e-9f5f-6a4b8f0f6f5e" },
+                "pod": { "name": "api-7d4b9c6f5-x2x7k", "uid": "0d9d3f3e-6e0b-4c39-8b69-4d2c65d1f2b7" },
+                "node": { "name": "node-3", "uid": "b7a3f2f8-3c5e-4c47-9f1c-0f1a7a2d9c11" },
+            },
+        });
+        let key = EncodingKey::from_ec_pem(cluster.key().as_bytes())?;
+        let jwt = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &key)?;
+        let login = json!({ "role": "bench", "jwt": jwt });
+        Ok(Ask::new("POST", "/v1/auth/kubernetes/login", "", &login.to_string()))
     }
 
     fn manage(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {

@@ -22,11 +22,6 @@ use mounts::Class;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// What many connections took is given back when they end, and small allocations cost less than the C library's:
-/// docs/performance.md has the figures.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 /// Secrets for Kubernetes, with no plaintext at rest.
 ///
 /// Start with `keyward dev`: an authority in memory, ready in a moment. Clients of Vault work with it as they are;

@@ -28,6 +28,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Trusts whose connections are kept; the one used longest ago makes room.
 const MOST_TRUSTS: usize = 64;
 
+/// JSON under any of its names: Kubernetes gives its keys only to who asks for `application/jwk-set+json`.
+const ACCEPTED: &str = "application/json, application/jwk-set+json, */*;q=0.1";
+
 type Connections = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Limits of every request.
@@ -130,7 +133,7 @@ fn prepare(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
     *request.uri_mut() = url;
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("keyward/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
     if let Some((media_type, _)) = ask.body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     }

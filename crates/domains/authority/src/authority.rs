@@ -98,6 +98,23 @@ impl Authority {
         Txn::begin(view, &self.memo, random, &self.root)
     }
 
+    /// What the request is recorded with, and what [`Authority::admit`] says of it: in one look.
+    pub fn judge(
+        &self,
+        view: &dyn View,
+        request: &Request,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<(Arc<Auditing>, Result<Admitted, Box<Rejected>>), Refusal> {
+        let mut txn = self.begin(view, random)?;
+        let auditing = crate::audit::auditing(&mut txn)?;
+        match self.admit_in(txn, view, request, now, random) {
+            // Asked again on another snapshot.
+            Err(rejected) if matches!(rejected.refusal, Refusal::Storage(_)) => Err(rejected.refusal),
+            admitted => Ok((auditing, admitted)),
+        }
+    }
+
     /// Who asks, for what, and whether they may.
     pub fn admit(
         &self,
@@ -106,8 +123,24 @@ impl Authority {
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<Admitted, Box<Rejected>> {
+        match self.begin(view, random) {
+            Ok(txn) => self.admit_in(txn, view, request, now, random),
+            Err(refusal) => {
+                Err(Box::new(Rejected { refusal, caller: None, mount: None, claim: Batch::default() }))
+            }
+        }
+    }
+
+    fn admit_in(
+        &self,
+        txn: Txn<'_>,
+        view: &dyn View,
+        request: &Request,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Admitted, Box<Rejected>> {
         let mut known = Known::default();
-        match self.try_admit(view, request, now, random, &mut known) {
+        match self.try_admit(txn, request, now, &mut known) {
             Ok(found) => Ok(found),
             Err(refusal) => {
                 let (refusal, claim) = match self.claim_refused(view, &refusal, &known, now, random) {
@@ -137,13 +170,11 @@ impl Authority {
 
     fn try_admit(
         &self,
-        view: &dyn View,
+        mut txn: Txn<'_>,
         request: &Request,
         now: Timestamp,
-        random: &dyn Random,
         known: &mut Known,
     ) -> Result<Admitted, Refusal> {
-        let mut txn = self.begin(view, random)?;
         let table = mounts::table(&mut txn)?;
         known.mount = table.find(&request.path).cloned();
         let served = known.mount.as_ref().and_then(|mount| {

@@ -292,14 +292,8 @@ impl Node {
     async fn admit(&self, authority: &Authority, request: &Request) -> Result<Judged, Refusal> {
         for _ in 0..ATTEMPTS {
             let now = self.now();
-            let (auditing, mut decided) = self.look(|view| {
-                let auditing = authority.auditing(view, self.random())?;
-                match authority.admit(view, request, now, self.random()) {
-                    // The store may want to run this again on another snapshot.
-                    Err(rejected) if matches!(rejected.refusal, Refusal::Storage(_)) => Err(rejected.refusal),
-                    decided => Ok((auditing, decided)),
-                }
-            })?;
+            let (auditing, mut decided) =
+                self.look(|view| authority.judge(view, request, now, self.random()))?;
             self.follow(&auditing);
             let claim = match &mut decided {
                 Ok(admitted) => std::mem::take(&mut admitted.claim),

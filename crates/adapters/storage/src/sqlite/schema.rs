@@ -53,7 +53,7 @@ pub(super) fn writer(file: &Path, log_bytes: u64) -> rusqlite::Result<Connection
 /// Opens a connection that only reads.
 pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | COMMON)?;
-    settle(&connection, 2048)?;
+    settle(&connection, 1024)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
