@@ -32,7 +32,8 @@ pub(crate) enum Audit {
         /// Where
         path: String,
     },
-    /// Prove that a log is whole, or name its first break; needs no authority
+    /// Prove that a log is whole, or name its first break; needs no authority. The exit code is 0 when it is whole,
+    /// 1 when it is broken, 2 when it cannot be read
     Verify(Verify),
 }
 
@@ -62,7 +63,7 @@ pub(crate) async fn run(session: &Session, command: &Audit) -> Result<(), Failur
                 ]
             };
             let rows: Vec<Vec<String>> = data.as_object().into_iter().flatten().map(row).collect();
-            if rows.is_empty() {
+            if rows.is_empty() && session.output.is_table() {
                 return Err(Failure::Remote("No audit devices are enabled.".to_owned()));
             }
             session.output.rows(&["Path", "Type", "Description", "Options"], &rows, &data)

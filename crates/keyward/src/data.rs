@@ -60,9 +60,7 @@ fn pairs(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
 /// A 404 without words is an answer, not an error of the server: said in people's words.
 pub(crate) fn nothing_there(why: Failure, said: &str) -> Failure {
     match why {
-        Failure::Remote(text) if text.contains("404") && text.contains("nothing") => {
-            Failure::Remote(said.to_owned())
-        }
+        Failure::Absent { .. } => Failure::Remote(said.to_owned()),
         other => other,
     }
 }
@@ -91,7 +89,7 @@ pub(crate) async fn list(session: &Session, args: &PathArgs) -> Result<(), Failu
     let reply = session.ask(&doing, Method::List, &args.path, None).await;
     session
         .output
-        .reply(&reply.map_err(|why| nothing_there(why, &format!("No value found at {}", args.path)))?)
+        .keys(&reply.map_err(|why| nothing_there(why, &format!("No value found at {}", args.path)))?)
 }
 
 pub(crate) async fn delete(session: &Session, args: &ReadArgs) -> Result<(), Failure> {

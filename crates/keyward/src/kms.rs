@@ -289,7 +289,13 @@ impl ProviderArgs {
 }
 
 async fn status(output: &Output, args: &StatusArgs) -> Result<(), Failure> {
-    let unwell = |error: PluginError| Failure::Remote(error.to_string());
+    let unwell = |error: PluginError| match error {
+        PluginError::Unreachable(_) => Failure::Remote(format!(
+            "{error}\n  Check that `keyward kms serve` runs and that --socket (KEYWARD_KMS_SOCKET) is its own; `keyward kms \
+             doctor` examines everything."
+        )),
+        PluginError::Refused(_) => Failure::Remote(error.to_string()),
+    };
     let mut client =
         PluginClient::connect(&args.socket.path()?, Duration::from_secs(3)).await.map_err(unwell)?;
     let status = match client.status().await {

@@ -191,7 +191,7 @@ async fn find(session: &Session, place: &Place) -> Result<Found, Failure> {
     let path = place.path.trim_start_matches('/');
     let full = mount.map_or_else(|| path.to_owned(), |mount| format!("{mount}/{path}"));
     let preflight = format!("sys/internal/ui/mounts/{}", full.trim_end_matches('/'));
-    let reply = session.ask("Error asking what is mounted there", Method::Get, &preflight, None).await?;
+    let reply = session.ask(&format!("Error looking for {full}"), Method::Get, &preflight, None).await?;
     let data = reply.data().unwrap_or(Value::Null);
     let at = data.get("path").and_then(Value::as_str).unwrap_or("");
     let version = data.pointer("/options/version").and_then(Value::as_str);
@@ -210,7 +210,7 @@ pub(crate) async fn run(session: &Session, command: &Kv) -> Result<(), Failure> 
             let reply = session.ask(&format!("Error listing {path}"), Method::List, &path, None).await;
             session
                 .output
-                .reply(&reply.map_err(|why| nothing_there(why, &format!("No value found at {path}")))?)
+                .keys(&reply.map_err(|why| nothing_there(why, &format!("No value found at {path}")))?)
         }
         Kv::Delete { place, versions } if versions.is_empty() => {
             let path = find(session, place).await?.at("data");
@@ -242,7 +242,30 @@ async fn read(session: &Session, found: &Found, version: Option<u64>) -> Result<
     let options = RequestOptions { query, ..RequestOptions::default() };
     let path = found.at("data");
     let reply = session.ask_with(&format!("Error reading {path}"), Method::Get, &path, None, &options).await;
-    reply.map_err(|why| nothing_there(why, &format!("No value found at {path}")))
+    reply.map_err(|why| no_version(why, found, version))
+}
+
+/// No value: none yet, or one that was deleted, of which the metadata is left.
+fn no_version(why: Failure, found: &Found, version: Option<u64>) -> Failure {
+    let (path, secret) = (found.at("data"), format!("{}{}", found.mount, found.path));
+    let Failure::Absent { data, .. } = &why else { return why };
+    let part =
+        |name: &str| data.as_ref().and_then(|data| data.pointer(&format!("/metadata/{name}"))).cloned();
+    let said = match (part("version"), part("destroyed"), part("deletion_time"), version) {
+        (Some(number), Some(Value::Bool(true)), _, _) => {
+            format!("No value found at {path}: version {number} is destroyed")
+        }
+        (Some(number), _, Some(Value::String(when)), _) => format!(
+            "No value found at {path}: version {number} was deleted at {when}\n  Restore it with `keyward kv undelete \
+             --versions={number} {secret}`."
+        ),
+        (_, _, _, Some(wanted)) => format!(
+            "No value found at {path}: there is no version {wanted}\n  See which there are with `keyward kv metadata get \
+             {secret}`."
+        ),
+        _ => format!("No value found at {path}"),
+    };
+    nothing_there(why, &said)
 }
 
 async fn get(session: &Session, place: &Place, version: Option<u64>) -> Result<(), Failure> {
@@ -273,8 +296,9 @@ fn with_cas(data: Value, cas: Option<u64>) -> Value {
 }
 
 async fn put(session: &Session, place: &Place, data: &[String], cas: Option<u64>) -> Result<(), Failure> {
-    let found = find(session, place).await?;
+    // A mistake in the words is told before anything is sent.
     let data = Value::Object(object(data)?);
+    let found = find(session, place).await?;
     let path = found.at("data");
     let body = if found.versioned {
         with_cas(data, cas)
@@ -289,10 +313,10 @@ async fn put(session: &Session, place: &Place, data: &[String], cas: Option<u64>
 }
 
 async fn patch(session: &Session, place: &Place, data: &[String], cas: Option<u64>) -> Result<(), Failure> {
+    let body = with_cas(Value::Object(object(data)?), cas);
     let found = find(session, place).await?;
     found.versioned("patch")?;
     let path = found.at("data");
-    let body = with_cas(Value::Object(object(data)?), cas);
     let reply = session.ask(&format!("Error patching {path}"), Method::Patch, &path, Some(&body)).await?;
     session.output.reply(&reply)
 }
@@ -319,16 +343,22 @@ async fn roll_back(session: &Session, place: &Place, version: u64) -> Result<(),
 }
 
 async fn metadata(session: &Session, command: &Metadata) -> Result<(), Failure> {
-    let (place, method, body) = match command {
-        Metadata::Get { place } => (place, Method::Get, None),
-        Metadata::Put { place, settings } => (place, Method::Put, Some(settings.body()?)),
-        Metadata::Patch { place, settings } => (place, Method::Patch, Some(settings.body()?)),
-        Metadata::Delete { place } => (place, Method::Delete, None),
+    let (doing, place, method, body) = match command {
+        Metadata::Get { place } => ("Error reading", place, Method::Get, None),
+        Metadata::Put { place, settings } => ("Error writing", place, Method::Put, Some(settings.body()?)),
+        Metadata::Patch { place, settings } => {
+            ("Error patching", place, Method::Patch, Some(settings.body()?))
+        }
+        Metadata::Delete { place } => ("Error deleting", place, Method::Delete, None),
     };
     let found = find(session, place).await?;
     found.versioned("metadata")?;
     let path = found.at("metadata");
-    let reply = session.ask(&format!("Error with {path}"), method, &path, body.as_ref()).await;
+    let reply = session.ask(&format!("{doing} {path}"), method, &path, body.as_ref()).await;
     let reply = reply.map_err(|why| nothing_there(why, &format!("No value found at {path}")))?;
-    session.output.reply_or(&reply, &format!("Success! Done with: {path}"))
+    let done = match method {
+        Method::Delete => format!("Success! Data deleted (if it existed) at: {path}"),
+        _ => format!("Success! Data written to: {path}"),
+    };
+    session.output.reply_or(&reply, &done)
 }

@@ -4,6 +4,7 @@ mod audit;
 mod cli;
 mod data;
 mod dev;
+mod examples;
 mod kms;
 mod kv;
 mod lease;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 /// Start with `keyward dev`: an authority in memory, ready in a moment. Clients of Vault work with it as they are;
 /// the commands below are for people.
 #[derive(Parser)]
-#[command(version, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(version, max_term_width = 110, after_help = examples::KEYWARD)]
 struct Keyward {
     #[command(flatten)]
     connection: Connection,
@@ -36,9 +37,6 @@ struct Keyward {
     #[command(subcommand)]
     command: Command,
 }
-
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the command line or its input is wrong; 2 the authority refused, is \
-sealed or cannot be reached.\nOptions may be written with one dash or two, as Vault's command line has them.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -67,34 +65,34 @@ enum Command {
     /// Open a wrapped answer
     Unwrap(data::UnwrapArgs),
     /// Encrypt what a kube-apiserver writes to etcd
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::KMS)]
     Kms(kms::Kms),
     /// Keep and read secrets
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::KV)]
     Kv(kv::Kv),
     /// Encrypt, decrypt and sign with keys that do not leave the authority
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::TRANSIT)]
     Transit(transit::Transit),
     /// Manage ACL policies
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::POLICY)]
     Policy(policy::Policy),
     /// Manage tokens
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::TOKEN)]
     Token(token::Token),
     /// Manage leases
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::LEASE)]
     Lease(lease::Lease),
     /// Manage secrets engines
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::SECRETS)]
     Secrets(mounts::Mounts),
     /// Manage auth methods
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::AUTH)]
     Auth(mounts::Mounts),
     /// Manage audit devices and verify logs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::AUDIT)]
     Audit(audit::Audit),
     /// Initialise, unseal, seal and rotate
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::OPERATOR)]
     Operator(operator::Operator),
     /// Print things a script may need
     #[command(subcommand)]
@@ -114,7 +112,14 @@ enum Print {
 }
 
 fn main() -> ExitCode {
-    let arguments = Keyward::parse_from(std::env::args_os().map(double_dashed));
+    let arguments = match Keyward::try_parse_from(double_dashed(std::env::args_os())) {
+        Ok(arguments) => arguments,
+        // Help and the version come this way too.
+        Err(mistake) => {
+            let _ = mistake.print();
+            return ExitCode::from(u8::from(mistake.use_stderr()));
+        }
+    };
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -127,8 +132,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// `-format=json` as `--format=json`: Vault's command line has long options with one dash.
-fn double_dashed(word: OsString) -> OsString {
+/// `-format=json` as `--format=json`: Vault's command line has long options with one dash. What stands behind `--`
+/// stays as it is.
+fn double_dashed(words: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut options = true;
+    words.map(move |word| {
+        options &= word != "--";
+        if options { with_two_dashes(word) } else { word }
+    })
+}
+
+fn with_two_dashes(word: OsString) -> OsString {
     let Some(text) = word.to_str() else { return word };
     let long = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
     let name = long.map(|rest| rest.split('=').next().unwrap_or(rest));
@@ -206,7 +220,57 @@ mod tests {
             ("-1", "-1"),
             ("-field", "--field"),
         ] {
-            assert_eq!(double_dashed(given.into()), OsString::from(wanted), "{given}");
+            assert_eq!(with_two_dashes(given.into()), OsString::from(wanted), "{given}");
+        }
+        let words = ["keyward", "-field=x", "--", "-field"].map(OsString::from);
+        let read: Vec<OsString> = double_dashed(words.into_iter()).collect();
+        assert_eq!(read, ["keyward", "--field=x", "--", "-field"].map(OsString::from));
+    }
+
+    /// Every command below `command`, with its words.
+    fn each(command: &clap::Command, words: &str, see: &mut dyn FnMut(&clap::Command, &str)) {
+        see(command, words);
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            each(below, &format!("{words} {}", below.get_name()), see);
+        }
+    }
+
+    #[test]
+    fn every_command_and_option_says_what_it_is_for() {
+        let mut command = Keyward::command();
+        command.build();
+        each(&command, "keyward", &mut |command, words| {
+            assert!(command.get_about().is_some(), "{words}");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{words}: {}", argument.get_id());
+            }
+            let is_group = command.get_subcommands().any(|below| below.get_name() != "help");
+            let has_examples =
+                command.get_after_help().is_some_and(|text| text.to_string().contains("Examples:"));
+            assert!(
+                !is_group || has_examples || words.ends_with("metadata") || words.ends_with("print"),
+                "{words}"
+            );
+        });
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_understood() {
+        let mut examples = Vec::new();
+        each(&Keyward::command(), "keyward", &mut |command, _| {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            examples.extend(text.lines().filter(|line| line.starts_with("  keyward ")).map(str::to_owned));
+        });
+        assert!(examples.len() > 30, "{examples:?}");
+        for example in examples {
+            let words = example.split(" #").next().unwrap_or_default().split_whitespace().map(OsString::from);
+            let read = Keyward::try_parse_from(words);
+            let asks_for_help = read.as_ref().err().is_some_and(|mistake| !mistake.use_stderr());
+            assert!(
+                read.is_ok() || asks_for_help,
+                "{example}: {}",
+                read.err().map(|why| why.to_string()).unwrap_or_default()
+            );
         }
     }
 }

@@ -157,10 +157,13 @@ pub(crate) async fn run(session: &Session, class: Class, command: &Mounts) -> Re
         Mounts::Move { source, destination } => {
             let (from, to) =
                 (class.full(source.trim_matches('/')), class.full(destination.trim_matches('/')));
-            let done = format!("Success! Moved the {name} from {source}/ to {destination}/");
-            session
-                .write("Error moving the mount", "sys/remount", &json!({ "from": from, "to": to }), &done)
-                .await
+            let body = json!({ "from": from, "to": to });
+            let reply =
+                session.ask("Error moving the mount", Method::Put, "sys/remount", Some(&body)).await?;
+            match session.output.is_table() {
+                true => session.output.done(&format!("Success! Moved the {name} from {from}/ to {to}/")),
+                false => session.output.reply(&reply),
+            }
         }
     }
 }

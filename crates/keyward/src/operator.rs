@@ -3,7 +3,7 @@
 use crate::cli::{Failure, Session, output};
 use clap::Subcommand;
 use keyward_authority_client::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Operate the authority
@@ -17,7 +17,7 @@ pub(crate) enum Operator {
         /// Unseal keys needed to unseal
         #[arg(long, short = 't', default_value_t = 3)]
         key_threshold: u8,
-        /// Only tell whether it is initialised: exit code 0 if it is, 2 if not
+        /// Only tell whether it is initialised: exit code 0 if it is, 2 if not, 1 if it cannot be asked
         #[arg(long)]
         status: bool,
     },
@@ -40,7 +40,9 @@ pub(crate) enum Operator {
 pub(crate) async fn run(session: &Session, command: &Operator) -> Result<(), Failure> {
     match command {
         Operator::Init { status: true, .. } => {
-            let reply = session.ask("Error asking for the status", Method::Get, "sys/init", None).await?;
+            let reply = session.ask("Error asking for the status", Method::Get, "sys/init", None).await;
+            // As with `status`: 2 is an answer.
+            let reply = reply.map_err(|why| Failure::Usage(why.to_string()))?;
             let initialized = reply.body().and_then(|body| body["initialized"].as_bool()).unwrap_or(false);
             session.output.done(if initialized { "Initialized" } else { "Not initialized" })?;
             if initialized { Ok(()) } else { Err(Failure::Code(2)) }
@@ -101,16 +103,9 @@ async fn unseal(session: &Session, key: Option<&str>, reset: bool) -> Result<(),
     };
     let reply = session.ask("Error unsealing", Method::Put, "sys/unseal", Some(&body)).await?;
     let body = reply.body().unwrap_or(Value::Null);
-    if !session.output.is_table() {
-        return session.output.value(&body);
-    }
-    let mut shown = Map::new();
-    for (title, name) in
-        [("Sealed", "sealed"), ("Total Shares", "n"), ("Threshold", "t"), ("Progress", "progress")]
-    {
-        shown.insert(title.to_owned(), body[name].clone());
-    }
-    session.output.value(&Value::Object(shown))
+    let rows =
+        [("Sealed", "sealed"), ("Total Shares", "n"), ("Threshold", "t"), ("Unseal Progress", "progress")];
+    session.output.titled(&rows, &body)
 }
 
 /// A line from standard input, not shown while it is typed.

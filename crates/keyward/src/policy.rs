@@ -2,6 +2,7 @@
 
 use crate::cli::input::content;
 use crate::cli::{Failure, Session, output};
+use crate::data::nothing_there;
 use clap::Subcommand;
 use keyward_authority_client::Method;
 use serde_json::{Value, json};
@@ -43,7 +44,10 @@ pub(crate) async fn run(session: &Session, command: &Policy) -> Result<(), Failu
         }
         Policy::Read { name } => {
             let path = format!("sys/policies/acl/{name}");
-            let reply = session.ask("Error reading the policy", Method::Get, &path, None).await?;
+            let reply = session.ask("Error reading the policy", Method::Get, &path, None).await;
+            let none =
+                |why| nothing_there(why, &format!("There is no policy {name}: see `keyward policy list`"));
+            let reply = reply.map_err(none)?;
             match reply.data().as_ref().and_then(|data| data.get("policy")).and_then(Value::as_str) {
                 Some(text) if session.output.is_table() => output::line(text.trim_end()),
                 _ => session.output.reply(&reply),

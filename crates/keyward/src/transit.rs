@@ -2,6 +2,7 @@
 
 use crate::cli::input::content;
 use crate::cli::{Failure, Session, output};
+use crate::data::nothing_there;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
@@ -121,12 +122,16 @@ pub(crate) async fn run(session: &Session, command: &Transit) -> Result<(), Fail
                 .write("Error creating the key", &key.at("keys"), &body, "Success! The key is there.")
                 .await
         }
-        Transit::Read { key } => session
-            .output
-            .reply(&session.ask("Error reading the key", Method::Get, &key.at("keys"), None).await?),
+        Transit::Read { key } => {
+            let reply = session.ask("Error reading the key", Method::Get, &key.at("keys"), None).await;
+            let none = |why| nothing_there(why, &format!("There is no key {} in {}/", key.name, key.mount));
+            session.output.reply(&reply.map_err(none)?)
+        }
         Transit::List { mount } => {
             let path = format!("{}/keys", mount.trim_matches('/'));
-            session.output.reply(&session.ask("Error listing the keys", Method::List, &path, None).await?)
+            let reply = session.ask("Error listing the keys", Method::List, &path, None).await;
+            let none = |why| nothing_there(why, &format!("There are no keys at {path}"));
+            session.output.keys(&reply.map_err(none)?)
         }
         Transit::Rotate { key } => {
             let path = format!("{}/rotate", key.at("keys"));
@@ -167,18 +172,19 @@ fn with_context(mut body: Value, context: &Option<String>) -> Value {
 /// The bytes `@file` or `-` names: they need not be text.
 fn bytes(word: &str) -> Result<Vec<u8>, Failure> {
     use std::io::Read;
-    let mut read = Vec::new();
     match word.strip_prefix('@') {
-        Some(file) => read = std::fs::read(file).map_err(|why| Failure::Usage(format!("{file}: {why}")))?,
-        None if word == "-" => drop(std::io::stdin().read_to_end(&mut read)?),
-        None => {
-            return Err(Failure::Usage(
-                "give the plaintext as @file or on standard input: an argument can be read by others"
-                    .to_owned(),
-            ));
+        Some(file) => {
+            std::fs::read(file).map_err(|why| Failure::Usage(format!("{file} cannot be read: {why}")))
         }
+        None if word == "-" => {
+            let mut read = Vec::new();
+            std::io::stdin().read_to_end(&mut read)?;
+            Ok(read)
+        }
+        None => Err(Failure::Usage(
+            "give the plaintext as @file or on standard input: an argument can be read by others".to_owned(),
+        )),
     }
-    Ok(read)
 }
 
 async fn answer(

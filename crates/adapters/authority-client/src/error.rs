@@ -118,47 +118,59 @@ impl ClientError {
     }
 }
 
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ClientError {
+    /// What happened and why, without [`ClientError::remedy`].
+    pub fn reason(&self) -> String {
         match self {
-            ClientError::Invalid(why) => return f.write_str(why),
-            ClientError::Unreachable { address, reason } => {
-                write!(f, "cannot connect to {address}: {reason}")?;
-            }
+            ClientError::Invalid(why) => why.clone(),
+            ClientError::Unreachable { address, reason } => format!("cannot connect to {address}: {reason}"),
             ClientError::Untrusted { address, reason } => {
-                write!(f, "the TLS peer {address} is not trusted: {reason}")?;
+                format!("the TLS peer {address} is not trusted: {reason}")
             }
-            ClientError::TimedOut { address, after } => {
-                write!(f, "{address} did not answer within {after:?}")?;
-            }
+            ClientError::TimedOut { address, after } => format!("{address} did not answer within {after:?}"),
             ClientError::NotUnderstood { address, reason } => {
-                write!(f, "the answer of {address} is not understood: {reason}")?;
+                format!("the answer of {address} is not understood: {reason}")
             }
             ClientError::BadRequest(rejection)
             | ClientError::Denied(rejection)
             | ClientError::NotFound(rejection)
             | ClientError::Sealed(rejection)
             | ClientError::Limited(rejection)
-            | ClientError::Server(rejection) => write!(f, "{rejection}")?,
+            | ClientError::Server(rejection) => rejection.to_string(),
         }
-        write!(f, " ({})", self.remedy())
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Invalid(why) => f.write_str(why),
+            other => write!(f, "{} ({})", other.reason(), other.remedy()),
+        }
+    }
+}
+
+impl Rejection {
+    /// What the server said, in one line; the status in words when it said nothing.
+    ///
+    /// Vault's servers put some errors into a list of their own (`1 error occurred:\n\t* permission denied`), of
+    /// which the items are kept.
+    pub fn said(&self) -> String {
+        let lines = self.messages.iter().flat_map(|message| message.lines()).map(str::trim);
+        let lines = lines.map(|line| line.strip_prefix("* ").unwrap_or(line));
+        let heading = |line: &str| line.ends_with(" error occurred:") || line.ends_with(" errors occurred:");
+        let items: Vec<&str> = lines.filter(|line| !line.is_empty() && !heading(line)).collect();
+        if !items.is_empty() {
+            return items.join("; ");
+        }
+        let status = http::StatusCode::from_u16(self.reply.status).ok();
+        status.and_then(|status| status.canonical_reason()).unwrap_or("refused").to_owned()
     }
 }
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.method.name(), self.path)?;
-        if self.messages.is_empty() {
-            let status = http::StatusCode::from_u16(self.reply.status).ok();
-            f.write_str(status.and_then(|status| status.canonical_reason()).unwrap_or("refused"))?;
-        }
-        for (at, message) in self.messages.iter().enumerate() {
-            if at > 0 {
-                f.write_str("; ")?;
-            }
-            f.write_str(message.trim())?;
-        }
-        write!(f, " [{}]", self.reply.status)
+        write!(f, "{} {}: {} [{}]", self.method.name(), self.path, self.said(), self.reply.status)
     }
 }
 

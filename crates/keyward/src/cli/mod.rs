@@ -1,11 +1,13 @@
 //! What the client subcommands have in common: the connection, the token, the way out.
 
+mod advice;
 pub(crate) mod input;
 pub(crate) mod output;
 pub(crate) mod token_helper;
 
+use advice::Known;
 use keyward_authority_client::{
-    Client, ClientConfig, ClientError, ConfigError, Method, Reply, RequestOptions,
+    Address, Client, ClientConfig, ClientError, ConfigError, Method, Reply, RequestOptions,
 };
 use output::{Format, Output};
 use serde_json::Value;
@@ -16,30 +18,39 @@ use std::path::PathBuf;
 #[derive(clap::Args, Clone, Default)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// Address of the authority; VAULT_ADDR otherwise
-    #[arg(long, global = true, value_name = "URL")]
+    /// Address of the authority; VAULT_ADDR otherwise, and https://127.0.0.1:8200 without either
+    #[arg(long, global = true, value_name = "URL", value_parser = address)]
     address: Option<String>,
     /// File of CA certificates to trust; VAULT_CACERT otherwise
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     ca_cert: Option<PathBuf>,
     /// Client certificate; VAULT_CLIENT_CERT otherwise
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     client_cert: Option<PathBuf>,
     /// Key of the client certificate; VAULT_CLIENT_KEY otherwise
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     client_key: Option<PathBuf>,
     /// Name to expect in the server's certificate; VAULT_TLS_SERVER_NAME otherwise
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     tls_server_name: Option<String>,
     /// Do not check the server's certificate; for trying things out only
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     tls_skip_verify: bool,
     /// Namespace; VAULT_NAMESPACE otherwise
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     namespace: Option<String>,
-    /// Wrap the answer in a single-use token of this life
-    #[arg(long, global = true, value_name = "DURATION")]
+    /// Wrap the answer in a single-use token of this life, such as 5m; `keyward unwrap` opens it
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, hide_short_help = true)]
     wrap_ttl: Option<String>,
+}
+
+/// Checked here, so that a mistake is told under the option's name.
+fn address(text: &str) -> Result<String, String> {
+    Address::parse(text).map(|_| text.to_owned())
+}
+
+fn duration(text: &str) -> Result<String, String> {
+    keyward_core::parse_duration(text).map(|_| text.to_owned()).map_err(|why| why.to_string())
 }
 
 /// How to show the answer
@@ -61,6 +72,13 @@ pub(crate) enum Failure {
     Usage(String),
     /// The authority refused or cannot be reached: 2.
     Remote(String),
+    /// There is nothing at the path: 2. Of a deleted version the authority tells the metadata.
+    Absent {
+        /// As an error of any other kind is told.
+        said: String,
+        /// The answer's data.
+        data: Option<Value>,
+    },
     /// The exit code is the whole answer.
     Code(u8),
 }
@@ -69,7 +87,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 1,
-            Failure::Remote(_) => 2,
+            Failure::Remote(_) | Failure::Absent { .. } => 2,
             Failure::Code(code) => *code,
         }
     }
@@ -78,17 +96,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(why) | Failure::Remote(why) => f.write_str(why),
+            Failure::Usage(why) | Failure::Remote(why) | Failure::Absent { said: why, .. } => {
+                f.write_str(why)
+            }
             Failure::Code(_) => Ok(()),
-        }
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(why: ClientError) -> Failure {
-        match why {
-            ClientError::Invalid(_) => Failure::Usage(why.to_string()),
-            _ => Failure::Remote(why.to_string()),
         }
     }
 }
@@ -129,6 +140,8 @@ pub(crate) fn client_config(connection: &Connection) -> Result<ClientConfig, Con
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) output: Output,
+    /// Whether anybody said where the authority is.
+    address_given: bool,
 }
 
 impl Session {
@@ -138,7 +151,9 @@ impl Session {
         if client.token().is_none() {
             client.set_token(token_helper::read()?);
         }
-        Ok(Session { client, output: Output::from(output) })
+        let set = |name| std::env::var(name).is_ok_and(|address| !address.trim().is_empty());
+        let address_given = connection.address.is_some() || set("KEYWARD_ADDR") || set("VAULT_ADDR");
+        Ok(Session { client, output: Output::from(output), address_given })
     }
 
     /// Sends a request; anything but success is a failure that names `doing`.
@@ -161,12 +176,28 @@ impl Session {
         body: Option<&Value>,
         options: &RequestOptions,
     ) -> Result<Reply, Failure> {
-        self.client.request(method, path, body.map(Into::into), options).await.map_err(|why| {
-            match why.into() {
-                Failure::Remote(why) => Failure::Remote(format!("{doing}: {why}")),
-                other => other,
+        let answer = self.client.request(method, path, body.map(Into::into), options).await;
+        answer.map_err(|why| self.failure(doing, why, options.token.is_some()))
+    }
+
+    /// What happened and why in one line, what to do next in another.
+    fn failure(&self, doing: &str, why: ClientError, with_token: bool) -> Failure {
+        let known = Known {
+            address_given: self.address_given,
+            has_token: with_token || self.client.token().is_some(),
+        };
+        let reason = match why.rejection() {
+            Some(rejection) => format!("{} [{}]", rejection.said(), rejection.reply.status),
+            None => why.reason(),
+        };
+        let said = format!("{doing}: {reason}\n  {}", advice::next(&why, &known));
+        match why {
+            ClientError::Invalid(_) => Failure::Usage(format!("{doing}: {reason}")),
+            ClientError::NotFound(rejection) if rejection.messages.is_empty() => {
+                Failure::Absent { said, data: rejection.reply.data() }
             }
-        })
+            _ => Failure::Remote(said),
+        }
     }
 
     /// A write whose answer is shown, or `done` when there is none.

@@ -2,7 +2,7 @@
 
 use super::{Failure, OutputArgs};
 use keyward_authority_client::Reply;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::io::{IsTerminal, Write};
 
 /// How an answer is written.
@@ -76,14 +76,32 @@ impl Output {
         }
     }
 
+    /// The keys of a listing; as JSON and YAML a list of them alone, which is what scripts read.
+    pub(crate) fn keys(&self, reply: &Reply) -> Result<(), Failure> {
+        match reply.data().and_then(|mut data| data.get_mut("keys").map(Value::take)) {
+            Some(keys) if !self.is_table() && self.field.is_none() => {
+                self.warnings(reply);
+                self.value(&keys)
+            }
+            _ => self.reply(reply),
+        }
+    }
+
+    /// The members of `value` that `rows` name, under its titles; other formats get `value` whole.
+    pub(crate) fn titled(&self, rows: &[(&str, &str)], value: &Value) -> Result<(), Failure> {
+        let row = |(title, name): &(&str, &str)| {
+            value.get(name).map(|value| vec![(*title).to_owned(), plain(value)])
+        };
+        self.rows(&["Key", "Value"], &rows.iter().filter_map(row).collect::<Vec<_>>(), value)
+    }
+
     /// Rows under headings; other formats get `value`.
     pub(crate) fn rows(&self, headings: &[&str], rows: &[Vec<String>], value: &Value) -> Result<(), Failure> {
         if self.is_table() { line(&columns(headings, rows)) } else { self.value(value) }
     }
 
     fn one_field(&self, body: &Value, field: &str) -> Result<(), Failure> {
-        let found = member(body, field)
-            .ok_or_else(|| Failure::Usage(format!("there is no field {field:?} in the answer")))?;
+        let found = member(body, field).ok_or_else(|| Failure::Usage(no_field(body, field)))?;
         let text = match self.format {
             Format::Table => plain(&found),
             _ => found.to_string(),
@@ -115,50 +133,68 @@ fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// What people want of an envelope, by the names they know: the token, the wrapping, and the data.
-fn members(body: &Value) -> Map<String, Value> {
-    let mut pairs: Map<String, Value> = Map::new();
-    if let Some(lease) = body.get("lease_id").and_then(Value::as_str).filter(|lease| !lease.is_empty()) {
-        pairs.insert("lease_id".to_owned(), Value::from(lease));
-        for name in ["lease_duration", "lease_renewable"] {
-            let from = name.trim_start_matches("lease_r").replace("enewable", "renewable");
-            if let Some(value) = body.get(&from).or_else(|| body.get(name)) {
-                pairs.insert(name.to_owned(), value.clone());
-            }
-        }
+/// What people want of an envelope, in the order and by the names of Vault's command line: the lease, the
+/// wrapping, the token, and the data.
+fn members(body: &Value) -> Vec<(String, Value)> {
+    let mut pairs: Vec<(String, Value)> = Vec::new();
+    let mut add = |from: &Value, names: &[(&str, &str)]| {
+        let found = names.iter().filter_map(|(name, from_name)| {
+            from.get(from_name).map(|value| ((*name).to_owned(), value.clone()))
+        });
+        pairs.extend(found);
+    };
+    if body.get("lease_id").and_then(Value::as_str).is_some_and(|lease| !lease.is_empty()) {
+        add(body, &LEASE);
     }
-    if let Some(wrap) = body.get("wrap_info").and_then(Value::as_object) {
-        let named = |(name, value): (&String, &Value)| {
-            (format!("wrapping_{}", name.trim_start_matches("wrapping_")), value.clone())
-        };
-        pairs.extend(wrap.iter().map(named));
+    if let Some(wrap) = body.get("wrap_info").filter(|wrap| wrap.is_object()) {
+        add(wrap, &WRAPPING);
     }
-    if let Some(auth) = body.get("auth").and_then(Value::as_object) {
-        for (name, from) in [
-            ("token", "client_token"),
-            ("token_accessor", "accessor"),
-            ("token_duration", "lease_duration"),
-            ("token_renewable", "renewable"),
-            ("token_policies", "token_policies"),
-            ("identity_policies", "identity_policies"),
-            ("policies", "policies"),
-        ] {
-            pairs.insert(name.to_owned(), auth.get(from).cloned().unwrap_or(Value::Null));
-        }
+    if let Some(auth) = body.get("auth").filter(|auth| auth.is_object()) {
+        add(auth, &TOKEN);
         for (name, value) in auth.get("metadata").and_then(Value::as_object).into_iter().flatten() {
-            pairs.insert(format!("token_meta_{name}"), value.clone());
+            pairs.push((format!("token_meta_{name}"), value.clone()));
         }
     }
     pairs.extend(body.get("data").and_then(Value::as_object).cloned().unwrap_or_default());
     pairs
 }
 
+/// The names that people know, and those on the wire.
+const LEASE: [(&str, &str); 3] =
+    [("lease_id", "lease_id"), ("lease_duration", "lease_duration"), ("lease_renewable", "renewable")];
+const WRAPPING: [(&str, &str); 6] = [
+    ("wrapping_token", "token"),
+    ("wrapping_accessor", "accessor"),
+    ("wrapping_token_ttl", "ttl"),
+    ("wrapping_token_creation_time", "creation_time"),
+    ("wrapping_token_creation_path", "creation_path"),
+    ("wrapped_accessor", "wrapped_accessor"),
+];
+const TOKEN: [(&str, &str); 7] = [
+    ("token", "client_token"),
+    ("token_accessor", "accessor"),
+    ("token_duration", "lease_duration"),
+    ("token_renewable", "renewable"),
+    ("token_policies", "token_policies"),
+    ("identity_policies", "identity_policies"),
+    ("policies", "policies"),
+];
+
 /// The one that `--field` asks for: what a table shows, else what is on the wire.
 fn member(body: &Value, name: &str) -> Option<Value> {
     let inner = body.pointer("/data/data").filter(|data| data.is_object());
-    let shown = Value::Object(members(body));
+    let shown = Value::Object(members(body).into_iter().collect());
     let places = [inner, Some(&shown), body.get("auth"), body.get("wrap_info"), Some(body)];
     places.into_iter().flatten().find_map(|place| place.get(name)).cloned()
+}
+
+/// Names tell nothing that the answer's reader may not know; values would.
+fn no_field(body: &Value, field: &str) -> String {
+    let names: Vec<String> = match body.pointer("/data/data").and_then(Value::as_object) {
+        Some(data) => data.keys().cloned().collect(),
+        None => members(body).into_iter().map(|(name, _)| name).collect(),
+    };
+    format!("there is no field {field:?} in the answer; it has: {}", names.join(", "))
 }
 
 fn envelope(body: &Value) -> String {
@@ -166,14 +202,37 @@ fn envelope(body: &Value) -> String {
     if pairs.is_empty() && body.get("data").is_none_or(Value::is_null) {
         return table(body);
     }
-    let keys = pairs.get("keys").and_then(Value::as_array);
+    let keys = pairs.iter().find(|(name, _)| name == "keys").and_then(|(_, keys)| keys.as_array());
     match keys {
-        Some(keys) if pairs.keys().all(|name| name == "keys" || name == "key_info") => {
+        Some(keys) if pairs.iter().all(|(name, _)| name == "keys" || name == "key_info") => {
             let rows: Vec<Vec<String>> = keys.iter().map(|key| vec![plain(key)]).collect();
             columns(&["Keys"], &rows)
         }
-        _ => table(&Value::Object(pairs)),
+        _ => {
+            let row = |(name, value): &(String, Value)| vec![name.clone(), told(name, value)];
+            columns(&["Key", "Value"], &pairs.iter().map(row).collect::<Vec<_>>())
+        }
     }
+}
+
+/// A member of an envelope as people read it: times to live in units.
+fn told(name: &str, value: &Value) -> String {
+    match (name, value) {
+        ("token_duration", Value::Number(seconds)) if seconds.as_u64() == Some(0) => "∞".to_owned(),
+        ("token_duration" | "lease_duration" | "wrapping_token_ttl", Value::Number(seconds)) => {
+            span(seconds.as_u64().unwrap_or(0))
+        }
+        ("identity_policies", Value::Null) => "[]".to_owned(),
+        _ => plain(value),
+    }
+}
+
+/// Seconds as `1h30m`, without the units that are nought.
+fn span(seconds: u64) -> String {
+    let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    let written: String =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if written.is_empty() { "0s".to_owned() } else { written }
 }
 
 /// A value as a table of its members.
@@ -203,8 +262,10 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
-/// Columns four spaces apart, headings underlined.
+/// Columns four spaces apart, headings underlined. An empty cell says so: `n/a`.
 pub(crate) fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let said = |cell: &String| if cell.is_empty() { "n/a".to_owned() } else { cell.clone() };
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(said).collect()).collect();
     let width = |at: usize| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
         cells.chain(std::iter::once(headings[at].chars().count())).max().unwrap_or(0)
@@ -235,15 +296,19 @@ mod tests {
         );
         assert_eq!(envelope(&json!({"data": {"keys": ["a", "b/"]}})), "Keys\n----\na\nb/");
         let login = envelope(&json!({"data": null, "auth": {"client_token": "t", "policies": ["p"]}}));
-        assert!(
-            login.contains("token                t\n") && login.contains("policies             [p]"),
-            "{login}"
-        );
+        assert!(login == "Key         Value\n---         -----\ntoken       t\npolicies    [p]", "{login}");
     }
 
     #[test]
     fn a_field_has_the_name_that_the_table_shows() {
         let login = json!({"data": null, "auth": {"client_token": "t", "accessor": "a"}, "lease_id": ""});
+        let wrapped = json!({"wrap_info": {"token": "w", "ttl": 5400, "creation_path": "a"}});
+        assert_eq!(member(&wrapped, "wrapping_token_ttl"), Some(json!(5400)));
+        assert!(
+            envelope(&wrapped).contains("wrapping_token_ttl              1h30m"),
+            "{}",
+            envelope(&wrapped)
+        );
         for (name, value) in [("token", "t"), ("client_token", "t"), ("token_accessor", "a")] {
             assert_eq!(member(&login, name), Some(json!(value)), "{name}");
         }

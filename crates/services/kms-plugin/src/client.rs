@@ -62,7 +62,7 @@ impl PluginClient {
     /// Connects to a socket; every call gets `timeout`, as the API server's configuration has it.
     pub async fn connect(socket: &Path, timeout: Duration) -> Result<PluginClient, PluginError> {
         let unreachable = |error: tonic::transport::Error| {
-            PluginError::Unreachable(format!("{}: {}", socket.display(), with_causes(&error)))
+            PluginError::Unreachable(format!("{}: {}", socket.display(), root_cause(&error)))
         };
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(unreachable)?;
         let channel =
@@ -110,13 +110,11 @@ fn failed(status: &tonic::Status) -> PluginError {
     }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
+/// The innermost cause: those around it repeat it.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
     }
-    text
+    innermost.to_string()
 }

@@ -1,0 +1,91 @@
+//! The examples that close each help text. A test parses every one of them.
+
+pub(crate) const KEYWARD: &str = "\
+Examples:
+  keyward dev                                   # to try things on; prints what to export
+  keyward kv put secret/hello greeting=world    # keep a secret
+  keyward kv get secret/hello                   # read it back
+  keyward kv get --help                         # every option
+
+The authority is at VAULT_ADDR, the token is VAULT_TOKEN or what `keyward login` left in ~/.vault-token. KEYWARD_ADDR, \
+KEYWARD_TOKEN and so on come before the names with VAULT_.
+
+Exit codes: 0 done; 1 the command line or its input is wrong; 2 the authority refused, is sealed or cannot be \
+reached. `status` answers 0 unsealed, 2 sealed, and 1 where nobody can be asked.
+Options may be written with one dash or two, as Vault's command line has them.";
+
+pub(crate) const KV: &str = "\
+Examples:
+  keyward kv put secret/app user=app password=@password.txt    # kept out of the process list
+  keyward kv get --field password secret/app                   # one value, for a script
+  keyward kv get -o json --version 2 secret/app                # an old version, whole
+  keyward kv patch secret/app user=other                       # change one value, keep the others
+  keyward kv put --cas 3 secret/app user=app                   # unless changed since version 3
+  keyward kv undelete --versions 2,3 secret/app";
+
+pub(crate) const TRANSIT: &str = "\
+Examples:
+  keyward secrets enable transit                                   # once
+  keyward transit create orders
+  keyward transit encrypt orders @invoice.pdf                      # prints vault:v1:...
+  keyward transit decrypt orders @invoice.sealed
+  keyward transit create signing --type ed25519
+  keyward transit sign signing @release.tar";
+
+pub(crate) const POLICY: &str = "\
+Examples:
+  keyward policy write app app.hcl
+  keyward policy read app
+  keyward token create --policy app        # a token that has it
+
+A policy grants capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
+
+pub(crate) const TOKEN: &str = "\
+Examples:
+  keyward token create --policy app --ttl 1h
+  keyward token create --policy app --period 24h --orphan --field token    # renewed for ever
+  keyward token lookup                                                     # the session's own
+  keyward token capabilities secret/data/app                               # what it may do there
+  keyward token revoke --accessor ACCESSOR";
+
+pub(crate) const LEASE: &str = "\
+Examples:
+  keyward lease lookup auth/token/create/h4f0
+  keyward lease renew --increment 1h auth/token/create/h4f0
+  keyward lease revoke --prefix auth/userpass/login/mona";
+
+pub(crate) const SECRETS: &str = "\
+Examples:
+  keyward secrets list
+  keyward secrets enable --path team --version 2 kv     # key-value secrets with versions, at team/
+  keyward secrets tune --max-lease-ttl 24h team
+  keyward secrets disable team                          # and everything kept there is gone";
+
+pub(crate) const AUTH: &str = "\
+Examples:
+  keyward auth enable userpass
+  keyward write auth/userpass/users/mona password=@password.txt token_policies=app
+  keyward login --method userpass username=mona
+  keyward auth list --detailed";
+
+pub(crate) const AUDIT: &str = "\
+Examples:
+  keyward audit enable file file_path=/var/log/keyward-audit.log
+  keyward audit verify /var/log/keyward-audit.log.1 /var/log/keyward-audit.log   # oldest first
+  keyward audit disable file";
+
+pub(crate) const OPERATOR: &str = "\
+Examples:
+  keyward operator init --key-shares 5 --key-threshold 3    # prints the keys this once
+  keyward operator unseal                                   # asks for one key; again until there are enough
+  keyward operator init --status
+  keyward operator seal";
+
+pub(crate) const KMS: &str = "\
+Examples:
+  keyward kms serve --key kubernetes --token-file /etc/keyward/kms-token
+  keyward kms doctor --encryption-config /etc/kubernetes/encryption.yaml
+  keyward kms inspect --snapshot etcd.db --all-under kw1-4f1c
+  keyward kms rotate --epoch 2
+
+docs/kms.md has the whole way, from a key in the authority to an API server that uses it.";
