@@ -44,7 +44,8 @@ fn state(store: &dyn Store) -> Result<State, Fault> {
     })
 }
 
-/// Opens the damaged file and asks for everything; what is answered must be what was written.
+/// Opens the damaged file and asks for everything. What is answered must be what was written, value by value: an
+/// entry may be refused, and missing only where verification says that the file is damaged.
 fn examine(dir: &Path, written: &State, what: &str) -> Verdict {
     let said_io = |fault: &Fault| assert!(matches!(fault, Fault::Io(_)), "{what}: {fault:?}");
     let store = match Sqlite::open(dir, OPTIONS) {
@@ -107,7 +108,7 @@ fn flipped_bytes_of_the_database() {
     // Every byte of the file's header, then evenly through the rest.
     let (head, stride) = (100, (bytes.len() / (flips - 100)) | 1);
     let offsets = (0..head).chain((head..bytes.len()).step_by(stride));
-    let mut noticed = 0;
+    let mut inside = 0;
     for offset in offsets {
         let path = dir.path().join(format!("{offset}"));
         fs::create_dir(&path).unwrap();
@@ -115,11 +116,25 @@ fn flipped_bytes_of_the_database() {
         damaged[offset] ^= [0x01, 0x80, 0xff][offset % 3];
         fs::write(path.join(DATABASE), damaged).unwrap();
         let verdict = examine(&path, &written, &format!("byte {offset}"));
-        noticed += usize::from(verdict == Verdict::Noticed);
+        // Whatever was flipped, nothing wrong was answered: see `examine`. A flip may be harmless, since a database
+        // has room to spare and keeps copies of entries that moved to another page; but not inside a value.
+        if is_inside_a_value(&bytes, offset) {
+            assert_eq!(verdict, Verdict::Noticed, "byte {offset}, inside a value");
+            inside += 1;
+        }
         fs::remove_dir_all(&path).unwrap();
     }
-    // The rest fell on free space.
-    assert!(noticed * 3 > flips, "only {noticed} of {flips} were noticed");
+    // The longest values fill two thirds of the file.
+    assert!(inside * 2 > flips - head, "only {inside} of {flips} flips fell inside a value");
+}
+
+/// Whether `offset` is on a page that holds nothing but a piece of one of the longest values, each of which is one
+/// byte repeated. Such a page has no spare room, and is never copied.
+fn is_inside_a_value(bytes: &[u8], offset: usize) -> bool {
+    let byte = bytes[offset];
+    let same = |piece: &&u8| **piece == byte;
+    let (before, after) = bytes.split_at(offset);
+    byte != 0 && before.iter().rev().take_while(same).count() + after.iter().take_while(same).count() >= 4_000
 }
 
 #[test]
