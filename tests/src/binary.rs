@@ -14,9 +14,10 @@ pub fn keyward() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    // This test runs as TARGET/FOLDER/deps/NAME, FOLDER being the profile's but for `dev`.
+    // A test runs as TARGET/FOLDER/deps/NAME, a program of the tests as TARGET/FOLDER/NAME, FOLDER being the
+    // profile's but for `dev`.
     let running = std::env::current_exe().unwrap();
-    let folder = running.parent().and_then(Path::parent).unwrap();
+    let folder = running.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
     let target = folder.parent().unwrap();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",

@@ -13,3 +13,5 @@ pub mod http;
 #[cfg(target_os = "linux")]
 pub mod kms;
 pub mod server;
+#[cfg(target_os = "linux")]
+pub mod shell;

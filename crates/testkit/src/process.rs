@@ -5,11 +5,13 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitpid,
+};
 
 /// How often a condition is looked at again.
 const POLL: Duration = Duration::from_millis(25);
@@ -118,17 +120,61 @@ fn name(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
 }
 
-/// A child that ends with the test that holds it.
+/// Ends a process group when it is dropped, and also when the process that holds it ends in any other way: killed,
+/// aborted, interrupted at the terminal.
+///
+/// A shell in the group reads from a pipe that only the holder can write to. Once nobody can, the read ends, and the
+/// shell kills its group. Being of the group it also keeps the group's number from being given to another.
+#[derive(Debug)]
+pub struct Group {
+    leader: Pid,
+    guard: Child,
+    _held: Option<ChildStdin>,
+}
+
+impl Group {
+    /// Guards the group that `leader`, a child of this process that has not been waited for, was started in with
+    /// [`CommandExt::process_group`]`(0)`.
+    pub fn of(leader: &Child) -> io::Result<Group> {
+        let number = i32::try_from(leader.id()).map_err(io::Error::other)?;
+        let mut guard = Command::new("sh");
+        guard.args(["-c", "read -r _; kill -KILL 0"]).process_group(number);
+        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut guard = guard.spawn()?;
+        let held = guard.stdin.take();
+        let leader = Pid::from_raw(number).ok_or_else(|| io::Error::other("a process has the number 0"))?;
+        Ok(Group { leader, guard, _held: held })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = kill_process_group(self.leader, Signal::KILL);
+        let _ = self.guard.wait();
+    }
+}
+
+/// A child that ends with the test that holds it, with whatever of its group it leaves, however the test ends.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// Dropped after the child was waited for.
+    _group: Group,
 }
 
 impl Process {
     /// Starts `command` with no input and its output appended to `log`.
     pub fn spawn(command: &mut Command, log: &Path) -> io::Result<Process> {
-        Ok(Process { child: spawn(command, log)?, log: log.to_owned() })
+        let mut child = spawn(command, log)?;
+        match Group::of(&child) {
+            Ok(group) => Ok(Process { child, log: log.to_owned(), _group: group }),
+            Err(why) => {
+                child.kill()?;
+                child.wait()?;
+                Err(io::Error::new(why.kind(), format!("{} cannot be guarded: {why}", name(command))))
+            }
+        }
     }
 
     /// The child's process number.

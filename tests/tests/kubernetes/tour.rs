@@ -1,18 +1,17 @@
 //! README.md's tour, run as it stands there.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use keyward_testkit::cluster::{Cluster, check};
-use keyward_testkit::process::{read_lossy, wait_for};
+use keyward_testkit::process::{ProcessId, wait_for};
 use keyward_testkit::require;
-use keyward_tests::binary::keyward;
 use keyward_tests::server::{SOON, Server};
-use rustix::process::{Pid, Signal, kill_process_group};
+use keyward_tests::shell::Shell;
+use rustix::process::Signal;
 
 const CLUSTER: &str = "test-tour";
 /// A cluster may have to wait until another test has built Kubernetes.
@@ -33,68 +32,6 @@ fn blocks() -> Vec<Block> {
         Block { tag: tag.to_owned(), text: text.to_owned() }
     };
     fenced.map(block).collect()
-}
-
-/// A shell that a reader would type into. It and what it started end with the test.
-struct Shell {
-    child: Child,
-    input: ChildStdin,
-    log: PathBuf,
-    done: usize,
-}
-
-impl Shell {
-    fn start(folder: &Path) -> Shell {
-        let log = folder.join("terminal");
-        let output = File::create(&log).unwrap();
-        let path = std::env::var("PATH").unwrap();
-        let mut command = Command::new("bash");
-        for (name, _) in std::env::vars() {
-            if name.starts_with("VAULT_") || name.starts_with("KEYWARD_KMS_") {
-                command.env_remove(name);
-            }
-        }
-        command
-            .arg("-e")
-            .current_dir(folder)
-            .env("PATH", format!("{}:{path}", keyward().parent().unwrap().display()))
-            .env("CARGO_TARGET_DIR", keyward().parent().and_then(Path::parent).unwrap())
-            .env("KEYWARD_CLUSTER", CLUSTER)
-            .stdin(Stdio::piped())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .process_group(0);
-        let mut child = command.spawn().unwrap();
-        let input = child.stdin.take().unwrap();
-        Shell { child, input, log, done: 0 }
-    }
-
-    /// Types a block, waits until it has succeeded, and answers with what it printed.
-    fn types(&mut self, text: &str, limit: Duration) -> String {
-        self.done += 1;
-        let (before, mark) = (self.printed().len(), format!("--- block {} is done\n", self.done));
-        writeln!(self.input, "{text}\nprintf '%s\\n' '{}'", mark.trim_end()).unwrap();
-        let log = self.log.clone();
-        let printed = wait_for("a block of the tour", limit, || {
-            let printed = read_lossy(&log).unwrap().split_off(before);
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() || printed.contains(&mark), "{text}\nfailed: {printed}");
-            printed.split_once(&mark).map(|(printed, _)| printed.to_owned())
-        });
-        printed.unwrap_or_else(|late| panic!("{late}: {text}\n{}", self.printed()))
-    }
-
-    fn printed(&self) -> String {
-        read_lossy(&self.log).unwrap()
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let _ = kill_process_group(group.unwrap(), Signal::KILL);
-        let _ = self.child.wait();
-    }
 }
 
 /// Takes the tour's cluster down, however the test ends.
@@ -137,7 +74,7 @@ fn the_tour_works_as_it_is_written() {
     fs::create_dir_all(target).unwrap();
     let folder = tempfile::tempdir_in(target.canonicalize().unwrap()).unwrap();
     let _down = Down;
-    let mut shell = Shell::start(folder.path());
+    let mut shell = Shell::start(folder.path(), &[("KEYWARD_CLUSTER", CLUSTER)]);
     for Block { tag, text } in &blocks {
         let cluster = tag == "tour-cluster";
         if cluster && !require(check(false)) {
@@ -156,4 +93,33 @@ fn the_tour_works_as_it_is_written() {
         }
     }
     assert!(shell.printed().contains("hunter2") && Cluster::remains(CLUSTER).unwrap().is_empty());
+}
+
+/// Starts what the tour starts, and says which processes they are.
+fn hold(how: &str) -> (std::process::Child, Vec<ProcessId>) {
+    let mut holder = Command::new(env!("CARGO_BIN_EXE_hold-tour"));
+    holder.arg(how).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut holder = holder.spawn().unwrap();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let held = lines.find_map(|line| Some(line.unwrap().strip_prefix("held: ")?.to_owned())).unwrap();
+    let pids = held.split(' ').map(|pid| ProcessId::of(pid.parse().unwrap()).unwrap()).collect();
+    (holder, pids)
+}
+
+#[test]
+fn nothing_of_the_tour_outlives_its_test() {
+    for how in ["a step fails", "killed", "interrupted"] {
+        let (mut holder, started) = hold(how);
+        assert_eq!(started.len(), 3);
+        assert!(started.iter().all(|process| process.is_running()), "{how}: they ended before their holder");
+        let process = ProcessId::of(holder.id()).unwrap();
+        match how {
+            "killed" => drop(process.signal(Signal::KILL).unwrap()),
+            "interrupted" => drop(process.signal(Signal::INT).unwrap()),
+            _ => holder.stdin.take().unwrap().write_all(b"go on\n").unwrap(),
+        }
+        assert!(!holder.wait().unwrap().success(), "{how}");
+        let gone = || started.iter().all(|process| !process.is_running()).then_some(());
+        wait_for("the tour's processes to end", SOON, gone).unwrap_or_else(|late| panic!("{how}: {late}"));
+    }
 }
