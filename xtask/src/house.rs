@@ -36,7 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates at the top, which may depend on everything.
-const TOPS: &[&str] = &["keyward", "keyward-tests", "keyward-benches", "xtask"];
+const TOPS: &[&str] = &["keyward", "keyward-tests", "keyward-benches", "keyward-fuzz", "xtask"];
 
 /// What a pure crate must not bring in.
 const IMPURE: &[&str] = &["tokio", "hyper", "rusqlite", "rustix", "kube", "tonic", "rustls", "mio"];

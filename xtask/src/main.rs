@@ -4,6 +4,7 @@ mod bench;
 #[cfg(target_os = "linux")]
 mod cluster;
 mod deny;
+mod fuzz;
 mod house;
 mod setup;
 mod test;
@@ -31,6 +32,8 @@ enum Command {
     Cluster(cluster::Command),
     /// Check licences, sources and banned dependencies with cargo-deny
     Deny,
+    /// Fuzz what reads bytes that others made; lists the targets when none is named
+    Fuzz(fuzz::Arguments),
     /// Check the crates' edges and the budgets of files, functions and structs
     House,
     /// Set up what the tests need and run them
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Cluster(command) => cluster::run(command),
         Command::Deny => deny::run(),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::House => house::run(),
         Command::Test(arguments) => test::run(&arguments),
     };

@@ -1,6 +1,7 @@
 //! Answers as tables, JSON, YAML, or one field.
 
 use super::{Failure, OutputArgs};
+use keyward_authority::token::human;
 use keyward_authority_client::Reply;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
@@ -220,19 +221,11 @@ fn told(name: &str, value: &Value) -> String {
     match (name, value) {
         ("token_duration", Value::Number(seconds)) if seconds.as_u64() == Some(0) => "∞".to_owned(),
         ("token_duration" | "lease_duration" | "wrapping_token_ttl", Value::Number(seconds)) => {
-            span(seconds.as_u64().unwrap_or(0))
+            human(seconds.as_u64().unwrap_or(0))
         }
         ("identity_policies", Value::Null) => "[]".to_owned(),
         _ => plain(value),
     }
-}
-
-/// Seconds as `1h30m`, without the units that are nought.
-fn span(seconds: u64) -> String {
-    let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
-    let written: String =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
-    if written.is_empty() { "0s".to_owned() } else { written }
 }
 
 /// A value as a table of its members.

@@ -1,0 +1,67 @@
+//! An open authority in memory, whose time stands still and whose randomness repeats.
+
+use keyward_authority::fields::Fields;
+use keyward_authority::request::{Operation, Request};
+use keyward_authority::seal::Shares;
+use keyward_authority::settings::Settings;
+use keyward_authority_server::node::Node;
+use keyward_authority_server::reply::Reply;
+use keyward_core::{Timestamp, random};
+use keyward_crypto::Secret;
+use keyward_storage::Memory;
+use keyward_testkit::fakes::{FixedClock, SeededRandom};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// One authority and who asks it.
+pub(crate) struct Open {
+    pub(crate) runtime: Runtime,
+    pub(crate) node: Arc<Node>,
+    pub(crate) root: String,
+}
+
+impl Open {
+    /// Initialised and unsealed, with what every authority begins with.
+    pub(crate) fn new() -> Open {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let clock = Arc::new(FixedClock::at(Timestamp::from_secs(1_700_000_000)));
+        let random = Arc::new(SeededRandom::new(1));
+        let node = Arc::new(Node::new(Arc::new(Memory::new()), clock, random, Settings::default()));
+        let root = runtime.block_on(async {
+            let mut made = node.prepare(Shares { shares: 1, threshold: 1 }).unwrap();
+            let share: String = made.shares[0].expose().iter().map(|byte| format!("{byte:02x}")).collect();
+            let root = made.root_token.expose().clone();
+            node.install(&mut made).await.unwrap();
+            node.unseal(&share).await.unwrap();
+            root
+        });
+        Open { runtime, node, root }
+    }
+
+    /// The status and body of an answer to `token`.
+    pub(crate) fn ask(&self, token: &str, operation: Operation, path: &str, fields: Fields) -> Reply {
+        let request = Request {
+            id: random::uuid(self.node.random()),
+            operation,
+            path: path.to_owned(),
+            fields,
+            token: Some(Secret::new(token.to_owned())),
+            wrap: None,
+            headers: Vec::new(),
+            remote: None,
+            merge_patch: operation == Operation::Patch,
+            arrived: self.node.now(),
+        };
+        self.runtime.block_on(self.node.serve(request))
+    }
+
+    /// Writes as root what must be accepted.
+    pub(crate) fn write(&self, path: &str, body: &Value) -> Value {
+        let fields = Fields::parse(body.to_string().as_bytes()).unwrap();
+        let reply = self.ask(&self.root, Operation::Update, path, fields);
+        assert!(reply.status < 300, "{path}: {}", String::from_utf8_lossy(&reply.body));
+        serde_json::from_slice(&reply.body).unwrap_or(Value::Null)
+    }
+}

@@ -1,0 +1,18 @@
+//! One file each: its first line says what is read and who may have made it.
+
+use crate::Target;
+
+macro_rules! targets {
+    ($($name:ident)*) => {
+        $(mod $name;)*
+
+        /// Every target, by name.
+        pub static TARGETS: &[Target] =
+            &[$(Target { name: stringify!($name), run: $name::run, seeds: $name::seeds }),*];
+    };
+}
+
+targets! {
+    address age_file age_identity audit_log barrier_entry cidr config duration encryption_config fields hcl http
+    key_import keyring kms_envelope kms_snapshot kms_value path policy request shamir token transit
+}
