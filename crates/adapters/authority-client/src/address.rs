@@ -39,7 +39,7 @@ impl Address {
             "unix" => return wrong("the path of the socket is not absolute"),
             _ => return wrong("the scheme is unknown"),
         };
-        if rest.contains(['?', '#', '@', ' ']) {
+        if rest.contains(|at: char| "?#@".contains(at) || at.is_whitespace() || at.is_control()) {
             return wrong("only a host, a port and a path may follow the scheme");
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -90,7 +90,8 @@ fn split_port(authority: &str, default: u16) -> Option<(&str, u16)> {
         Some(port) => port.parse().ok().filter(|port| *port != 0)?,
         None => default,
     };
-    (!host.is_empty() && host.is_ascii()).then_some((host, port))
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    (!host.is_empty() && host.bytes().all(named)).then_some((host, port))
 }
 
 impl fmt::Display for Address {
@@ -142,6 +143,12 @@ mod tests {
             "https://::1:8200",
             "http://host?x=1",
             "https://exämple.org",
+            "http://ho\nst",
+            "http://[::1]x",
+            "http://a[b",
+            "http://host/a b",
+            "http://host/:\n/",
+            "http://host/\u{0}",
         ] {
             assert!(Address::parse(text).is_err(), "{text:?}");
         }
