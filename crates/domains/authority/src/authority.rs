@@ -9,6 +9,7 @@ use crate::audit::{Auditing, Device};
 use crate::barrier::{RootKey, Rotation};
 use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
+use crate::help;
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
 use crate::outside::Gathered;
@@ -288,7 +289,8 @@ impl Authority {
     ) -> Result<Outcome, Refusal> {
         let mut txn = self.begin(view, random)?;
         if admitted.operation == Operation::Help {
-            let response = crate::help::describe(&admitted.mount, admitted.route)?;
+            let about = engines::of(&admitted.mount).map_or("", |backend| backend.about);
+            let response = help::describe(&admitted.mount, about, admitted.route)?;
             return Ok(Outcome { response, batch: Batch::default(), effects: Vec::new() });
         }
         let handler = admitted.route.handler(admitted.operation).ok_or(Refusal::Unsupported)?;
@@ -313,7 +315,8 @@ impl Authority {
         }
         if response.verbatim.is_none() {
             response.mount_type.clone_from(&admitted.mount.kind);
-            response.warnings.extend(crate::help::unrecognized(request, admitted));
+            let Admitted { operation, route, params, .. } = admitted;
+            response.warnings.extend(help::unrecognized(&request.fields, *operation, route, params));
         }
         if let Some(login) = response.login.take() {
             token::log_in(&mut txn, &self.settings, request, &admitted.mount, *login, now, &mut response)?;

@@ -1,16 +1,16 @@
 //! What a route says of itself: `?help=1`, and warnings about parameters it does not know.
 
-use crate::authority::Admitted;
-use crate::engines;
+use crate::fields::Fields;
 use crate::mounts::Mount;
+use crate::params::Params;
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request};
+use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Kind, Route};
 use serde_json::{Map, Value, json};
 
-/// The answer to `?help=1`.
-pub fn describe(mount: &Mount, route: &Route) -> Result<Response, Refusal> {
+/// The answer to `?help=1`; `about` is the mount's engine or method in a sentence.
+pub fn describe(mount: &Mount, about: &str, route: &Route) -> Result<Response, Refusal> {
     let mut text = format!(
         "Request:        {}\nPath:           {}{}\n\n{}\n",
         mount.path, mount.path, route.pattern, route.help
@@ -26,7 +26,6 @@ pub fn describe(mount: &Mount, route: &Route) -> Result<Response, Refusal> {
             field.about
         ));
     }
-    let about = engines::of(mount).map_or("", |backend| backend.about);
     text.push_str(&format!("\n## DESCRIPTION\n\n{about}\n"));
     Response::verbatim_json(&json!({ "help": text, "see_also": null, "openapi": openapi(mount, route) }))
 }
@@ -89,21 +88,19 @@ fn schema(kind: Kind) -> &'static str {
     }
 }
 
-/// The warnings about parameters that do nothing here.
-pub fn unrecognized(request: &Request, admitted: &Admitted) -> Vec<String> {
-    let route = admitted.route;
+/// The warnings about parameters that do nothing here, where `params` is what the route captured from the path.
+pub fn unrecognized(fields: &Fields, operation: Operation, route: &Route, params: &Params) -> Vec<String> {
     if route.traits.any_fields
-        || !matches!(admitted.operation, Operation::Create | Operation::Update | Operation::Patch)
+        || !matches!(operation, Operation::Create | Operation::Update | Operation::Patch)
     {
         return Vec::new();
     }
-    let captured = |name: &&str| admitted.params.names().any(|param| param == *name);
-    let mut ignored: Vec<&str> = request
-        .fields
+    let captured = |name: &&str| params.names().any(|param| param == *name);
+    let mut ignored: Vec<&str> = fields
         .names()
         .filter(|name| !route.fields.iter().any(|field| field.name == *name) && !captured(name))
         .collect();
-    let mut replaced: Vec<&str> = request.fields.names().filter(captured).collect();
+    let mut replaced: Vec<&str> = fields.names().filter(captured).collect();
     ignored.sort_unstable();
     replaced.sort_unstable();
     let mut warnings = Vec::new();

@@ -32,6 +32,13 @@ pub(super) struct Role {
     pub(super) token: TokenParams,
 }
 
+impl Role {
+    /// The directory of its secret ids.
+    pub(super) fn secrets(&self) -> String {
+        format!("secret/{}/", self.id)
+    }
+}
+
 /// The names of roles have no case.
 pub(super) fn name(cx: &Context<'_, '_>) -> String {
     cx.param("role_name").to_lowercase()
@@ -166,7 +173,7 @@ pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let (path, index) = (key(&name(cx)), role_id_key(cx.txn, &cx.mount.uuid, &role.role_id));
     cx.delete(&path);
     cx.delete(&index);
-    let secrets = cx.key(&super::secret::directory(&role.id));
+    let secrets = cx.key(&role.secrets());
     jobs::add(cx.txn, &Job::Wipe { prefix: secrets })?;
     cx.effects.push(Effect::RunJobs);
     Ok(Response::empty())

@@ -56,11 +56,6 @@ impl SecretId {
     }
 }
 
-/// The directory of the secret ids of the role whose storage name is `role`.
-pub(super) fn directory(role: &str) -> String {
-    format!("secret/{role}/")
-}
-
 /// The accessor of `secret_id` in the role whose storage name is `role`: a keyed hash in the form of a UUID.
 pub(super) fn accessor(txn: &Txn<'_>, role: &str, secret_id: &str) -> String {
     let tag = txn.keyring().names.tag_parts(&[b"secret id\0", role.as_bytes(), b"\0", secret_id.as_bytes()]);
@@ -77,7 +72,7 @@ pub(super) fn find(
     if accessor.contains('/') {
         return Ok(None);
     }
-    let entry = cx.built_json::<SecretId>(&format!("{}{accessor}", directory(&role.id)))?;
+    let entry = cx.built_json::<SecretId>(&format!("{}{accessor}", role.secrets()))?;
     Ok(entry.filter(|entry| !entry.is_over(cx.now)))
 }
 
@@ -96,13 +91,13 @@ pub(super) fn use_up(
         }
         uses => {
             let left = SecretId { num_uses: uses - 1, updated: cx.now.nanos(), ..entry.clone() };
-            cx.put_json(&format!("{}{accessor}", directory(&role.id)), &left)
+            cx.put_json(&format!("{}{accessor}", role.secrets()), &left)
         }
     }
 }
 
 fn remove(cx: &mut Context<'_, '_>, role: &Role, accessor: &str, entry: &SecretId) {
-    cx.delete(&format!("{}{accessor}", directory(&role.id)));
+    cx.delete(&format!("{}{accessor}", role.secrets()));
     if let Some(end) = entry.expires {
         expiry::forget(cx.txn, end, accessor);
     }
@@ -143,7 +138,7 @@ fn issue(cx: &mut Context<'_, '_>, secret_id: String) -> Result<Response, Refusa
         token_bound_cidrs: networks(cx, "token_bound_cidrs", &role.token.bound_cidrs)?,
     };
     let accessor = accessor(cx.txn, &role.id, &secret_id);
-    let path = format!("{}{accessor}", directory(&role.id));
+    let path = format!("{}{accessor}", role.secrets());
     if cx.exists(&path)? {
         return Err(Refusal::invalid("failed to store secret_id: SecretID is already registered"));
     }
@@ -200,7 +195,7 @@ pub(super) fn check_subset(networks: &[String], role: &[String]) -> Result<(), R
 
 pub(super) fn list(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let role = role::required(cx)?;
-    Response::keys(&cx.list(&directory(&role.id))?)
+    Response::keys(&cx.list(&role.secrets())?)
 }
 
 pub(super) fn look_up(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {

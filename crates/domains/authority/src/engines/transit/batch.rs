@@ -102,3 +102,8 @@ pub(super) fn respond_with_status<T: Item>(
     }
     Ok(response)
 }
+
+/// What an item of a batch is called by its sender.
+pub(super) fn reference(fields: &Fields) -> Result<String, Refusal> {
+    Ok(fields.string("reference")?.unwrap_or_default())
+}

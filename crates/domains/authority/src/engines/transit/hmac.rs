@@ -80,9 +80,7 @@ fn make(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         Ok(Made { hmac: wire::versioned(number, &tag, Coding::Standard) })
     };
     match batch::items(cx)? {
-        Some(items) => {
-            batch::respond(&batch::answer_each(&items, super::sign::reference, |_, item| each(item))?)
-        }
+        Some(items) => batch::respond(&batch::answer_each(&items, batch::reference, |_, item| each(item))?),
         None => Response::data(&each(cx.fields())?),
     }
 }
@@ -112,7 +110,7 @@ pub(super) fn verify(cx: &mut Context<'_, '_>, items: Option<Vec<Fields>>) -> Re
     match items {
         Some(items) => {
             let each = |_, item: &Fields| check(cx, &policy, hash, item, &input(item, "missing input")?);
-            batch::respond(&batch::answer_each(&items, super::sign::reference, each)?)
+            batch::respond(&batch::answer_each(&items, batch::reference, each)?)
         }
         None => {
             let request = cx.request;

@@ -137,11 +137,6 @@ fn salt_length(text: Option<String>) -> Result<Salt, Refusal> {
     }
 }
 
-/// What an item of a batch is called by its sender.
-pub(super) fn reference(fields: &Fields) -> Result<String, Refusal> {
-    Ok(fields.string("reference")?.unwrap_or_default())
-}
-
 fn refused(why: UseError) -> Refusal {
     Refusal::invalid(match why {
         UseError::NoPrivatePart => "requested version for signing does not contain a private part".to_owned(),
@@ -218,7 +213,7 @@ fn sign(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
                 signed.publickey = signed.public_key.take();
                 Ok(signed)
             };
-            batch::respond(&batch::answer_each(&items, reference, each)?)
+            batch::respond(&batch::answer_each(&items, batch::reference, each)?)
         }
         None => {
             let request = cx.request;
@@ -283,7 +278,7 @@ fn verify(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     match items {
         Some(items) => {
             let each = |_, item: &Fields| verify_one(cx, (&policy, kind), &terms, item, false);
-            batch::respond(&batch::answer_each(&items, reference, each)?)
+            batch::respond(&batch::answer_each(&items, batch::reference, each)?)
         }
         None => {
             let request = cx.request;

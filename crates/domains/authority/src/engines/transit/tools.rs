@@ -10,7 +10,7 @@ use keyward_crypto::keys::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-const RANDOM: Route = Route {
+pub(crate) const RANDOM: Route = Route {
     operations: &[(Operation::Update, random)],
     fields: &[
         field("bytes", Kind::Int, "How many bytes; 32 unless given, at most 131072."),
@@ -21,7 +21,7 @@ const RANDOM: Route = Route {
     ..Route::EMPTY
 };
 
-const HASH: Route = Route {
+pub(crate) const HASH: Route = Route {
     operations: &[(Operation::Update, hash)],
     fields: &[
         field("input", Kind::Text, "Base64 of what is to be hashed."),
