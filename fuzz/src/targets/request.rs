@@ -5,6 +5,15 @@ use keyward_authority::fields::Fields;
 use keyward_authority::request::{Operation, normalize_path};
 
 const MOST: usize = 8;
+const OPERATIONS: [Operation; 7] = [
+    Operation::Create,
+    Operation::Read,
+    Operation::Update,
+    Operation::Patch,
+    Operation::Delete,
+    Operation::List,
+    Operation::Help,
+];
 
 pub(crate) fn run(data: &[u8]) {
     let Some(text) = crate::text(data) else { return };
@@ -12,16 +21,7 @@ pub(crate) fn run(data: &[u8]) {
     let open = Open::new();
     for request in lines.chunks(2).take(MOST) {
         let Some((operation, path)) = request[0].split_once(' ') else { return };
-        let operation = match operation {
-            "create" => Operation::Create,
-            "read" => Operation::Read,
-            "update" => Operation::Update,
-            "patch" => Operation::Patch,
-            "delete" => Operation::Delete,
-            "list" => Operation::List,
-            "help" => Operation::Help,
-            _ => return,
-        };
+        let Some(operation) = OPERATIONS.into_iter().find(|known| known.name() == operation) else { return };
         let Some(path) = normalize_path(path) else { return };
         let Ok(fields) = Fields::parse(request.get(1).unwrap_or(&"").as_bytes()) else { return };
         let reply = open.ask(&open.root, operation, &path, fields);

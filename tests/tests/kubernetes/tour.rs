@@ -108,14 +108,14 @@ fn hold(how: &str) -> (std::process::Child, Vec<ProcessId>) {
 
 #[test]
 fn nothing_of_the_tour_outlives_its_test() {
-    for how in ["a step fails", "killed", "interrupted"] {
+    for how in ["a step fails", "killed", "asked to end"] {
         let (mut holder, started) = hold(how);
         assert_eq!(started.len(), 3);
         assert!(started.iter().all(|process| process.is_running()), "{how}: they ended before their holder");
         let process = ProcessId::of(holder.id()).unwrap();
         match how {
             "killed" => drop(process.signal(Signal::KILL).unwrap()),
-            "interrupted" => drop(process.signal(Signal::INT).unwrap()),
+            "asked to end" => drop(process.signal(Signal::TERM).unwrap()),
             _ => holder.stdin.take().unwrap().write_all(b"go on\n").unwrap(),
         }
         assert!(!holder.wait().unwrap().success(), "{how}");
