@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 /// True when `from` lies in one of `networks`, which were checked when they were stored.
 pub fn any(networks: &[String], from: IpAddr) -> bool {
+    let from = from.to_canonical();
     networks.iter().any(|network| parse(network).is_some_and(|(base, bits)| contains(base, bits, from)))
 }
 
@@ -30,16 +31,21 @@ pub fn subset(inner: &[String], outer: &[String]) -> bool {
     })
 }
 
+/// A network of IPv4 addresses written as IPv6 ones (`::ffff:10.0.0.0/104`) is the IPv4 network. One that is wider
+/// than all of them stays what it is: it lies in no IPv4 network, although its address is one.
 fn parse(network: &str) -> Option<(IpAddr, u32)> {
     let (address, bits) = network.trim().split_once('/').unwrap_or((network.trim(), ""));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let bits = if bits.is_empty() && !network.contains('/') { most } else { bits.parse().ok()? };
-    (bits <= most).then_some((address, bits))
+    match (address, address.to_canonical()) {
+        (IpAddr::V6(_), IpAddr::V4(mapped)) if (96..=128).contains(&bits) => Some((mapped.into(), bits - 96)),
+        _ => (bits <= most).then_some((address, bits)),
+    }
 }
 
 fn contains(base: IpAddr, bits: u32, address: IpAddr) -> bool {
-    match (base, address.to_canonical()) {
+    match (base, address) {
         (IpAddr::V4(base), IpAddr::V4(address)) => {
             let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
             base.to_bits() & mask == address.to_bits() & mask
@@ -70,6 +76,9 @@ mod tests {
             ("::/0", "1.2.3.4", false),
             ("2001:db8::/32", "2001:db8::1", true),
             ("127.0.0.1/32", "::ffff:127.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "11.1.2.3", false),
+            ("::ffff:10.0.0.1", "10.0.0.1", true),
         ] {
             assert_eq!(any(&list(&[network]), address.parse().unwrap()), wanted, "{network} {address}");
         }
@@ -78,5 +87,9 @@ mod tests {
         }
         assert!(subset(&list(&["10.1.0.0/16"]), &list(&["10.0.0.0/8"])));
         assert!(!subset(&list(&["10.0.0.0/8"]), &list(&["10.1.0.0/16"])));
+        // What a wider network begins with may lie inside; the network does not.
+        assert!(!subset(&list(&["::ffff:10.1.2.3/60"]), &list(&["10.1.2.0/24"])));
+        assert!(!subset(&list(&["::ffff:10.1.2.3/100"]), &list(&["10.1.2.0/24"])));
+        assert!(subset(&list(&["::ffff:10.1.2.3/124"]), &list(&["10.1.2.0/24"])));
     }
 }
