@@ -51,6 +51,12 @@ fn what_a_sealed_authority_answers() {
 }
 
 #[test]
+fn what_is_said_of_a_bad_token() {
+    let server = Server::dev();
+    cases("cli/denied/*.trycmd", &server.url(), "hvs.mistyped");
+}
+
+#[test]
 fn what_is_said_without_a_token() {
     let server = Server::dev();
     cases("cli/guest/*.trycmd", &server.url(), "");

@@ -80,7 +80,8 @@ pub(crate) fn next(why: &ClientError, known: &Known) -> String {
             format!(
                 "The token is wrong or over (see `keyward token lookup`), or no policy of it allows this (see `keyward \
                  token capabilities {}`).",
-                rejection.path
+                // Asking what is mounted is this command line's own doing.
+                rejection.path.trim_start_matches("sys/internal/ui/mounts/")
             )
         }),
         ClientError::BadRequest(rejection) => advised(rejection).unwrap_or_else(|| {
