@@ -6,7 +6,7 @@
 //! run again on a new snapshot.
 
 use crate::audit::{Auditing, Device};
-use crate::barrier::{RootKey, Rotation};
+use crate::barrier::RootKey;
 use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
 use crate::help;
@@ -18,6 +18,7 @@ use crate::policy::{Ask, Parameters};
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request};
 use crate::response::{Data, Response};
+use crate::rotation::Rotation;
 use crate::route::Route;
 use crate::settings::Settings;
 use crate::token::{self, Caller};
@@ -366,7 +367,7 @@ impl Authority {
         let mut txn = self.begin(view, random)?;
         if !work::step(&mut txn)? && !crate::expiry::step(&mut txn, now)? && !work::patient_step(&mut txn)? {
             let rotation = Rotation::load(&mut txn)?;
-            if txn.keyring().wants_rotation(txn.rev(), now, &rotation) {
+            if rotation.is_due(&txn.keyring().status(txn.rev()), now) {
                 txn.rotate_keyring(&self.root, now);
             }
             catalog::note_version(&mut txn, &self.settings.version, now)?;

@@ -5,14 +5,12 @@
 //! moved to another key does not open. Rotation adds a term; older terms go on opening what they sealed.
 //!
 //! Random nonces allow 2^32 encryptions a term. The store's revision bounds them from above, so the count costs
-//! no write: see [`Keyring::wants_rotation`].
+//! no write: see [`Rotation::is_due`](crate::rotation::Rotation::is_due).
 
 use crate::refusal::Refusal;
-use crate::txn::Txn;
 use keyward_core::random::{self, Random};
-use keyward_core::{LIMITS, Rev, Timestamp};
+use keyward_core::{Rev, Timestamp};
 use keyward_crypto::{AeadKey, MacKey, Secret, derive};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zeroize::Zeroize;
@@ -22,10 +20,6 @@ pub const KEYRING: &str = "core/keyring";
 
 const FORMAT: u8 = 1;
 const HEADER: usize = 5;
-
-/// Encryptions after which a term is replaced: a hundredth of what random nonces allow, at
-/// [`LIMITS`]`.operations` encryptions a revision.
-pub const ROTATE_AFTER: u64 = (1 << 32) / (LIMITS.operations as u64);
 
 /// The key that opens the key ring. Never stored but under unseal shares or a key manager.
 pub struct RootKey {
@@ -61,41 +55,6 @@ struct Term {
 impl Term {
     fn new(raw: [u8; 32], installed: Timestamp, since: Rev) -> Term {
         Term { key: AeadKey::new(&raw), raw: Secret::new(raw), installed, since }
-    }
-}
-
-/// When the barrier adds a term by itself, as an operator configures it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rotation {
-    /// Without it only the limit of random nonces counts.
-    pub enabled: bool,
-    /// Encryptions, counted as many for each commit as one can have.
-    pub max_operations: u64,
-    /// Seconds; never when zero.
-    pub interval: u64,
-}
-
-impl Default for Rotation {
-    fn default() -> Rotation {
-        Rotation { enabled: true, max_operations: Rotation::GREATEST, interval: 0 }
-    }
-}
-
-impl Rotation {
-    /// The fewest operations that may be configured.
-    pub const LEAST: u64 = 1_000_000;
-    /// The most: nine tenths of what random nonces allow.
-    pub const GREATEST: u64 = 3_865_470_566;
-    const KEY: &str = "core/rotation";
-
-    /// As stored, or as it is from the beginning.
-    pub fn load(txn: &mut Txn<'_>) -> Result<Rotation, Refusal> {
-        Ok(txn.get_json(Rotation::KEY)?.unwrap_or_default())
-    }
-
-    /// Stores it.
-    pub fn store(&self, txn: &mut Txn<'_>) -> Result<(), Refusal> {
-        txn.put_json(Rotation::KEY, self)
     }
 }
 
@@ -166,16 +125,6 @@ impl Keyring {
         let (installed, since) =
             self.terms.get(&self.active).map_or((Timestamp::EPOCH, rev), |term| (term.installed, term.since));
         KeyStatus { term: self.active, installed, encryptions: rev.saturating_sub(since) }
-    }
-
-    /// True when the active term has been used enough to be replaced, whether or not `rotation` is enabled, or
-    /// when `rotation` says so.
-    pub fn wants_rotation(&self, rev: Rev, now: Timestamp, rotation: &Rotation) -> bool {
-        let status = self.status(rev);
-        let used = status.encryptions.saturating_mul(LIMITS.operations as u64);
-        let age = now.since(status.installed).as_secs();
-        let asked = used >= rotation.max_operations || (rotation.interval > 0 && age >= rotation.interval);
-        status.encryptions >= ROTATE_AFTER || (rotation.enabled && asked)
     }
 
     /// The stored form, sealed under `root`.
@@ -284,16 +233,5 @@ mod tests {
         assert!(first.open_entry(b"k", &renewed).is_err());
         assert_eq!(read.names.tag(b"t"), first.names.tag(b"t"));
         assert!(Keyring::open(&RootKey::generate(&random), &stored).is_err());
-        let (installed, day) = (Timestamp::from_secs(9), 24 * 3600);
-        let wants = |rev, after, rotation: Rotation| {
-            read.wants_rotation(rev, installed.plus(std::time::Duration::from_secs(after)), &rotation)
-        };
-        let disabled = Rotation { enabled: false, max_operations: Rotation::LEAST, interval: day };
-        let daily = Rotation { interval: day, ..Rotation::default() };
-        let often = Rotation { max_operations: Rotation::LEAST, ..Rotation::default() };
-        assert!(!wants(40, day * 999, Rotation::default()));
-        assert!(!wants(40, day - 1, daily.clone()) && wants(40, day, daily));
-        assert!(!wants(40 + 9_999, 0, often.clone()) && wants(40 + 10_000, 0, often));
-        assert!(!wants(40 + 10_000, day, disabled.clone()) && wants(40 + ROTATE_AFTER, 0, disabled));
     }
 }

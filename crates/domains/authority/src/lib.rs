@@ -32,6 +32,7 @@ pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod response;
+pub mod rotation;
 pub mod route;
 pub mod seal;
 pub mod settings;

@@ -1,10 +1,10 @@
 //! The barrier's keys, and sealing.
 
-use crate::barrier::Rotation;
 use crate::context::{Context, Effect};
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
+use crate::rotation::Rotation;
 use crate::route::{Kind, Route, Traits, field};
 use serde_json::json;
 use std::time::Duration;
