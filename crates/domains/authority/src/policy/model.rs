@@ -2,7 +2,6 @@
 
 use super::capability::Capabilities;
 use super::conditions::Conditions;
-use super::parse;
 use super::templates::Template;
 use crate::hcl::Position;
 use keyward_core::Timestamp;
@@ -48,25 +47,6 @@ pub struct Problem {
 }
 
 impl Policy {
-    /// Reads a policy in HCL or JSON, as Vault and OpenBao do. The name is lowered.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the text, with lines. The name `root` is an error, for that policy is
-    /// [`Policy::root`] and has no text.
-    pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
-        let name = name.trim().to_lowercase();
-        if name == "root" {
-            return Err(PolicyError {
-                problems: vec![Problem {
-                    at: Position { line: 1, column: 1 },
-                    what: "cannot update \"root\" policy".to_owned(),
-                    remedy: "give the policy another name".to_owned(),
-                }],
-            });
-        }
-        Ok(Policy { name: name.into(), rules: parse::rules(text)?, root: false })
-    }
-
     /// The policy that allows everything.
     pub fn root() -> Policy {
         Policy { name: "root".into(), rules: Vec::new(), root: true }

@@ -4,7 +4,7 @@ use super::MAX_PATH;
 use super::capability::Capabilities;
 use super::conditions::{Conditions, Literal, Values};
 use super::filter::KeyFilter;
-use super::model::{PolicyError, Problem, Rule};
+use super::model::{Policy, PolicyError, Problem, Rule};
 use super::templates::{KNOWN, Template};
 use crate::hcl::{self, Block, Item, Kind, Position, Value};
 use keyward_core::{Timestamp, parse_duration};
@@ -32,8 +32,29 @@ const KEYS: [&str; 11] = [
 /// Conditions that exist elsewhere. Ignoring one would grant more than the author wrote.
 const ABSENT: [&str; 3] = ["mfa_methods", "control_group", "subscribe_event_types"];
 
+impl Policy {
+    /// Reads a policy in HCL or JSON, as Vault and OpenBao do. The name is lowered.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text, with lines. The name `root` is an error, for that policy is
+    /// [`Policy::root`] and has no text.
+    pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
+        let name = name.trim().to_lowercase();
+        if name == "root" {
+            return Err(PolicyError {
+                problems: vec![Problem {
+                    at: Position { line: 1, column: 1 },
+                    what: "cannot update \"root\" policy".to_owned(),
+                    remedy: "give the policy another name".to_owned(),
+                }],
+            });
+        }
+        Ok(Policy { name: name.into(), rules: rules(text)?, root: false })
+    }
+}
+
 /// Reads all rules, or says everything that is wrong.
-pub(super) fn rules(text: &str) -> Result<Vec<Rule>, PolicyError> {
+fn rules(text: &str) -> Result<Vec<Rule>, PolicyError> {
     let document = hcl::parse(text).map_err(|why| PolicyError { problems: vec![why.into()] })?;
     let mut reader = Reader { problems: Vec::new(), path: None };
     for item in &document.items {
