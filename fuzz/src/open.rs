@@ -11,12 +11,19 @@ use keyward_crypto::Secret;
 use keyward_storage::Memory;
 use keyward_testkit::fakes::{FixedClock, SeededRandom};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
+
+/// What all targets wait by: making one for each run would take longer than most runs.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let build =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    RUNTIME.get_or_init(build)
+}
 
 /// One authority and who asks it.
 pub(crate) struct Open {
-    pub(crate) runtime: Runtime,
     pub(crate) node: Arc<Node>,
     pub(crate) root: String,
 }
@@ -24,12 +31,10 @@ pub(crate) struct Open {
 impl Open {
     /// Initialised and unsealed, with what every authority begins with.
     pub(crate) fn new() -> Open {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let clock = Arc::new(FixedClock::at(Timestamp::from_secs(1_700_000_000)));
         let random = Arc::new(SeededRandom::new(1));
         let node = Arc::new(Node::new(Arc::new(Memory::new()), clock, random, Settings::default()));
-        let root = runtime.block_on(async {
+        let root = runtime().block_on(async {
             let mut made = node.prepare(Shares { shares: 1, threshold: 1 }).unwrap();
             let share: String = made.shares[0].expose().iter().map(|byte| format!("{byte:02x}")).collect();
             let root = made.root_token.expose().clone();
@@ -37,7 +42,7 @@ impl Open {
             node.unseal(&share).await.unwrap();
             root
         });
-        Open { runtime, node, root }
+        Open { node, root }
     }
 
     /// The status and body of an answer to `token`.
@@ -54,7 +59,7 @@ impl Open {
             merge_patch: operation == Operation::Patch,
             arrived: self.node.now(),
         };
-        self.runtime.block_on(self.node.serve(request))
+        runtime().block_on(self.node.serve(request))
     }
 
     /// Writes as root what must be accepted.

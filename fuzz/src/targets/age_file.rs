@@ -1,5 +1,6 @@
 //! What the age-file provider is given to unwrap: the API server had it from etcd.
 
+use crate::open::runtime;
 use keyward_crypto::Secret;
 use keyward_keystores::{AgeFile, Context, KeyVersion, Keystore};
 use std::io::Write;
@@ -24,7 +25,7 @@ impl Provider {
     }
 
     pub(super) fn version(&self) -> Option<KeyVersion> {
-        now(self.keystore.current_version()).ok()
+        runtime().block_on(self.keystore.current_version()).ok()
     }
 }
 
@@ -32,13 +33,6 @@ impl Provider {
 pub(super) const IDENTITY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
 
 const CONTEXT: Context<'_> = Context { cluster: "c", provider: "p", key_id: "kw1-1", epoch: 1 };
-
-/// The file provider never waits.
-pub(super) fn now<T>(answer: impl Future<Output = T>) -> T {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    RUNTIME.get_or_init(build).block_on(answer)
-}
 
 fn provider() -> &'static Provider {
     static PROVIDER: OnceLock<Provider> = OnceLock::new();
@@ -48,15 +42,15 @@ fn provider() -> &'static Provider {
 pub(crate) fn run(data: &[u8]) {
     let provider = provider();
     let version = provider.version().unwrap();
-    let _ = now(provider.keystore.unwrap(&version, &CONTEXT, data));
+    let _ = runtime().block_on(provider.keystore.unwrap(&version, &CONTEXT, data));
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let provider = provider();
     let version = provider.version().unwrap();
     let key = Secret::from_slice(&[7; 32]).unwrap();
-    let wrapped = now(provider.keystore.wrap(&version, &CONTEXT, &key)).unwrap();
-    assert!(now(provider.keystore.unwrap(&version, &CONTEXT, &wrapped)).is_ok());
+    let wrapped = runtime().block_on(provider.keystore.wrap(&version, &CONTEXT, &key)).unwrap();
+    assert!(runtime().block_on(provider.keystore.unwrap(&version, &CONTEXT, &wrapped)).is_ok());
     let recipient: age::x25519::Recipient = version.as_str().parse().unwrap();
     vec![wrapped, age::encrypt(&recipient, b"no payload").unwrap()]
 }

@@ -1,6 +1,6 @@
 //! The API server's encryption configuration and static pod manifest, as `kms doctor` reads them.
 
-use super::age_file::now;
+use crate::open::runtime;
 use keyward_kms_plugin::doctor::{DoctorOptions, doctor};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(crate) fn run(data: &[u8]) {
     let cut = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
     std::fs::write(path("config"), &data[..cut]).unwrap();
     std::fs::write(path("manifest"), data.get(cut + 1..).unwrap_or_default()).unwrap();
-    let report = now(doctor(DoctorOptions {
+    let report = runtime().block_on(doctor(DoctorOptions {
         socket: path("absent.sock"),
         timeout: Duration::from_millis(50),
         state: None,

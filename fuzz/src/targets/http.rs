@@ -1,6 +1,6 @@
 //! What comes over a connection: HTTP/1.1, methods, targets, queries, headers, bodies.
 
-use crate::open::Open;
+use crate::open::{Open, runtime};
 use keyward_authority_server::config;
 use keyward_authority_server::http::Limits;
 use keyward_authority_server::listener::{Address, Listener};
@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 /// Serves as long as the process lives.
 struct Server {
-    _open: Open,
     _folder: TempDir,
     _stop: watch::Sender<bool>,
     socket: PathBuf,
@@ -33,9 +32,9 @@ fn server() -> &'static Server {
             forwarded: None,
         };
         let (stop, stopped) = watch::channel(false);
-        let listener = Arc::new(open.runtime.block_on(Listener::bind(&config)).unwrap());
-        open.runtime.spawn(listener.serve(open.node.clone(), stopped));
-        Server { _open: open, _folder: folder, _stop: stop, socket }
+        let listener = Arc::new(runtime().block_on(Listener::bind(&config)).unwrap());
+        runtime().spawn(listener.serve(open.node, stopped));
+        Server { _folder: folder, _stop: stop, socket }
     })
 }
 

@@ -2,6 +2,8 @@
 
 use super::kms_value::{field, value};
 use keyward_kms_plugin::inspect::{SnapshotQuery, inspect_snapshot, snapshot_table};
+use std::sync::OnceLock;
+use tempfile::TempDir;
 
 const PAGE: usize = 1024;
 const META: usize = 16;
@@ -12,8 +14,8 @@ pub(crate) fn run(data: &[u8]) {
     for page in 0..2 {
         describe(&mut bytes, page * PAGE + META);
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("db");
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let path = FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path().join("db");
     std::fs::write(&path, &bytes).unwrap();
     let query = SnapshotQuery { prefix: "/registry".to_owned(), resources: Vec::new() };
     if let Ok(report) = inspect_snapshot(&path, &query) {
