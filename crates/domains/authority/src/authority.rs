@@ -69,6 +69,9 @@ pub struct Rejected {
     pub claim: Batch,
 }
 
+/// What a request is recorded with, and what was decided of it.
+pub type Judged = (Arc<Auditing>, Result<Admitted, Box<Rejected>>);
+
 /// A request carried out, but for the commit.
 pub struct Outcome {
     /// To be sent once the batch is durable.
@@ -107,7 +110,7 @@ impl Authority {
         request: &Request,
         now: Timestamp,
         random: &dyn Random,
-    ) -> Result<(Arc<Auditing>, Result<Admitted, Box<Rejected>>), Refusal> {
+    ) -> Result<Judged, Refusal> {
         let mut txn = self.begin(view, random)?;
         let auditing = crate::audit::auditing(&mut txn)?;
         match self.admit_in(txn, view, request, now, random) {

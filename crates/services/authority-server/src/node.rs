@@ -6,7 +6,7 @@ use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
-use keyward_authority::authority::{Admitted, Authority, Outcome, Rejected};
+use keyward_authority::authority::{Admitted, Authority, Judged, Outcome};
 use keyward_authority::context::Effect;
 use keyward_authority::outside::Gathered;
 use keyward_authority::refusal::Refusal;
@@ -43,9 +43,6 @@ pub struct Node {
     /// The request headers that records show.
     recorded: ArcSwap<Vec<String>>,
 }
-
-/// What a request is recorded with, and what was decided of it.
-type Judged = (Arc<Auditing>, Result<Admitted, Box<Rejected>>);
 
 /// What anyone may know of the seal.
 #[derive(Clone, Debug)]

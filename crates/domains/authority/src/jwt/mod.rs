@@ -222,7 +222,7 @@ impl Keys {
     /// Whether one of the keys signed `token`, with one of the algorithms `allowed` (any when there are none).
     pub fn verify(&self, token: &Token<'_>, allowed: &[String]) -> Result<(), Bad> {
         let name = format!("{:?}", token.algorithm);
-        if !allowed.is_empty() && !allowed.iter().any(|allowed| *allowed == name) {
+        if !allowed.is_empty() && !allowed.contains(&name) {
             return Err(Bad::Algorithm);
         }
         let mut outcome = Bad::NoKey;
