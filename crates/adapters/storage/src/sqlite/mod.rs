@@ -56,7 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 16));
-        Options { cache_bytes: 6 << 20, readers, queue_bytes: 16 << 20, log_bytes: 8 << 20 }
+        Options { cache_bytes: 5 << 20, readers, queue_bytes: 16 << 20, log_bytes: 8 << 20 }
     }
 }
 
