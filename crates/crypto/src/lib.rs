@@ -1,4 +1,4 @@
-//! Bytes in, bytes out: secrets in memory, authenticated encryption, keyed hashes, Shamir shares.
+//! Bytes in, bytes out: secrets in memory, authenticated encryption, keyed hashes, Shamir shares, X.509.
 //!
 //! Everything here composes aws-lc-rs; the one algorithm written here is Shamir's secret sharing
 //! ([`shamir`]), which that library does not have. XChaCha20-Poly1305 comes from the RustCrypto project.
@@ -14,6 +14,7 @@ pub mod mac;
 pub mod secret;
 pub mod shamir;
 pub mod system;
+pub mod x509;
 
 pub use aead::{AeadKey, OpenError};
 pub use mac::{MacKey, Sha256, derive, sha256};

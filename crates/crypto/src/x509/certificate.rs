@@ -1,0 +1,212 @@
+//! Certificates (RFC 5280, 4.1).
+
+use der::asn1::Int;
+use der::{Decode, Encode, Sequence};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
+use x509_cert::name::Name;
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use x509_cert::time::{Time, Validity};
+use x509_cert::{Version, ext};
+
+use super::{Error, Extension, KeyUsages, PublicKey, Scheme, Subject, extension, oid, pem, signed, time};
+use crate::keys::Key;
+
+/// Bytes of the largest certificate that is read.
+const MOST: usize = 64 * 1024;
+
+/// Everything a certificate says, but for the signature.
+pub struct Template<'a> {
+    /// Big endian, at most 20 bytes, the first below 0x80.
+    pub serial: &'a [u8],
+    /// Who signs.
+    pub issuer: &'a Subject,
+    /// Who it is for.
+    pub subject: &'a Subject,
+    /// Seconds since 1970.
+    pub not_before: u64,
+    /// Seconds since 1970; see [`super::NEVER`].
+    pub not_after: u64,
+    /// The `SubjectPublicKeyInfo` of the key it is for, in DER.
+    pub spki: &'a [u8],
+    /// In the order they are written.
+    pub extensions: Vec<Extension>,
+}
+
+/// `TBSCertificate`; the library's own can be read but not made.
+#[derive(Sequence)]
+struct Contents {
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
+    version: Version,
+    serial: Int,
+    signature: AlgorithmIdentifierOwned,
+    issuer: Name,
+    validity: Times,
+    subject: Name,
+    key: SubjectPublicKeyInfoOwned,
+    #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
+    extensions: Option<Vec<ext::Extension>>,
+}
+
+#[derive(Sequence)]
+struct Times {
+    not_before: Time,
+    not_after: Time,
+}
+
+impl Template<'_> {
+    /// The certificate, signed by `key`.
+    pub fn sign(self, key: &Key, scheme: Scheme) -> Result<Vec<u8>, Error> {
+        let unwritten = |_| Error::Value("the certificate cannot be written as DER");
+        if !extension::distinct(&self.extensions) {
+            return Err(Error::Value("an extension is given twice"));
+        }
+        let extensions: Vec<_> = self.extensions.into_iter().map(|extension| extension.0).collect();
+        let contents = Contents {
+            version: Version::V3,
+            serial: Int::new(self.serial).map_err(unwritten)?,
+            signature: scheme.identifier()?,
+            issuer: self.issuer.0.clone(),
+            validity: Times {
+                not_before: time::encode(self.not_before)?,
+                not_after: time::encode(self.not_after)?,
+            },
+            subject: self.subject.0.clone(),
+            key: SubjectPublicKeyInfoOwned::from_der(self.spki).map_err(unwritten)?,
+            extensions: (!extensions.is_empty()).then_some(extensions),
+        };
+        signed::sign(&contents, scheme, key)
+    }
+}
+
+/// A certificate as it was read.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    der: Vec<u8>,
+    serial: Vec<u8>,
+    subject: Subject,
+    issuer: Subject,
+    not_before: u64,
+    not_after: u64,
+    public: PublicKey,
+    extensions: Vec<Extension>,
+}
+
+impl Certificate {
+    /// Reads a certificate of at most 64 KiB. Its signature is not looked at: see [`Certificate::signed_by`].
+    pub fn read(der: &[u8]) -> Result<Certificate, Error> {
+        let malformed = Error::Malformed("a certificate");
+        if der.len() > MOST {
+            return Err(Error::Value("a certificate may have at most 65536 bytes"));
+        }
+        let read = x509_cert::Certificate::from_der(der).map_err(|_| malformed)?;
+        let contents = read.tbs_certificate();
+        let validity: &Validity = contents.validity();
+        let spki = contents.subject_public_key_info().to_der().map_err(|_| malformed)?;
+        let extensions: Vec<_> =
+            contents.extensions().into_iter().flatten().cloned().map(Extension).collect();
+        if !extension::distinct(&extensions) {
+            return Err(malformed);
+        }
+        Ok(Certificate {
+            der: der.to_vec(),
+            serial: contents.serial_number().as_bytes().to_vec(),
+            subject: Subject(contents.subject().clone()),
+            issuer: Subject(contents.issuer().clone()),
+            not_before: validity.not_before.to_unix_duration().as_secs(),
+            not_after: validity.not_after.to_unix_duration().as_secs(),
+            public: PublicKey::read(&spki)?,
+            extensions,
+        })
+    }
+
+    /// The bytes it was read from.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// In PEM.
+    pub fn pem(&self) -> String {
+        pem::encode(pem::CERTIFICATE, &self.der)
+    }
+
+    /// The serial number without a leading zero, big endian.
+    pub fn serial(&self) -> &[u8] {
+        match self.serial.as_slice() {
+            [0, rest @ ..] if !rest.is_empty() => rest,
+            all => all,
+        }
+    }
+
+    /// Who it is for.
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Who signed it.
+    pub const fn issuer(&self) -> &Subject {
+        &self.issuer
+    }
+
+    /// Seconds since 1970.
+    pub const fn not_before(&self) -> u64 {
+        self.not_before
+    }
+
+    /// Seconds since 1970.
+    pub const fn not_after(&self) -> u64 {
+        self.not_after
+    }
+
+    /// The key it is for.
+    pub const fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// All extensions.
+    pub fn extensions(&self) -> &[Extension] {
+        &self.extensions
+    }
+
+    fn extension<'a, T: Decode<'a>>(&'a self, oid: &str) -> Option<T> {
+        let found = self.extensions.iter().find(|extension| extension.is(oid))?;
+        T::from_der(found.value()).ok()
+    }
+
+    /// Whether it is an authority's.
+    pub fn is_authority(&self) -> bool {
+        self.extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS).is_some_and(|found| found.ca)
+    }
+
+    /// How many more authorities may stand below it; any number when none.
+    pub fn path_len(&self) -> Option<u8> {
+        self.extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS)?.path_len_constraint
+    }
+
+    /// What its key may be used for; anything when none.
+    pub fn key_usages(&self) -> Option<KeyUsages> {
+        self.extension::<KeyUsage>(oid::KEY_USAGE).map(|found| KeyUsages(found.0.bits()))
+    }
+
+    /// The identifier of its key: the one it states, or by the usual method.
+    pub fn key_id(&self) -> Vec<u8> {
+        let stated = self.extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID);
+        stated.map_or_else(|| self.public.identifier(), |id| id.0.as_bytes().to_vec())
+    }
+
+    /// The identifier of its issuer's key, if it states one.
+    pub fn authority_key_id(&self) -> Option<Vec<u8>> {
+        let stated = self.extension::<AuthorityKeyIdentifier>(oid::AUTHORITY_KEY_ID)?;
+        stated.key_identifier.map(|id| id.as_bytes().to_vec())
+    }
+
+    /// Whether `authority` signed it: by name, and by signature.
+    pub fn signed_by(&self, authority: &Certificate) -> bool {
+        self.issuer == authority.subject
+            && signed::verify(&self.der, "a certificate", &authority.public).is_ok()
+    }
+
+    /// Whether it signed itself.
+    pub fn self_signed(&self) -> bool {
+        self.signed_by(self)
+    }
+}

@@ -1,0 +1,114 @@
+//! Revocation lists (RFC 5280, 5).
+
+use der::asn1::{Int, OctetString, Uint};
+use der::{Decode, Encode, Sequence};
+use x509_cert::Version;
+use x509_cert::crl::CertificateList;
+use x509_cert::ext;
+use x509_cert::name::Name;
+use x509_cert::spki::AlgorithmIdentifierOwned;
+use x509_cert::time::Time;
+
+use super::{Error, Extension, PublicKey, Scheme, Subject, oid, signed, time};
+use crate::keys::Key;
+
+/// A certificate on a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedEntry {
+    /// The serial number, big endian.
+    pub serial: Vec<u8>,
+    /// When: seconds since 1970.
+    pub at: u64,
+}
+
+/// Everything a list says, but for the signature.
+pub struct RevocationList<'a> {
+    /// Who signs.
+    pub issuer: &'a Subject,
+    /// The identifier of the key that signs.
+    pub key_id: &'a [u8],
+    /// Grows with every list of the issuer.
+    pub number: u64,
+    /// The number of the complete list that this one says the changes since.
+    pub base: Option<u64>,
+    /// Seconds since 1970.
+    pub this_update: u64,
+    /// Seconds since 1970.
+    pub next_update: u64,
+    /// What is revoked.
+    pub entries: Vec<RevokedEntry>,
+}
+
+#[derive(Sequence)]
+struct Contents {
+    version: Version,
+    signature: AlgorithmIdentifierOwned,
+    issuer: Name,
+    this_update: Time,
+    next_update: Time,
+    #[asn1(optional = "true")]
+    entries: Option<Vec<Entry>>,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
+    extensions: Vec<ext::Extension>,
+}
+
+#[derive(Sequence)]
+struct Entry {
+    serial: Int,
+    at: Time,
+}
+
+fn number(value: u64) -> Result<Vec<u8>, Error> {
+    let unwritten = |_| Error::Value("a CRL number cannot be written as DER");
+    Uint::new(&value.to_be_bytes()).and_then(|number| number.to_der()).map_err(unwritten)
+}
+
+/// A serial number as DER counts: with a zero in front where the first bit would make it negative.
+pub(super) fn serial(bytes: &[u8]) -> Result<Int, Error> {
+    Uint::new(bytes).map(Int::from).map_err(|_| Error::Value("a serial number is empty"))
+}
+
+impl RevocationList<'_> {
+    /// The list, signed by `key`.
+    pub fn sign(self, key: &Key, scheme: Scheme) -> Result<Vec<u8>, Error> {
+        let entry =
+            |entry: &RevokedEntry| Ok(Entry { serial: serial(&entry.serial)?, at: time::encode(entry.at)? });
+        let entries = self.entries.iter().map(entry).collect::<Result<Vec<_>, Error>>()?;
+        let mut extensions = vec![
+            Extension::authority_key_id(self.key_id)?,
+            Extension::raw(oid::CRL_NUMBER, false, &number(self.number)?)?,
+        ];
+        if let Some(base) = self.base {
+            extensions.push(Extension::raw(oid::DELTA_CRL, true, &number(base)?)?);
+        }
+        let contents = Contents {
+            version: Version::V2,
+            signature: scheme.identifier()?,
+            issuer: self.issuer.0.clone(),
+            this_update: time::encode(self.this_update)?,
+            next_update: time::encode(self.next_update)?,
+            entries: (!entries.is_empty()).then_some(entries),
+            extensions: extensions.into_iter().map(|extension| extension.0).collect(),
+        };
+        signed::sign(&contents, scheme, key)
+    }
+
+    /// Reads the serial numbers of a list and verifies who signed it.
+    pub fn read(der: &[u8], key: &PublicKey) -> Result<Vec<RevokedEntry>, Error> {
+        signed::verify(der, "a revocation list", key)?;
+        let list: CertificateList =
+            CertificateList::from_der(der).map_err(|_| Error::Malformed("a revocation list"))?;
+        let entries = list.tbs_cert_list.revoked_certificates.into_iter().flatten();
+        Ok(entries
+            .map(|entry| RevokedEntry {
+                serial: entry.serial_number.as_bytes().to_vec(),
+                at: entry.revocation_date.to_unix_duration().as_secs(),
+            })
+            .collect())
+    }
+}
+
+/// The bytes as an octet string.
+pub(super) fn octets(bytes: &[u8]) -> Result<OctetString, Error> {
+    OctetString::new(bytes).map_err(|_| Error::Value("an octet string is too long"))
+}
