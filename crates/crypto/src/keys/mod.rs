@@ -11,6 +11,7 @@
 //! from outside; everything else here uses the one it is given.
 
 mod der;
+mod detect;
 mod ecdsa;
 mod ed25519;
 mod hash;

@@ -8,7 +8,9 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::time::{Time, Validity};
 use x509_cert::{Version, ext};
 
-use super::{Error, Extension, KeyUsages, PublicKey, Scheme, Subject, extension, oid, pem, signed, time};
+use super::{
+    Error, Extension, KeyUsages, PublicKey, San, Scheme, Subject, extension, oid, pem, signed, time,
+};
 use crate::keys::Key;
 
 /// Bytes of the largest certificate that is read.
@@ -170,6 +172,11 @@ impl Certificate {
     fn extension<'a, T: Decode<'a>>(&'a self, oid: &str) -> Option<T> {
         let found = self.extensions.iter().find(|extension| extension.is(oid))?;
         T::from_der(found.value()).ok()
+    }
+
+    /// Its alternative names; see [`super::Request::sans`].
+    pub fn alternative_names(&self) -> Result<Vec<San>, Error> {
+        extension::read_sans(&self.extensions)
     }
 
     /// Whether it is an authority's.

@@ -15,6 +15,8 @@ pub enum Due {
     Token,
     /// The entry at a storage key is deleted.
     Entry(String),
+    /// The PKI mount whose entries stand below a storage key is tidied, and again after its interval.
+    TidyPki(String),
 }
 
 const ENTRIES: &str = "lease/due/";
@@ -54,6 +56,7 @@ pub fn step(txn: &mut Txn<'_>, now: Timestamp) -> Result<bool, Refusal> {
                 token::revoke_if_over(txn, name, now)?;
             }
             Some(Due::Entry(entry)) => txn.delete(&entry),
+            Some(Due::TidyPki(prefix)) => crate::engines::pki::tidy::due(txn, &prefix, now)?,
             None => {}
         }
         txn.delete(&key);

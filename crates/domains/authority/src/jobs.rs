@@ -56,6 +56,8 @@ pub enum Job {
         /// The last key looked at.
         after: String,
     },
+    /// Remove expired certificates and authorities of a PKI mount.
+    TidyPki(crate::engines::pki::tidy::Tidy),
     /// Remove what belongs to tokens that are not there: leases, places among children, cubbyholes. Transactions
     /// leave none of it behind; a damaged or badly restored store may.
     TidyTokens {
@@ -69,7 +71,7 @@ pub enum Job {
 impl Job {
     fn directory(&self) -> &'static str {
         match self {
-            Job::WipeExpired { .. } | Job::TidyTokens { .. } => PATIENT,
+            Job::WipeExpired { .. } | Job::TidyTokens { .. } | Job::TidyPki(_) => PATIENT,
             _ => URGENT,
         }
     }

@@ -160,6 +160,11 @@ impl Response {
         Ok(Response { verbatim: Some(verbatim), ..Response::default() })
     }
 
+    /// A body that is not JSON.
+    pub fn raw(content_type: &'static str, body: Vec<u8>) -> Response {
+        Response { verbatim: Some(Verbatim { content_type, body }), ..Response::default() }
+    }
+
     /// A login.
     pub fn login(login: Login) -> Response {
         Response { login: Some(Box::new(login)), ..Response::default() }

@@ -157,6 +157,11 @@ impl Bench {
         }
     }
 
+    /// As [`Bench::send`], for answers that are not JSON.
+    pub(crate) fn answer(&mut self, request: &Request) -> Result<Response, Refusal> {
+        self.try_send(request)
+    }
+
     fn try_send(&mut self, request: &Request) -> Result<Response, Refusal> {
         let now = self.clock.now();
         let auditing = self.authority.auditing(&self.store, &self.random)?;

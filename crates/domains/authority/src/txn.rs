@@ -182,6 +182,17 @@ impl<'v> Txn<'v> {
         Ok(thing)
     }
 
+    /// Reads without relying on what is read: for what another entry, which is relied on, covers already.
+    pub fn unrelied<T>(
+        &mut self,
+        read: impl FnOnce(&mut Txn<'v>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let reads = self.reads.wants.len();
+        let found = read(self);
+        self.reads.truncate(reads);
+        found
+    }
+
     /// Marks the set of entries behind `epoch` as changed.
     pub fn bump(&mut self, epoch: &str) -> Result<(), Refusal> {
         let mark: [u8; 8] = random::bytes(self.random);

@@ -1,7 +1,7 @@
 //! Carrying out stored jobs, a chunk at a time.
 
 use crate::cubbyhole;
-use crate::engines::kv2;
+use crate::engines::{kv2, pki};
 use crate::jobs::{Job, PATIENT, URGENT};
 use crate::lease::{self, Lease};
 use crate::refusal::Refusal;
@@ -47,6 +47,7 @@ fn carry_on(txn: &mut Txn<'_>, job: Job) -> Result<Option<Job>, Refusal> {
             let next = wipe_expired(txn, prefix, *before, after)?;
             return Ok(next.map(|after| Job::WipeExpired { prefix: prefix.clone(), before: *before, after }));
         }
+        Job::TidyPki(tidy) => return Ok(pki::tidy::step(txn, tidy)?.map(Job::TidyPki)),
         Job::TidyTokens { directory, after } => {
             let next = tidy_tokens(txn, *directory, after)?;
             return Ok(next.map(|(directory, after)| Job::TidyTokens { directory, after }));

@@ -6,6 +6,7 @@ pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
 pub mod kv2;
+pub mod pki;
 pub mod system;
 pub mod token_auth;
 mod token_params;
@@ -41,6 +42,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "kv" | "generic") if version != Some("2") => Some(&kv1::BACKEND),
         (false, "kv") => Some(&kv2::BACKEND),
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
+        (false, "pki") => Some(&pki::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
         (false, "system") => Some(&system::BACKEND),
         (true, "token") => Some(&token_auth::BACKEND),
@@ -54,5 +56,5 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
-    if auth { &["approle", "jwt", "kubernetes", "userpass"] } else { &["kv", "transit"] }
+    if auth { &["approle", "jwt", "kubernetes", "userpass"] } else { &["kv", "pki", "transit"] }
 }

@@ -17,7 +17,7 @@ mod key;
 mod keys;
 mod sign;
 pub(crate) mod tools;
-mod wire;
+pub(crate) mod wire;
 
 use crate::context::Context;
 use crate::refusal::Refusal;

@@ -122,7 +122,7 @@ pub(super) fn padding(name: &str) -> Result<Padding, String> {
 }
 
 /// Bytes in stored JSON as base64, overwritten when dropped.
-pub(super) struct Hidden(pub(super) Secret<Vec<u8>>);
+pub(crate) struct Hidden(pub(crate) Secret<Vec<u8>>);
 
 impl serde::Serialize for Hidden {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,0 +1,167 @@
+//! Making certificates: composed here, signed by an issuer's key.
+
+use super::table::{Issuer, Table};
+use super::wanted::Wanted;
+use super::{new_serial, refuse};
+use crate::context::Context;
+use crate::refusal::Refusal;
+use keyward_crypto::x509::{
+    Certificate, Extension, KeyUsages, PublicKey, Request, Scheme, Subject, Template, oid,
+};
+
+/// What kind of certificate is made.
+pub(super) enum Kind<'a> {
+    /// One that signs no others.
+    Leaf,
+    /// An authority's.
+    Authority {
+        /// How many more may stand below it; any number when none.
+        path_len: Option<u8>,
+        /// The domains it may certify; all when empty.
+        permitted: &'a [String],
+    },
+}
+
+/// A certificate to be made.
+pub(super) struct Order<'a> {
+    pub(super) wanted: &'a Wanted,
+    pub(super) kind: Kind<'a>,
+    pub(super) public: &'a PublicKey,
+    /// The subject and the extensions are taken from here as they are.
+    pub(super) verbatim: Option<&'a Request>,
+    /// Another key identifier than the usual.
+    pub(super) key_id: Option<Vec<u8>>,
+    /// Bits of the hash of RSA signatures; 0 for the usual.
+    pub(super) signature_bits: u64,
+    pub(super) use_pss: bool,
+}
+
+/// The issuer that `reference` names, if it may issue.
+pub(super) fn issuing<'t>(table: &'t Table, reference: &str) -> Result<&'t Issuer, Refusal> {
+    let unusable =
+        |why: &str| Refusal::invalid(format!("could not fetch the CA certificate (was one set?): {why}"));
+    let issuer = table.issuer(reference).map_err(|why| unusable(&why.to_string()))?;
+    if !issuer.entry.usage.issuing {
+        return Err(unusable(&format!(
+            "error while fetching issuer {}: the issuer does not have the usage issuing-certificates",
+            issuer.entry.id
+        )));
+    }
+    if !issuer.certificate.is_authority() {
+        return Err(unusable(&format!("the certificate of issuer {} is no authority's", issuer.entry.id)));
+    }
+    issuer.key()?;
+    Ok(issuer)
+}
+
+impl Order<'_> {
+    /// The certificate, signed by `issuer`.
+    pub(super) fn issue(
+        self,
+        cx: &Context<'_, '_>,
+        table: &Table,
+        issuer: &Issuer,
+    ) -> Result<Certificate, Refusal> {
+        let key = &issuer.key()?.key;
+        let scheme = Scheme::of(key, self.signature_bits, self.use_pss)
+            .ok_or_else(|| Refusal::invalid("the issuer's key cannot sign certificates"))?;
+        let urls = table.urls(issuer).extensions(&table.config.cluster, Some(&issuer.entry.id))?;
+        let serial = new_serial(cx);
+        let template =
+            self.template(issuer.certificate.subject(), &issuer.certificate.key_id(), urls, &serial)?;
+        let der = template.sign(key, scheme).map_err(refuse)?;
+        Certificate::read(&der).map_err(refuse)
+    }
+
+    /// The certificate of an authority that signs itself with `key`.
+    pub(super) fn self_sign(
+        self,
+        cx: &Context<'_, '_>,
+        table: &Table,
+        key: &keyward_crypto::keys::Key,
+    ) -> Result<Certificate, Refusal> {
+        let scheme = Scheme::of(key, self.signature_bits, self.use_pss)
+            .ok_or_else(|| Refusal::invalid("the key cannot sign certificates"))?;
+        // A root needs no pointer to itself: URLs that cannot be filled in without its id are left out.
+        let urls = table.config.urls.extensions(&table.config.cluster, None).unwrap_or_default();
+        let subject = self.wanted.subject.clone();
+        let id = self.key_id.clone().unwrap_or_else(|| self.public.identifier());
+        let serial = new_serial(cx);
+        let template = self.template(&subject, &id, urls, &serial)?;
+        Certificate::read(&template.sign(key, scheme).map_err(refuse)?).map_err(refuse)
+    }
+
+    fn template<'t>(
+        &'t self,
+        issuer: &'t Subject,
+        authority_key_id: &[u8],
+        urls: Vec<Extension>,
+        serial: &'t [u8],
+    ) -> Result<Template<'t>, Refusal> {
+        let subject = self.verbatim.map_or(&self.wanted.subject, |csr| &csr.subject);
+        let mut extensions = self.own_extensions(authority_key_id, subject).map_err(refuse)?;
+        extensions.extend(urls);
+        if let Some(csr) = self.verbatim {
+            extensions = overridden(extensions, &csr.extensions);
+        }
+        Ok(Template {
+            serial,
+            issuer,
+            subject,
+            not_before: self.wanted.not_before,
+            not_after: self.wanted.not_after,
+            spki: self.public.spki(),
+            extensions,
+        })
+    }
+
+    fn own_extensions(
+        &self,
+        authority_key_id: &[u8],
+        subject: &Subject,
+    ) -> Result<Vec<Extension>, keyward_crypto::x509::Error> {
+        let wanted = self.wanted;
+        let mut made = Vec::with_capacity(9);
+        let usages = match self.kind {
+            Kind::Leaf => wanted.key_usages,
+            Kind::Authority { .. } => wanted.key_usages.and(KeyUsages::AUTHORITY),
+        };
+        if usages != KeyUsages::default() {
+            made.push(Extension::key_usage(usages)?);
+        }
+        if !wanted.ext_key_usages.is_empty() {
+            made.push(Extension::ext_key_usage(&wanted.ext_key_usages)?);
+        }
+        match self.kind {
+            Kind::Authority { path_len, .. } => made.push(Extension::basic_constraints(true, path_len)?),
+            Kind::Leaf if wanted.says_it_is_no_authority => {
+                made.push(Extension::basic_constraints(false, None)?);
+            }
+            Kind::Leaf => {}
+        }
+        let id = self.key_id.clone().unwrap_or_else(|| self.public.identifier());
+        made.push(Extension::subject_key_id(&id)?);
+        made.push(Extension::authority_key_id(authority_key_id)?);
+        if !wanted.sans.is_empty() {
+            made.push(Extension::alternative_names(&wanted.sans, subject.is_empty())?);
+        }
+        if !wanted.policies.is_empty() {
+            made.push(Extension::policies(&wanted.policies)?);
+        }
+        if let Kind::Authority { permitted, .. } = self.kind
+            && !permitted.is_empty()
+        {
+            made.push(Extension::permitted_domains(permitted)?);
+        }
+        Ok(made)
+    }
+}
+
+/// What the request asks for goes before our own, but for what says who issued the certificate and whether it is
+/// an authority's: that is not the requester's to say.
+fn overridden(own: Vec<Extension>, asked: &[Extension]) -> Vec<Extension> {
+    let ours = [oid::BASIC_CONSTRAINTS, oid::AUTHORITY_KEY_ID, oid::SUBJECT_KEY_ID];
+    let asked: Vec<&Extension> = asked.iter().filter(|asked| !ours.iter().any(|oid| asked.is(oid))).collect();
+    let kept = own.into_iter().filter(|own| !asked.iter().any(|asked| asked.is(&own.oid())));
+    kept.chain(asked.iter().map(|asked| (*asked).clone())).collect()
+}

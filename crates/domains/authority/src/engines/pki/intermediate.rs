@@ -1,0 +1,111 @@
+//! `intermediate/`: authorities that others sign.
+
+use super::bundle::Format;
+use super::params::{self, FORMAT, KEY_BITS, KEY_NAME, KEY_REF, KEY_TYPE, PRIVATE_KEY_FORMAT};
+use super::roots::{self, AUTHORITY, Source};
+use super::table;
+use super::wanted::{self, FIELDS as SHARED};
+use super::{HEAVY, refuse};
+use crate::context::Context;
+use crate::refusal::Refusal;
+use crate::request::Operation;
+use crate::response::Response;
+use crate::route::{Field, Handler, Kind, Route, field};
+use keyward_crypto::x509::{Extension, KeyUsages, Scheme, pem, sign_request};
+use serde_json::{Map, json};
+
+const GENERATE: &[Field] = &[
+    SHARED[0],
+    SHARED[1],
+    SHARED[2],
+    SHARED[3],
+    SHARED[4],
+    SHARED[5],
+    SHARED[6],
+    SHARED[8],
+    SHARED[9],
+    AUTHORITY[0],
+    AUTHORITY[1],
+    AUTHORITY[2],
+    AUTHORITY[3],
+    AUTHORITY[4],
+    AUTHORITY[5],
+    AUTHORITY[6],
+    AUTHORITY[9],
+    AUTHORITY[10],
+    AUTHORITY[11],
+    AUTHORITY[12],
+    AUTHORITY[13],
+    FORMAT,
+    PRIVATE_KEY_FORMAT,
+    KEY_TYPE,
+    KEY_BITS,
+    KEY_NAME,
+    KEY_REF,
+    field("add_basic_constraints", Kind::Bool, "Ask in the request to be an authority."),
+];
+
+const fn generates(pattern: &'static str, operations: &'static [(Operation, Handler)]) -> Route {
+    Route {
+        pattern,
+        operations,
+        exists: None,
+        fields: GENERATE,
+        traits: HEAVY,
+        help: "Makes a key and a certificate request for an authority that others sign.",
+    }
+}
+
+pub(super) const ROUTES: &[Route] = &[
+    generates("intermediate/generate/{exported}", &[(Operation::Update, generate)]),
+    generates("issuers/generate/intermediate/{exported}", &[(Operation::Update, generate)]),
+    generates("intermediate/cross-sign", &[(Operation::Update, cross_sign)]),
+];
+
+fn cross_sign(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let table = table::table(cx)?;
+    let reference = cx.fields().string("key_ref")?.filter(|name| !name.is_empty());
+    let key = table.key(reference.as_deref().unwrap_or(table::DEFAULT))?;
+    let source = Source::Known(key.id.clone());
+    request(cx, &table, &source)
+}
+
+fn generate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let table = table::table(cx)?;
+    let source = Source::of(cx, &table)?;
+    request(cx, &table, &source)
+}
+
+fn request(cx: &mut Context<'_, '_>, table: &table::Table, source: &Source) -> Result<Response, Refusal> {
+    let format = Format::of(cx.fields())?;
+    let role = roots::authority_role(cx.fields())?;
+    let wanted = wanted::gather(cx, &role, None, None)?;
+    let mut extensions = Vec::new();
+    if cx.fields().bool("add_basic_constraints")?.unwrap_or(false) {
+        extensions.push(Extension::basic_constraints(true, None).map_err(refuse)?);
+    }
+    if wanted.key_usages != KeyUsages::default() {
+        extensions.push(Extension::key_usage(wanted.key_usages).map_err(refuse)?);
+    }
+    if !wanted.sans.is_empty() {
+        let critical = wanted.subject.is_empty();
+        extensions.push(Extension::alternative_names(&wanted.sans, critical).map_err(refuse)?);
+    }
+    let key = source.key(table)?;
+    let scheme = Scheme::of(key, params::number(cx.fields(), "signature_bits")?.unwrap_or(0), role.use_pss)
+        .ok_or_else(|| Refusal::invalid("the key cannot sign certificate requests"))?;
+    let der = sign_request(&wanted.subject, &extensions, key, scheme).map_err(refuse)?;
+    let mut shown = Map::new();
+    let mut config = table.config.clone();
+    source.keep(cx, table, &mut config, format, &mut shown)?;
+    if matches!(source, Source::New { .. }) {
+        table::put_config(cx, &config)?;
+    }
+    let written = format.write(pem::REQUEST, &der);
+    let whole = match (format, shown.get("private_key").and_then(serde_json::Value::as_str)) {
+        (Format::PemBundle, Some(private)) => format!("{private}\n{written}"),
+        _ => written,
+    };
+    shown.insert("csr".to_owned(), json!(whole));
+    Response::data(&shown)
+}
