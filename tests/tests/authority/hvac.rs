@@ -52,6 +52,11 @@ fn transit() {
 }
 
 #[test]
+fn certificates() {
+    passes("test_pki", &Server::dev());
+}
+
+#[test]
 fn seal() {
     passes("test_seal", &Server::configured(&format!("{PLAIN_HTTP}{IN_MEMORY}")));
 }

@@ -8,4 +8,5 @@ mod cli;
 mod faults;
 mod go_client;
 mod hvac;
+mod pki;
 mod wire;

@@ -4,6 +4,8 @@
 //! the number it is (FIPS 186-5, 6.4.1). So any hash function goes with any curve, although aws-lc-rs pairs
 //! them: the hash is cut or padded with leading zeros to the size of the curve's own.
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPrivateKeyBin, PublicKeyX509Der};
 use aws_lc_rs::signature::{
@@ -87,41 +89,52 @@ pub struct EcdsaKey {
     private: Option<Private>,
     spki: Vec<u8>,
     asn1: ParsedPublicKey,
-    jws: ParsedPublicKey,
+    jws: OnceLock<ParsedPublicKey>,
 }
 
-/// The same pair twice: aws-lc-rs ties it to the way its signatures are written.
+/// The same pair twice: aws-lc-rs ties it to the way its signatures are written. Reading a pair checks it, which
+/// costs more than a signature: the second is read when it is first used.
 struct Private {
     asn1: EcdsaKeyPair,
-    jws: EcdsaKeyPair,
+    jws: OnceLock<EcdsaKeyPair>,
+}
+
+impl Private {
+    fn pair(&self, curve: &'static Curve, marshaling: Marshaling) -> &EcdsaKeyPair {
+        match marshaling {
+            Marshaling::Asn1 => &self.asn1,
+            Marshaling::Jws => self.jws.get_or_init(|| {
+                let pkcs8 = certain(self.asn1.to_pkcs8v1());
+                certain(EcdsaKeyPair::from_pkcs8(curve.sign_jws, pkcs8.as_ref()))
+            }),
+        }
+    }
 }
 
 impl EcdsaKey {
     pub(super) fn generate(kind: KeyType) -> EcdsaKey {
-        let pair = certain(EcdsaKeyPair::generate(curve(kind).sign_asn1));
-        certain(EcdsaKey::from_pkcs8(kind, certain(pair.to_pkcs8v1()).as_ref()))
+        certain(EcdsaKey::from_pair(kind, certain(EcdsaKeyPair::generate(curve(kind).sign_asn1))))
     }
 
     pub(super) fn from_pkcs8(kind: KeyType, pkcs8: &[u8]) -> Result<EcdsaKey, ImportError> {
-        let pair =
-            |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).map_err(|_| ImportError::Rejected(kind));
-        let private = Private { asn1: pair(curve(kind).sign_asn1)?, jws: pair(curve(kind).sign_jws)? };
-        let point = private.asn1.public_key().as_ref();
-        let mut key = EcdsaKey::from_spki(kind, point)?;
-        key.private = Some(private);
+        let pair = EcdsaKeyPair::from_pkcs8(curve(kind).sign_asn1, pkcs8);
+        EcdsaKey::from_pair(kind, pair.map_err(|_| ImportError::Rejected(kind))?)
+    }
+
+    fn from_pair(kind: KeyType, pair: EcdsaKeyPair) -> Result<EcdsaKey, ImportError> {
+        let mut key = EcdsaKey::from_spki(kind, pair.public_key().as_ref())?;
+        key.private = Some(Private { asn1: pair, jws: OnceLock::new() });
         Ok(key)
     }
 
     /// From `SubjectPublicKeyInfo`, or from a point as SEC 1 encodes it.
     pub(super) fn from_spki(kind: KeyType, public: &[u8]) -> Result<EcdsaKey, ImportError> {
         let curve = curve(kind);
-        let parsed = |algorithm: &'static EcdsaVerificationAlgorithm| {
-            ParsedPublicKey::new(algorithm, public).map_err(|_| ImportError::Rejected(kind))
-        };
-        let (asn1, jws) = (parsed(curve.verify_asn1)?, parsed(curve.verify_jws)?);
+        let asn1 =
+            ParsedPublicKey::new(curve.verify_asn1, public).map_err(|_| ImportError::Rejected(kind))?;
         let spki: PublicKeyX509Der<'_> = asn1.as_der().map_err(|_| ImportError::Rejected(kind))?;
         let spki = spki.as_ref().to_vec();
-        Ok(EcdsaKey { curve, private: None, spki, asn1, jws })
+        Ok(EcdsaKey { curve, private: None, spki, asn1, jws: OnceLock::new() })
     }
 
     /// The curve's name, such as `P-256`.
@@ -159,10 +172,7 @@ impl EcdsaKey {
     pub fn sign(&self, hash: &[u8], marshaling: Marshaling) -> Result<Vec<u8>, UseError> {
         let private = self.private.as_ref().ok_or(UseError::NoPrivatePart)?;
         let digest = self.fit(hash)?;
-        let pair = match marshaling {
-            Marshaling::Asn1 => &private.asn1,
-            Marshaling::Jws => &private.jws,
-        };
+        let pair = private.pair(self.curve, marshaling);
         pair.sign_digest(&digest).map(|signature| signature.as_ref().to_vec()).map_err(|_| UseError::Failed)
     }
 
@@ -171,7 +181,9 @@ impl EcdsaKey {
         let digest = self.fit(hash)?;
         let public = match marshaling {
             Marshaling::Asn1 => &self.asn1,
-            Marshaling::Jws => &self.jws,
+            Marshaling::Jws => {
+                self.jws.get_or_init(|| certain(ParsedPublicKey::new(self.curve.verify_jws, &self.spki)))
+            }
         };
         if marshaling == Marshaling::Asn1 && !der::is_sequence(signature) {
             return Err(UseError::Signature);

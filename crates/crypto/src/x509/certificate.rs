@@ -96,6 +96,15 @@ pub struct Certificate {
 impl Certificate {
     /// Reads a certificate of at most 64 KiB. Its signature is not looked at: see [`Certificate::signed_by`].
     pub fn read(der: &[u8]) -> Result<Certificate, Error> {
+        Certificate::read_for(der, None)
+    }
+
+    /// Reads a certificate that was just made for `public`, whose key is not checked again.
+    pub fn of(der: &[u8], public: &PublicKey) -> Result<Certificate, Error> {
+        Certificate::read_for(der, Some(public))
+    }
+
+    fn read_for(der: &[u8], public: Option<&PublicKey>) -> Result<Certificate, Error> {
         let malformed = Error::Malformed("a certificate");
         if der.len() > MOST {
             return Err(Error::Value("a certificate may have at most 65536 bytes"));
@@ -116,7 +125,10 @@ impl Certificate {
             issuer: Subject(contents.issuer().clone()),
             not_before: validity.not_before.to_unix_duration().as_secs(),
             not_after: validity.not_after.to_unix_duration().as_secs(),
-            public: PublicKey::read(&spki)?,
+            public: match public.filter(|public| public.spki() == spki) {
+                Some(public) => public.clone(),
+                None => PublicKey::read(&spki)?,
+            },
             extensions,
         })
     }

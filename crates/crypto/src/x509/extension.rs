@@ -123,7 +123,7 @@ fn ascii(text: &str) -> Result<Ia5String, Error> {
         .map_err(|_| Error::Value("an alternative name or URL has characters that are not ASCII"))
 }
 
-fn uri(text: &String) -> Result<GeneralName, Error> {
+fn uri(text: &str) -> Result<GeneralName, Error> {
     ascii(text).map(GeneralName::UniformResourceIdentifier)
 }
 

@@ -94,9 +94,22 @@ impl PublicKey {
         Ok(PublicKey { spki: spki.to_vec(), key_bits: key_bits.to_vec(), kind })
     }
 
-    /// The public part of `key`; none for keys that X.509 does not know here.
+    /// The public part of `key`; none for keys that X.509 does not know here. What was checked when the key was made
+    /// or read is not checked again.
     pub fn of(key: &Key) -> Option<PublicKey> {
-        key.public().and_then(|spki| PublicKey::read(&spki).ok())
+        let kind = match key {
+            Key::Rsa(key) => PublicKind::Rsa(key.size() as u64 * 8),
+            Key::Ecdsa(key) => PublicKind::Ec(match key.curve() {
+                "P-384" => 384,
+                "P-521" => 521,
+                _ => 256,
+            }),
+            Key::Ed25519(_) => PublicKind::Ed25519,
+            Key::Symmetric(_) | Key::Hmac(_) | Key::MlDsa(_) => return None,
+        };
+        let spki = key.public()?;
+        let key_bits = SubjectPublicKeyInfoRef::from_der(&spki).ok()?.subject_public_key.as_bytes()?.to_vec();
+        Some(PublicKey { spki, key_bits, kind })
     }
 
     /// What it is.

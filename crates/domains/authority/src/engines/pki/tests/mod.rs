@@ -4,6 +4,7 @@ mod authorities;
 mod hostile;
 mod revocation;
 mod rules;
+mod speed;
 
 use crate::request::Operation;
 use crate::testing::{Answer, Bench};
