@@ -106,7 +106,7 @@ fn names_that_readers_read_differently_are_refused() {
     // A dNSName of "a NUL b", written by hand.
     let smuggled = Extension::raw(oid::SUBJECT_ALT_NAME, false, &[0x30, 5, 0x82, 3, b'a', 0, b'b']).unwrap();
     let scheme = Scheme::of(&key, 0, false).unwrap();
-    let der = sign_request(&subject("leaf"), &[smuggled.clone()], &key, scheme).unwrap();
+    let der = sign_request(&subject("leaf"), std::slice::from_ref(&smuggled), &key, scheme).unwrap();
     assert_eq!(
         Request::read(&der).err(),
         Some(Error::Value("an alternative name contains control characters"))

@@ -4,7 +4,7 @@ use super::fetch::{DER_TYPE, PEM_TYPE};
 use super::params;
 use super::revoke;
 use super::table::{self, Issuer, IssuerEntry, NotAfter, Table, Usage};
-use super::urls::{self, Urls};
+use super::urls;
 use super::{HEAVY, OPEN};
 use crate::context::Context;
 use crate::refusal::Refusal;
@@ -226,7 +226,7 @@ fn change(
     }
     let named = urls::FIELDS[..4].iter().any(|field| fields.has(field.name));
     if named || fields.has("enable_aia_url_templating") {
-        let urls = entry.urls.clone().unwrap_or_else(Urls::default);
+        let urls = entry.urls.clone().unwrap_or_default();
         let urls = urls.changed(fields, "enable_aia_url_templating")?;
         entry.urls = (!urls.is_empty() || urls.enable_templating).then_some(urls);
     }

@@ -242,7 +242,7 @@ mod tests {
         #[test]
         fn a_glob_without_stars_is_equality(pattern in "[ab]{0,4}", text in "[ab]{0,4}") {
             prop_assert_eq!(glob(&pattern, &text), pattern == text);
-            let around = format!("*{}*", pattern);
+            let around = format!("*{pattern}*");
             prop_assert_eq!(glob(&around, &text), text.contains(&pattern));
         }
     }
