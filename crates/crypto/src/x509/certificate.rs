@@ -1,5 +1,7 @@
 //! Certificates (RFC 5280, 4.1).
 
+use std::sync::OnceLock;
+
 use der::asn1::Int;
 use der::{Decode, Encode, Sequence};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
@@ -91,6 +93,7 @@ pub struct Certificate {
     not_after: u64,
     public: PublicKey,
     extensions: Vec<Extension>,
+    pem: OnceLock<String>,
 }
 
 impl Certificate {
@@ -130,6 +133,7 @@ impl Certificate {
                 None => PublicKey::read(&spki)?,
             },
             extensions,
+            pem: OnceLock::new(),
         })
     }
 
@@ -138,9 +142,9 @@ impl Certificate {
         &self.der
     }
 
-    /// In PEM.
+    /// In PEM, written once: an issuer's stands in the answer to every request.
     pub fn pem(&self) -> String {
-        pem::encode(pem::CERTIFICATE, &self.der)
+        self.pem.get_or_init(|| pem::encode(pem::CERTIFICATE, &self.der)).clone()
     }
 
     /// The serial number without a leading zero, big endian.

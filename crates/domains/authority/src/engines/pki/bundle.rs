@@ -80,7 +80,10 @@ pub(super) struct Bundle<'a> {
 impl Bundle<'_> {
     /// The answer's fields.
     pub(super) fn describe(&self, format: Format, fields: &Fields) -> Result<Map<String, Value>, Refusal> {
-        let write = |certificate: &Certificate| format.write(pem::CERTIFICATE, certificate.der());
+        let write = |certificate: &Certificate| match format {
+            Format::Der => format.write(pem::CERTIFICATE, certificate.der()),
+            Format::Pem | Format::PemBundle => certificate.pem(),
+        };
         let without_roots = fields.bool("remove_roots_from_chain")?.unwrap_or(false);
         let chain = self.chain.iter().filter(|above| !without_roots || above.subject() != above.issuer());
         let chain: Vec<String> = chain.map(write).collect();
