@@ -49,6 +49,22 @@ pub const fn field(name: &'static str, kind: Kind, about: &'static str) -> Field
     Field { name, kind, about }
 }
 
+/// All of `parts` in one list, which has `ALL` fields.
+pub const fn joined<const ALL: usize>(parts: &[&[Field]]) -> [Field; ALL] {
+    let mut all = [field("", Kind::Text, ""); ALL];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut next = 0;
+        while next < parts[part].len() {
+            all[at] = parts[part][next];
+            (at, next) = (at + 1, next + 1);
+        }
+        part += 1;
+    }
+    assert!(at == ALL, "ALL is how many fields the parts have together");
+    all
+}
+
 /// Who may use a route, and what the server must know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traits {

@@ -6,7 +6,7 @@ use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
-use keyward_authority::authority::{Admitted, Authority, Judged, Outcome};
+use keyward_authority::authority::{Admitted, Authority, Outcome, Rejected};
 use keyward_authority::context::Effect;
 use keyward_authority::outside::Gathered;
 use keyward_authority::refusal::Refusal;
@@ -42,6 +42,14 @@ pub struct Node {
     outside: Outside,
     /// The request headers that records show.
     recorded: ArcSwap<Vec<String>>,
+}
+
+/// What came of the first look at a request.
+struct Judgement {
+    auditing: Arc<Auditing>,
+    decided: Result<Admitted, Box<Rejected>>,
+    /// What carrying it out in the same look came to, where nothing is recorded or claimed before.
+    early: Option<Result<Outcome, Refusal>>,
 }
 
 /// What anyone may know of the seal.
@@ -235,19 +243,25 @@ impl Node {
 
     async fn try_serve(self: &Arc<Node>, request: &Arc<Request>) -> Result<Response, Refusal> {
         let authority = self.authority.load_full().ok_or(Refusal::Sealed)?;
-        let (auditing, admitted) = self.admit(&authority, request).await?;
-        let subject = match &admitted {
-            Ok(admitted) => Subject::from(admitted),
-            Err(rejected) => Subject::from(&**rejected),
-        };
-        let exchange = Exchange::new(&auditing, request, subject);
-        self.record(exchange.request_record(self.now())).await?;
-        let outcome = match admitted {
-            Ok(admitted) => self.carry_out(&authority, request, Arc::new(admitted)).await,
+        let Judgement { auditing, decided, early } = self.judge(&authority, request).await?;
+        let exchange = (!auditing.devices().is_empty()).then(|| {
+            let subject = match &decided {
+                Ok(admitted) => Subject::from(admitted),
+                Err(rejected) => Subject::from(&**rejected),
+            };
+            Exchange::new(&auditing, request, subject)
+        });
+        if let Some(exchange) = &exchange {
+            self.record(exchange.request_record(self.now())).await?;
+        }
+        let outcome = match decided {
+            Ok(admitted) => self.carry_out(&authority, request, Arc::new(admitted), early).await,
             Err(rejected) => Err(rejected.refusal),
         };
-        let response = outcome.as_ref().map(|outcome| &outcome.response);
-        self.record(exchange.response_record(response, self.now())).await?;
+        if let Some(exchange) = &exchange {
+            let response = outcome.as_ref().map(|outcome| &outcome.response);
+            self.record(exchange.response_record(response, self.now())).await?;
+        }
         let mut outcome = outcome?;
         for effect in std::mem::take(&mut outcome.effects) {
             match effect {
@@ -286,23 +300,42 @@ impl Node {
         self.devices.configure(auditing);
     }
 
-    async fn admit(&self, authority: &Authority, request: &Request) -> Result<Judged, Refusal> {
+    async fn judge(&self, authority: &Authority, request: &Request) -> Result<Judgement, Refusal> {
         for _ in 0..ATTEMPTS {
-            let now = self.now();
-            let (auditing, mut decided) =
-                self.look(|view| authority.judge(view, request, now, self.random()))?;
-            self.follow(&auditing);
-            let claim = match &mut decided {
+            let mut judgement = self.look(|view| self.look_once(view, authority, request))?;
+            self.follow(&judgement.auditing);
+            let claim = match &mut judgement.decided {
                 Ok(admitted) => std::mem::take(&mut admitted.claim),
                 Err(rejected) => std::mem::take(&mut rejected.claim),
             };
             match self.commit(claim).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
-                Ok(()) => return Ok((auditing, decided)),
+                Ok(()) => return Ok(judgement),
             }
         }
         Err(Refusal::Storage(Fault::Conflict(Vec::new())))
+    }
+
+    /// Judges a request, and carries it out in the same look where nothing has to come between.
+    fn look_once(
+        &self,
+        view: &dyn View,
+        authority: &Authority,
+        request: &Request,
+    ) -> Result<Judgement, Refusal> {
+        let now = self.now();
+        let (auditing, decided) = authority.judge(view, request, now, self.random())?;
+        let at_once = |admitted: &&Admitted| {
+            auditing.devices().is_empty() && admitted.claim.is_empty() && !admitted.route.traits.heavy
+        };
+        let early = decided.as_ref().ok().filter(at_once).map(|admitted| {
+            authority.carry_out(view, request, admitted, &Gathered::default(), now, self.random())
+        });
+        match early {
+            Some(Err(Refusal::Storage(fault))) => Err(fault.into()),
+            early => Ok(Judgement { auditing, decided, early }),
+        }
     }
 
     async fn carry_out(
@@ -310,10 +343,13 @@ impl Node {
         authority: &Arc<Authority>,
         request: &Arc<Request>,
         admitted: Arc<Admitted>,
+        mut early: Option<Result<Outcome, Refusal>>,
     ) -> Result<Outcome, Refusal> {
         let mut gathered = Arc::new(Gathered::default());
         for _ in 0..ATTEMPTS {
-            let decided = if admitted.route.traits.heavy {
+            let decided = if let Some(decided) = early.take() {
+                decided
+            } else if admitted.route.traits.heavy {
                 let (node, authority) = (self.clone(), authority.clone());
                 let (request, admitted, gathered) = (request.clone(), admitted.clone(), gathered.clone());
                 let aside = move || node.decide(&authority, &request, &admitted, &gathered);

@@ -25,18 +25,6 @@ pub(super) const FIELDS: [Field; 9] = [
     field("token_type", Kind::Text, "`service`, `batch` or `default`, which is the mount's."),
 ];
 
-/// `own`, and then the parameters of tokens.
-pub(super) const fn with_token_fields<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [Field; ALL] {
-    assert!(OWN + FIELDS.len() == ALL, "ALL is OWN and the nine of the tokens");
-    let mut all = [FIELDS[0]; ALL];
-    let mut at = 0;
-    while at < ALL {
-        all[at] = if at < OWN { own[at] } else { FIELDS[at - OWN] };
-        at += 1;
-    }
-    all
-}
-
 /// The kind of tokens a role issues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -105,25 +93,6 @@ pub(super) const OLDER_FIELDS: [Field; 6] = [
     field("period", Kind::Duration, "An older name of `token_period`."),
     field("bound_cidrs", Kind::List, "An older name of `token_bound_cidrs`."),
 ];
-
-/// `own`, then the older names, then the parameters of tokens.
-pub(super) const fn with_older_fields<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [Field; ALL] {
-    assert!(
-        OWN + OLDER_FIELDS.len() + FIELDS.len() == ALL,
-        "ALL is OWN, the six older names and the nine of the tokens"
-    );
-    let mut all = [FIELDS[0]; ALL];
-    let mut at = 0;
-    while at < ALL {
-        all[at] = match at {
-            _ if at < OWN => own[at],
-            _ if at < OWN + OLDER_FIELDS.len() => OLDER_FIELDS[at - OWN],
-            _ => FIELDS[at - OWN - OLDER_FIELDS.len()],
-        };
-        at += 1;
-    }
-    all
-}
 
 /// The number a client sent, or a refusal of negative and huge ones.
 pub(super) fn count(sent: &Fields, name: &str) -> Result<Option<u32>, Refusal> {

@@ -3,7 +3,7 @@
 //! Passwords are kept as bcrypt hashes (Provos and Mazieres, 1999), which read at most 72 bytes: longer passwords
 //! are refused rather than cut.
 
-use super::token_params::{Older, TokenParams, with_token_fields};
+use super::token_params::{self, Older, TokenParams};
 use crate::context::Context;
 use crate::fields::Fields;
 use crate::mounts::Mount;
@@ -11,7 +11,7 @@ use crate::policy;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use crate::route::{Backend, Field, Kind, Route, Traits, field};
+use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 use crate::token::{Terms, TokenEntry};
 use crate::txn::Txn;
 use bcrypt::HashParts;
@@ -46,13 +46,16 @@ const PASSWORD: Field = field("password", Kind::Text, "The password, of at most 
 const HASH: Field = field("password_hash", Kind::Text, "A bcrypt hash of the password, instead of it.");
 const POLICIES: Field = field("policies", Kind::List, "An older name of `token_policies`.");
 
-const USER: &[Field] = &with_token_fields::<6, 15>([
-    PASSWORD,
-    HASH,
-    POLICIES,
-    field("ttl", Kind::Duration, "An older name of `token_ttl`."),
-    field("max_ttl", Kind::Duration, "An older name of `token_max_ttl`."),
-    field("bound_cidrs", Kind::List, "An older name of `token_bound_cidrs`."),
+const USER: &[Field] = &joined::<15>(&[
+    &[
+        PASSWORD,
+        HASH,
+        POLICIES,
+        field("ttl", Kind::Duration, "An older name of `token_ttl`."),
+        field("max_ttl", Kind::Duration, "An older name of `token_max_ttl`."),
+        field("bound_cidrs", Kind::List, "An older name of `token_bound_cidrs`."),
+    ],
+    &token_params::FIELDS,
 ]);
 
 const HEAVY: Traits = Traits { heavy: true, ..Route::EMPTY.traits };

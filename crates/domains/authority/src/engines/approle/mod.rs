@@ -11,9 +11,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use super::token_params::with_token_fields;
+use super::token_params;
 use crate::request::Operation;
-use crate::route::{Backend, Field, Kind, Route, Traits, field};
+use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 
 /// See the module.
 pub static BACKEND: Backend = Backend {
@@ -34,16 +34,9 @@ const OLD_PERIOD: Field = field("period", Kind::Duration, "An older name of `tok
 const ROLE_ID: Field = field("role_id", Kind::Text, "Names the role at logins; a random UUID by default.");
 const LOCAL: Field = field("local_secret_ids", Kind::Bool, "Must be false: there is one cluster.");
 
-const ROLE: &[Field] = &with_token_fields::<9, 18>([
-    BIND,
-    OLD_BOUND,
-    BOUND,
-    OLD_POLICIES,
-    USES,
-    TTL,
-    OLD_PERIOD,
-    ROLE_ID,
-    LOCAL,
+const ROLE: &[Field] = &joined::<18>(&[
+    &[BIND, OLD_BOUND, BOUND, OLD_POLICIES, USES, TTL, OLD_PERIOD, ROLE_ID, LOCAL],
+    &token_params::FIELDS,
 ]);
 
 const SECRET_ID: Field = field("secret_id", Kind::Text, "The secret id.");
@@ -54,7 +47,7 @@ const ISSUE: &[Field] = &[
     field("num_uses", Kind::Int, "Logins it is good for; at most the role's."),
     field("ttl", Kind::Duration, "How long it is good; at most the role's."),
 ];
-const CUSTOM: &[Field] = &[ISSUE[0], ISSUE[1], ISSUE[2], ISSUE[3], ISSUE[4], SECRET_ID];
+const CUSTOM: &[Field] = &joined::<6>(&[ISSUE, &[SECRET_ID]]);
 const BY_SECRET: &[Field] = &[SECRET_ID];
 const BY_ACCESSOR: &[Field] = &[field("secret_id_accessor", Kind::Text, "The secret id's accessor.")];
 

@@ -10,9 +10,9 @@ mod role;
 #[cfg(test)]
 mod tests;
 
-use super::token_params::with_older_fields;
+use super::token_params;
 use crate::request::Operation;
-use crate::route::{Backend, Field, Kind, Route, Traits, field};
+use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 
 /// See the module.
 pub static BACKEND: Backend = Backend {
@@ -56,34 +56,38 @@ const CONFIG: &[Field] = &[
     field("oidc_client_secret", Kind::Text, "Must be empty: logins through a browser are not available."),
 ];
 
-const ROLE: &[Field] = &with_older_fields::<15, 30>([
-    field("role_type", Kind::Text, "Must be `jwt`: logins through a browser are not available."),
-    field("user_claim", Kind::Text, "The claim that names the identity."),
-    field("user_claim_json_pointer", Kind::Bool, "`user_claim` is a JSON pointer (RFC 6901)."),
-    field("bound_audiences", Kind::List, "Whom tokens must be for; one of these is enough."),
-    field("bound_subject", Kind::Text, "What tokens must name as their subject."),
-    field("bound_claims", Kind::Json, "Claims and the values they must have: one of several is enough."),
-    field("bound_claims_type", Kind::Text, "`string`, or `glob`, in which `*` stands for any text."),
-    field("claim_mappings", Kind::Pairs, "Claims that are copied to metadata, and under which names."),
-    field("groups_claim", Kind::Text, "Must be empty: groups are not available."),
-    field(
-        "expiration_leeway",
-        Kind::Duration,
-        "Added where a token has no end; 150 seconds when 0, none when -1.",
-    ),
-    field(
-        "not_before_leeway",
-        Kind::Duration,
-        "Taken where a token has no beginning; 150 seconds when 0, none when -1.",
-    ),
-    field(
-        "clock_skew_leeway",
-        Kind::Duration,
-        "By how much clocks may differ; 60 seconds when 0, none when -1.",
-    ),
-    field("max_age", Kind::Duration, "For logins through a browser."),
-    field("allowed_redirect_uris", Kind::List, "For logins through a browser."),
-    field("verbose_oidc_logging", Kind::Bool, "For logins through a browser."),
+const ROLE: &[Field] = &joined::<30>(&[
+    &[
+        field("role_type", Kind::Text, "Must be `jwt`: logins through a browser are not available."),
+        field("user_claim", Kind::Text, "The claim that names the identity."),
+        field("user_claim_json_pointer", Kind::Bool, "`user_claim` is a JSON pointer (RFC 6901)."),
+        field("bound_audiences", Kind::List, "Whom tokens must be for; one of these is enough."),
+        field("bound_subject", Kind::Text, "What tokens must name as their subject."),
+        field("bound_claims", Kind::Json, "Claims and the values they must have: one of several is enough."),
+        field("bound_claims_type", Kind::Text, "`string`, or `glob`, in which `*` stands for any text."),
+        field("claim_mappings", Kind::Pairs, "Claims that are copied to metadata, and under which names."),
+        field("groups_claim", Kind::Text, "Must be empty: groups are not available."),
+        field(
+            "expiration_leeway",
+            Kind::Duration,
+            "Added where a token has no end; 150 seconds when 0, none when -1.",
+        ),
+        field(
+            "not_before_leeway",
+            Kind::Duration,
+            "Taken where a token has no beginning; 150 seconds when 0, none when -1.",
+        ),
+        field(
+            "clock_skew_leeway",
+            Kind::Duration,
+            "By how much clocks may differ; 60 seconds when 0, none when -1.",
+        ),
+        field("max_age", Kind::Duration, "For logins through a browser."),
+        field("allowed_redirect_uris", Kind::List, "For logins through a browser."),
+        field("verbose_oidc_logging", Kind::Bool, "For logins through a browser."),
+    ],
+    &token_params::OLDER_FIELDS,
+    &token_params::FIELDS,
 ]);
 
 const ROUTES: &[Route] = &[

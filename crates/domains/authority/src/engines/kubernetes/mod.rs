@@ -13,9 +13,9 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
-use super::token_params::with_older_fields;
+use super::token_params;
 use crate::request::Operation;
-use crate::route::{Backend, Field, Kind, Route, Traits, field};
+use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 
 /// See the module.
 pub static BACKEND: Backend = Backend {
@@ -51,20 +51,24 @@ const CONFIG: &[Field] = &[
     field("jwks_url", Kind::Text, "Where the cluster's keys are published; at the API server by default."),
 ];
 
-const ROLE: &[Field] = &with_older_fields::<5, 20>([
-    field(
-        "bound_service_account_names",
-        Kind::List,
-        "Names of ServiceAccounts that may log in; `*` is any text.",
-    ),
-    field("bound_service_account_namespaces", Kind::List, "Their namespaces; `*` is any text."),
-    field(
-        "bound_service_account_namespace_selector",
-        Kind::Text,
-        "A label selector in JSON or YAML: namespaces it selects may log in too.",
-    ),
-    field("audience", Kind::Text, "What tokens must be for."),
-    field("alias_name_source", Kind::Text, "`serviceaccount_uid` or `serviceaccount_name`."),
+const ROLE: &[Field] = &joined::<20>(&[
+    &[
+        field(
+            "bound_service_account_names",
+            Kind::List,
+            "Names of ServiceAccounts that may log in; `*` is any text.",
+        ),
+        field("bound_service_account_namespaces", Kind::List, "Their namespaces; `*` is any text."),
+        field(
+            "bound_service_account_namespace_selector",
+            Kind::Text,
+            "A label selector in JSON or YAML: namespaces it selects may log in too.",
+        ),
+        field("audience", Kind::Text, "What tokens must be for."),
+        field("alias_name_source", Kind::Text, "`serviceaccount_uid` or `serviceaccount_name`."),
+    ],
+    &token_params::OLDER_FIELDS,
+    &token_params::FIELDS,
 ]);
 
 const ROUTES: &[Route] = &[

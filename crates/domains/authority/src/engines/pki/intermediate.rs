@@ -10,40 +10,23 @@ use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use crate::route::{Field, Handler, Kind, Route, field};
+use crate::route::{Field, Handler, Kind, Route, field, joined};
 use keyward_crypto::x509::{Extension, KeyUsages, Scheme, pem, sign_request};
 use serde_json::{Map, json};
 
-const GENERATE: &[Field] = &[
-    SHARED[0],
-    SHARED[1],
-    SHARED[2],
-    SHARED[3],
-    SHARED[4],
-    SHARED[5],
-    SHARED[6],
-    SHARED[8],
-    SHARED[9],
-    AUTHORITY[0],
-    AUTHORITY[1],
-    AUTHORITY[2],
-    AUTHORITY[3],
-    AUTHORITY[4],
-    AUTHORITY[5],
-    AUTHORITY[6],
-    AUTHORITY[9],
-    AUTHORITY[10],
-    AUTHORITY[11],
-    AUTHORITY[12],
-    AUTHORITY[13],
-    FORMAT,
-    PRIVATE_KEY_FORMAT,
-    KEY_TYPE,
-    KEY_BITS,
-    KEY_NAME,
-    KEY_REF,
-    field("add_basic_constraints", Kind::Bool, "Ask in the request to be an authority."),
-];
+const GENERATE: &[Field] = &joined::<28>(&[
+    &SHARED,
+    &AUTHORITY,
+    &[
+        FORMAT,
+        PRIVATE_KEY_FORMAT,
+        KEY_TYPE,
+        KEY_BITS,
+        KEY_NAME,
+        KEY_REF,
+        field("add_basic_constraints", Kind::Bool, "Ask in the request to be an authority."),
+    ],
+]);
 
 const fn generates(pattern: &'static str, operations: &'static [(Operation, Handler)]) -> Route {
     Route {

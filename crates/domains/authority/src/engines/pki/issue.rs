@@ -5,13 +5,13 @@ use super::bundle::{Bundle, Format};
 use super::params::{self, FORMAT, Family, KEY_BITS, PRIVATE_KEY_FORMAT};
 use super::role::Role;
 use super::table::{self, DEFAULT, Issuer, Table};
-use super::wanted::{self, FIELDS as SHARED, Wanted};
+use super::wanted::{self, FIELDS as SHARED, USER_IDS, Wanted};
 use super::{HEAVY, fetch, refuse, roles};
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use crate::route::{Field, Kind, Route, field};
+use crate::route::{Field, Kind, Route, field, joined};
 use keyward_crypto::keys::Key;
 use keyward_crypto::x509::{Certificate, PublicKey, Request, oid, pem};
 
@@ -19,65 +19,46 @@ pub(super) const CSR: Field = field("csr", Kind::Text, "The certificate request 
 pub(super) const REMOVE_ROOTS: Field =
     field("remove_roots_from_chain", Kind::Bool, "Leave authorities that signed themselves out of ca_chain.");
 
-const ISSUE: &[Field] = &[
-    SHARED[0],
-    SHARED[1],
-    SHARED[2],
-    SHARED[3],
-    SHARED[4],
-    SHARED[5],
-    SHARED[6],
-    SHARED[7],
-    SHARED[8],
-    SHARED[9],
-    FORMAT,
-    PRIVATE_KEY_FORMAT,
-    REMOVE_ROOTS,
-    field("key_type", Kind::Text, "rsa, ec or ed25519; where the role's key_type is any."),
-    KEY_BITS,
-];
+const ISSUE: &[Field] = &joined::<15>(&[
+    &SHARED,
+    &[
+        USER_IDS,
+        FORMAT,
+        PRIVATE_KEY_FORMAT,
+        REMOVE_ROOTS,
+        field("key_type", Kind::Text, "rsa, ec or ed25519; where the role's key_type is any."),
+        KEY_BITS,
+    ],
+]);
 
-const SIGN: &[Field] = &[
-    SHARED[0],
-    SHARED[1],
-    SHARED[2],
-    SHARED[3],
-    SHARED[4],
-    SHARED[5],
-    SHARED[6],
-    SHARED[7],
-    SHARED[8],
-    SHARED[9],
-    FORMAT,
-    PRIVATE_KEY_FORMAT,
-    REMOVE_ROOTS,
-    CSR,
-];
+const SIGN: &[Field] = &joined::<14>(&[&SHARED, &[USER_IDS, FORMAT, PRIVATE_KEY_FORMAT, REMOVE_ROOTS, CSR]]);
 
-const VERBATIM: &[Field] = &[
-    SHARED[0],
-    SHARED[1],
-    SHARED[2],
-    SHARED[3],
-    SHARED[4],
-    SHARED[5],
-    SHARED[6],
-    SHARED[7],
-    SHARED[8],
-    SHARED[9],
-    FORMAT,
-    PRIVATE_KEY_FORMAT,
-    REMOVE_ROOTS,
-    CSR,
-    field("issuer_ref", Kind::Text, "The issuer that signs, where no role names one."),
-    field("key_usage", Kind::List, "Key usages, unless the request asks for some."),
-    field("ext_key_usage", Kind::List, "Extended key usages, unless the request asks for some."),
-    field("ext_key_usage_oids", Kind::List, "The same by OID."),
-    field("signature_bits", Kind::Int, "256, 384 or 512 for the hash of RSA signatures; 0 for the usual."),
-    field("use_pss", Kind::Bool, "Sign with PSS where the issuer's key is RSA."),
-    field("not_before_duration", Kind::Duration, "How long before now the certificate begins."),
-    field("basic_constraints_valid_for_non_ca", Kind::Bool, "Say that the certificate is no authority's."),
-];
+const VERBATIM: &[Field] = &joined::<22>(&[
+    &SHARED,
+    &[
+        USER_IDS,
+        FORMAT,
+        PRIVATE_KEY_FORMAT,
+        REMOVE_ROOTS,
+        CSR,
+        field("issuer_ref", Kind::Text, "The issuer that signs, where no role names one."),
+        field("key_usage", Kind::List, "Key usages, unless the request asks for some."),
+        field("ext_key_usage", Kind::List, "Extended key usages, unless the request asks for some."),
+        field("ext_key_usage_oids", Kind::List, "The same by OID."),
+        field(
+            "signature_bits",
+            Kind::Int,
+            "256, 384 or 512 for the hash of RSA signatures; 0 for the usual.",
+        ),
+        field("use_pss", Kind::Bool, "Sign with PSS where the issuer's key is RSA."),
+        field("not_before_duration", Kind::Duration, "How long before now the certificate begins."),
+        field(
+            "basic_constraints_valid_for_non_ca",
+            Kind::Bool,
+            "Say that the certificate is no authority's.",
+        ),
+    ],
+]);
 
 const fn route(
     pattern: &'static str,

@@ -12,14 +12,14 @@ use crate::fields::Fields;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use crate::route::{Field, Handler, Kind, Route, field};
+use crate::route::{Field, Handler, Kind, Route, field, joined};
 use keyward_core::random;
 use keyward_crypto::keys::{Key, KeyType};
 use keyward_crypto::x509::{Certificate, KeyUsages, PublicKey, Scheme, pem};
 use serde_json::{Map, Value, json};
 
 /// The parameters of certificates and requests of authorities.
-pub(super) const AUTHORITY: [Field; 14] = [
+pub(super) const AUTHORITY: [Field; 12] = [
     field("ou", Kind::List, "Organizational units of the subject."),
     field("organization", Kind::List, "Organizations of the subject."),
     field("country", Kind::List, "Countries of the subject."),
@@ -27,8 +27,6 @@ pub(super) const AUTHORITY: [Field; 14] = [
     field("province", Kind::List, "Provinces of the subject."),
     field("street_address", Kind::List, "Street addresses of the subject."),
     field("postal_code", Kind::List, "Postal codes of the subject."),
-    field("max_path_length", Kind::Int, "How many authorities may stand below; any number when negative."),
-    field("permitted_dns_domains", Kind::List, "The domains the authority may certify."),
     field("signature_bits", Kind::Int, "256, 384 or 512 for the hash of RSA signatures; 0 for the usual."),
     field("use_pss", Kind::Bool, "Sign with PSS where the signing key is RSA."),
     field("not_before_duration", Kind::Duration, "How long before now the certificate begins."),
@@ -36,38 +34,18 @@ pub(super) const AUTHORITY: [Field; 14] = [
     field("ext_key_usage", Kind::List, "Extended key usages by Go's names."),
 ];
 
-const GENERATE: &[Field] = &[
-    SHARED[0],
-    SHARED[1],
-    SHARED[2],
-    SHARED[3],
-    SHARED[4],
-    SHARED[5],
-    SHARED[6],
-    SHARED[8],
-    SHARED[9],
-    AUTHORITY[0],
-    AUTHORITY[1],
-    AUTHORITY[2],
-    AUTHORITY[3],
-    AUTHORITY[4],
-    AUTHORITY[5],
-    AUTHORITY[6],
-    AUTHORITY[7],
-    AUTHORITY[8],
-    AUTHORITY[9],
-    AUTHORITY[10],
-    AUTHORITY[11],
-    AUTHORITY[12],
-    AUTHORITY[13],
-    FORMAT,
-    PRIVATE_KEY_FORMAT,
-    KEY_TYPE,
-    KEY_BITS,
-    KEY_NAME,
-    KEY_REF,
-    ISSUER_NAME,
+/// What an authority may, as who signs it decides.
+pub(super) const BOUNDS: [Field; 2] = [
+    field("max_path_length", Kind::Int, "How many authorities may stand below; any number when negative."),
+    field("permitted_dns_domains", Kind::List, "The domains the authority may certify."),
 ];
+
+const GENERATE: &[Field] = &joined::<30>(&[
+    &SHARED,
+    &AUTHORITY,
+    &BOUNDS,
+    &[FORMAT, PRIVATE_KEY_FORMAT, KEY_TYPE, KEY_BITS, KEY_NAME, KEY_REF, ISSUER_NAME],
+]);
 
 const fn generates(pattern: &'static str, operations: &'static [(Operation, Handler)]) -> Route {
     Route {

@@ -4,7 +4,7 @@ use super::authority::{self, Kind as Made, Order};
 use super::bundle::{Bundle, Format};
 use super::issue::{self, CSR, REMOVE_ROOTS};
 use super::params::FORMAT;
-use super::roots::{self, AUTHORITY};
+use super::roots::{self, AUTHORITY, BOUNDS};
 use super::table::{self, DEFAULT, Issuer, NotAfter, Table};
 use super::wanted::{self, FIELDS as SHARED};
 use super::{HEAVY, SUDO, fetch, refuse};
@@ -12,41 +12,23 @@ use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use crate::route::{Field, Handler, Kind, Route, Traits, field};
+use crate::route::{Field, Handler, Kind, Route, Traits, field, joined};
 use keyward_crypto::x509::{Certificate, Extension, Scheme, Template, oid, pem};
 use serde_json::json;
 
-const INTERMEDIATE: &[Field] = &[
-    SHARED[0],
-    SHARED[1],
-    SHARED[2],
-    SHARED[3],
-    SHARED[4],
-    SHARED[5],
-    SHARED[6],
-    SHARED[8],
-    SHARED[9],
-    AUTHORITY[0],
-    AUTHORITY[1],
-    AUTHORITY[2],
-    AUTHORITY[3],
-    AUTHORITY[4],
-    AUTHORITY[5],
-    AUTHORITY[6],
-    AUTHORITY[7],
-    AUTHORITY[8],
-    AUTHORITY[9],
-    AUTHORITY[10],
-    AUTHORITY[11],
-    AUTHORITY[12],
-    AUTHORITY[13],
-    FORMAT,
-    CSR,
-    REMOVE_ROOTS,
-    field("issuer_ref", Kind::Text, "The issuer that signs; default unless given."),
-    field("use_csr_values", Kind::Bool, "Take subject and extensions from the request as they are."),
-    field("skid", Kind::Text, "The subject key identifier in hexadecimal, for cross-signing."),
-];
+const INTERMEDIATE: &[Field] = &joined::<29>(&[
+    &SHARED,
+    &AUTHORITY,
+    &BOUNDS,
+    &[
+        FORMAT,
+        CSR,
+        REMOVE_ROOTS,
+        field("issuer_ref", Kind::Text, "The issuer that signs; default unless given."),
+        field("use_csr_values", Kind::Bool, "Take subject and extensions from the request as they are."),
+        field("skid", Kind::Text, "The subject key identifier in hexadecimal, for cross-signing."),
+    ],
+]);
 
 const SELF_ISSUED: &[Field] = &[
     field("certificate", Kind::Text, "A certificate that signed itself, in PEM."),

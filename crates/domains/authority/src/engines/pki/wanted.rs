@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// The parameters that all requests for certificates share.
-pub(super) const FIELDS: [Field; 10] = [
+pub(super) const FIELDS: [Field; 9] = [
     field("common_name", Kind::Text, "The common name, and an alternative name unless excluded."),
     field("alt_names", Kind::List, "Host names and e-mail addresses as alternative names."),
     field("ip_sans", Kind::List, "Addresses as alternative names."),
@@ -20,10 +20,12 @@ pub(super) const FIELDS: [Field; 10] = [
     field("other_sans", Kind::List, "Other names, as <oid>;UTF8:<value>."),
     field("exclude_cn_from_sans", Kind::Bool, "Do not make the common name an alternative name."),
     field("serial_number", Kind::Text, "The serial number in the subject, not the certificate's own."),
-    field("user_ids", Kind::List, "User ids in the subject."),
     field("ttl", Kind::Duration, "How long the certificate is valid."),
     field("not_after", Kind::Text, "When it ends, as YYYY-MM-DDTHH:MM:SSZ, instead of a ttl."),
 ];
+
+/// Of certificates that are no authority's.
+pub(super) const USER_IDS: Field = field("user_ids", Kind::List, "User ids in the subject.");
 
 /// See the module.
 pub(super) struct Wanted {
