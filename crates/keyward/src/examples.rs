@@ -37,6 +37,7 @@ Examples:
   keyward policy write app app.hcl
   keyward policy read app
   keyward token create --policy app        # a token that has it
+  keyward policy explain --policy app read secret/data/app/db      # by which rule
 
 A policy grants capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
 

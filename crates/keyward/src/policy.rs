@@ -1,6 +1,6 @@
 //! `keyward policy`: what tokens may do.
 
-use crate::cli::input::content;
+use crate::cli::input::{content, object};
 use crate::cli::{Failure, Session, output};
 use crate::data::nothing_there;
 use clap::Subcommand;
@@ -28,6 +28,21 @@ pub(crate) enum Policy {
     Delete {
         /// Its name
         name: String,
+    },
+    /// Explain by which rule a request is allowed or refused
+    Explain {
+        /// create, read, update, patch, delete or list
+        operation: String,
+        /// The path of the request, such as secret/data/app
+        path: String,
+        /// The request's parameters as key=value, for rules that look at them
+        parameters: Vec<String>,
+        /// Whose request: the token with this accessor; your own without it
+        #[arg(long, conflicts_with = "policies")]
+        accessor: Option<String>,
+        /// Nobody's request: what a token with these policies might do
+        #[arg(long = "policy", value_name = "NAME")]
+        policies: Vec<String>,
     },
 }
 
@@ -63,6 +78,24 @@ pub(crate) async fn run(session: &Session, command: &Policy) -> Result<(), Failu
             let path = format!("sys/policies/acl/{name}");
             let reply = session.ask("Error deleting the policy", Method::Delete, &path, None).await?;
             session.output.reply_or(&reply, &format!("Success! Deleted policy: {name}"))
+        }
+        Policy::Explain { operation, path, parameters, accessor, policies } => {
+            let mut sent = json!({ "path": path, "operation": operation });
+            if !parameters.is_empty() {
+                sent["parameters"] = Value::Object(object(parameters)?);
+            }
+            if let Some(accessor) = accessor {
+                sent["accessor"] = json!(accessor);
+            }
+            if !policies.is_empty() {
+                sent["policies"] = json!(policies);
+            }
+            let place = "sys/policies/explain";
+            let reply = session.ask("Error explaining", Method::Put, place, Some(&sent)).await?;
+            match reply.data().as_ref().and_then(|data| data.get("text")).and_then(Value::as_str) {
+                Some(text) if session.output.is_table() => output::line(text),
+                _ => session.output.reply(&reply),
+            }
         }
     }
 }

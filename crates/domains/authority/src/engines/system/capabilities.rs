@@ -39,11 +39,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 fn of_token(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let token = cx.fields().string("token")?.filter(|token| !token.is_empty());
-    let token = token.ok_or_else(|| Refusal::invalid("no token found"))?;
-    let found = token::look_up(cx.txn, &token, cx.now)?;
-    let (_, entry) = found.ok_or_else(|| Refusal::invalid("invalid token"))?;
-    let acl = policies::acl(cx.txn, &entry.policies, &entry.entity_id)?;
+    let acl = of_shown_token(cx)?;
     answer(cx, &acl)
 }
 
@@ -53,12 +49,26 @@ fn own(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 }
 
 fn of_accessor(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let acl = of_named_token(cx)?;
+    answer(cx, &acl)
+}
+
+/// The rights of the token in the field `token`.
+pub(super) fn of_shown_token(cx: &mut Context<'_, '_>) -> Result<Arc<Acl>, Refusal> {
+    let token = cx.fields().string("token")?.filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| Refusal::invalid("no token found"))?;
+    let found = token::look_up(cx.txn, &token, cx.now)?;
+    let (_, entry) = found.ok_or_else(|| Refusal::invalid("invalid token"))?;
+    policies::acl(cx.txn, &entry.policies, &entry.entity_id)
+}
+
+/// The rights of the token that the field `accessor` names.
+pub(super) fn of_named_token(cx: &mut Context<'_, '_>) -> Result<Arc<Acl>, Refusal> {
     let accessor = cx.fields().string("accessor")?.filter(|accessor| !accessor.is_empty());
     let accessor = accessor.ok_or_else(|| Refusal::invalid("missing accessor"))?;
     let found = token::entry(cx.txn, &accessor, cx.now)?;
     let entry = found.ok_or_else(|| Refusal::invalid("invalid accessor"))?;
-    let acl = policies::acl(cx.txn, &entry.policies, &entry.entity_id)?;
-    answer(cx, &acl)
+    policies::acl(cx.txn, &entry.policies, &entry.entity_id)
 }
 
 fn answer(cx: &Context<'_, '_>, acl: &Arc<Acl>) -> Result<Response, Refusal> {

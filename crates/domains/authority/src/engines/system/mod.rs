@@ -6,6 +6,7 @@
 mod audit;
 mod capabilities;
 pub(crate) mod catalog;
+mod explain;
 mod keys;
 mod leases;
 mod mounts;
@@ -33,6 +34,7 @@ pub static BACKEND: Backend = Backend {
         remount::ROUTES,
         ui::ROUTES,
         openapi::ROUTES,
+        explain::ROUTES,
         policies::ROUTES,
         capabilities::ROUTES,
         audit::ROUTES,

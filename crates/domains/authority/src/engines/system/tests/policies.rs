@@ -146,3 +146,59 @@ fn lists_show_what_policies_let_them() {
     assert_eq!(bench.ask(&token, List, "kv1", "").data()["keys"], json!(["a", "c"]));
     assert_eq!(bench.root(List, "kv1", "").data()["keys"], json!(["a", "b", "c"]));
 }
+
+#[test]
+fn the_rule_that_decides_is_named() {
+    let (mut bench, token) = bench(
+        r#"path "kv1/*" { capabilities = ["read"] }
+           path "kv1/no" { capabilities = ["deny"] }
+           path "kv1/team" {
+               capabilities = ["update"]
+               allowed_parameters = { "color" = ["red"] }
+           }"#,
+    );
+    let accessor = bench.ask(&token, Read, "auth/token/lookup-self", "").data()["accessor"].clone();
+    for (sent, allowed, reason, decided_by) in [
+        (json!({"path": "kv1/a"}), true, "the rule grants read", "kv1/*"),
+        (json!({"path": "/kv1/a", "operation": "delete"}), false, "the rule does not grant delete", "kv1/*"),
+        (json!({"path": "kv1/no"}), false, "the rule denies", "kv1/no"),
+        (
+            json!({"path": "kv1/team", "operation": "update", "parameters": {"color": "red"}}),
+            true,
+            "the rule grants update",
+            "kv1/team",
+        ),
+    ] {
+        let mut sent = sent.clone();
+        sent["accessor"] = accessor.clone();
+        let told = bench.root(Update, "sys/policies/explain", &sent.to_string());
+        assert_eq!(told.data()["allowed"], allowed, "{sent}");
+        assert_eq!(told.data()["reason"], reason, "{sent}");
+        assert_eq!(told.data()["decided_by"]["path"], decided_by, "{sent}");
+        assert_eq!(told.data()["decided_by"]["rules"][0]["policy"], "tested", "{sent}");
+    }
+    let refused =
+        json!({"path": "kv1/team", "operation": "update", "parameters": {"color": "blue"}, "token": token});
+    let told = bench.root(Update, "sys/policies/explain", &refused.to_string());
+    assert!(told.data()["reason"].as_str().unwrap().contains("color"), "{told:?}");
+    let none = bench.root(Update, "sys/policies/explain", r#"{"path":"elsewhere","policies":"tested"}"#);
+    assert_eq!(none.data()["text"], "denied: no rule matches the path");
+    let own = bench.root(Update, "sys/policies/explain", r#"{"path":"any","operation":"list"}"#);
+    assert_eq!(own.data()["reason"], "the root policy allows everything");
+    assert_eq!(bench.ask(&token, Update, "sys/policies/explain", r#"{"path":"kv1/a"}"#).status, 403);
+    for (sent, error) in [
+        (json!({}), "missing path"),
+        (json!({"path": "a", "operation": "fly"}), "operation must be one of"),
+        (json!({"path": "a", "policies": "none"}), "there is no policy \"none\""),
+        (json!({"path": "a", "token": "hvs.bad"}), "invalid token"),
+        (json!({"path": "a", "accessor": "bad"}), "invalid accessor"),
+        (
+            json!({"path": "a", "token": token, "accessor": accessor}),
+            "give one of token, accessor and policies",
+        ),
+    ] {
+        let answer = bench.root(Update, "sys/policies/explain", &sent.to_string());
+        assert_eq!(answer.status, 400, "{sent}");
+        assert!(answer.errors().contains(error), "{sent}: {}", answer.errors());
+    }
+}
