@@ -10,7 +10,7 @@ use keyward_authority::authority::{Admitted, Authority, Outcome, Rejected};
 use keyward_authority::context::Effect;
 use keyward_authority::outside::Gathered;
 use keyward_authority::refusal::Refusal;
-use keyward_authority::request::Request;
+use keyward_authority::request::{Operation, Request};
 use keyward_authority::response::{Data, Response};
 use keyward_authority::seal::{self, Initialized, SealConfig, Shares, Unsealing};
 use keyward_authority::settings::Settings;
@@ -44,11 +44,19 @@ pub struct Node {
     recorded: ArcSwap<Vec<String>>,
 }
 
+/// Whether nothing happened but that something was read.
+fn is_only_read(outcome: &Result<Outcome, Refusal>) -> bool {
+    match outcome {
+        Ok(outcome) => outcome.batch.is_empty() && outcome.effects.is_empty(),
+        Err(refusal) => !matches!(refusal, Refusal::Lacks(_)),
+    }
+}
+
 /// What came of the first look at a request.
 struct Judgement {
     auditing: Arc<Auditing>,
     decided: Result<Admitted, Box<Rejected>>,
-    /// What carrying it out in the same look came to, where nothing is recorded or claimed before.
+    /// What carrying it out in the same look came to, where nothing need be recorded or claimed before.
     early: Option<Result<Outcome, Refusal>>,
 }
 
@@ -223,7 +231,7 @@ impl Node {
         self.recorded.load_full()
     }
 
-    /// Carries out one request: nothing is done before its record is written, nothing is sent before its
+    /// Carries out one request: nothing is changed before its record is written, nothing is sent before its
     /// answer's is.
     pub async fn serve(self: &Arc<Node>, request: Request) -> Reply {
         let request = Arc::new(request);
@@ -251,7 +259,9 @@ impl Node {
             };
             Exchange::new(&auditing, request, subject)
         });
-        if let Some(exchange) = &exchange {
+        // What was carried out already has changed nothing: one write for both records will do.
+        let together = early.is_some();
+        if let Some(exchange) = exchange.as_ref().filter(|_| !together) {
             self.record(exchange.request_record(self.now())).await?;
         }
         let outcome = match decided {
@@ -260,7 +270,14 @@ impl Node {
         };
         if let Some(exchange) = &exchange {
             let response = outcome.as_ref().map(|outcome| &outcome.response);
-            self.record(exchange.response_record(response, self.now())).await?;
+            let response = exchange.response_record(response, self.now());
+            if together {
+                let written =
+                    self.devices.record_both(exchange.request_record(request.arrived), response).await;
+                written.map_err(|why| Refusal::Internal(why.to_string()))?;
+            } else {
+                self.record(response).await?;
+            }
         }
         let mut outcome = outcome?;
         for effect in std::mem::take(&mut outcome.effects) {
@@ -326,14 +343,20 @@ impl Node {
     ) -> Result<Judgement, Refusal> {
         let now = self.now();
         let (auditing, decided) = authority.judge(view, request, now, self.random())?;
+        let silent = auditing.devices().is_empty();
         let at_once = |admitted: &&Admitted| {
-            auditing.devices().is_empty() && admitted.claim.is_empty() && !admitted.route.traits.heavy
+            let reads = matches!(admitted.operation, Operation::Read | Operation::List | Operation::Help);
+            (silent || reads) && admitted.claim.is_empty() && !admitted.route.traits.heavy
         };
         let early = decided.as_ref().ok().filter(at_once).map(|admitted| {
             authority.carry_out(view, request, admitted, &Gathered::default(), now, self.random())
         });
         match early {
             Some(Err(Refusal::Storage(fault))) => Err(fault.into()),
+            // It is decided anew once it is recorded.
+            Some(outcome) if !silent && !is_only_read(&outcome) => {
+                Ok(Judgement { auditing, decided, early: None })
+            }
             early => Ok(Judgement { auditing, decided, early }),
         }
     }

@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Records written at once at most.
+/// How many who wait are written for at once at most.
 const TOGETHER: usize = 64;
 /// How often one writer goes on for others before another task takes over.
 const ROUNDS: usize = 8;
@@ -26,9 +26,9 @@ struct Shared {
     left: Mutex<Vec<Left>>,
 }
 
-/// A record left with whoever writes, and who waits for it.
+/// Records left with whoever writes, and who waits for them.
 struct Left {
-    record: Record,
+    records: Vec<Record>,
     written: oneshot::Sender<bool>,
 }
 
@@ -37,19 +37,19 @@ impl Direct {
         Direct(Arc::new(Shared { turn: Mutex::default(), output, status, left: Mutex::default() }))
     }
 
-    /// Writes `record` if nobody else is writing. Answers whether it was taken.
-    pub(super) fn write_now(&self, record: &Record) -> Option<bool> {
+    /// Writes `records` if nobody else is writing. Answers whether they were taken.
+    pub(super) fn write_now(&self, records: &[&Record]) -> Option<bool> {
         let turn = self.0.turn.try_lock()?;
-        let written = self.0.output.lock().write(record, &self.0.status).is_ok();
+        let written = self.0.output.lock().write_all(records, &self.0.status).is_ok();
         self.write_left(turn);
         Some(written)
     }
 
-    /// Has `record` written by whoever writes next. Answers whether it was taken.
-    pub(super) async fn write(&self, record: Record) -> bool {
+    /// Has `records` written by whoever writes next. Answers whether they were taken.
+    pub(super) async fn write(&self, records: Vec<Record>) -> bool {
         let (sender, written) = oneshot::channel();
-        self.0.left.lock().push(Left { record, written: sender });
-        // Whose turn it was may have looked for the last time before the record was left.
+        self.0.left.lock().push(Left { records, written: sender });
+        // Whose turn it was may have looked for the last time before the records were left.
         if let Some(turn) = self.0.turn.try_lock() {
             self.write_left(turn);
         }
@@ -87,7 +87,7 @@ impl Shared {
         if some.is_empty() {
             return;
         }
-        let records: Vec<&Record> = some.iter().map(|left| &left.record).collect();
+        let records: Vec<&Record> = some.iter().flat_map(|left| &left.records).collect();
         let written = self.output.lock().write_all(&records, &self.status).is_ok();
         for left in some {
             let _ = left.written.send(written);

@@ -172,7 +172,7 @@ impl Devices {
         if record.is_empty() || set.devices.is_empty() {
             return Some(Ok(()));
         }
-        let written = set.direct.as_ref()?.write_now(record)?;
+        let written = set.direct.as_ref()?.write_now(&[record])?;
         Some(if written { Ok(()) } else { Err(refusal(&set)) })
     }
 
@@ -183,7 +183,7 @@ impl Devices {
             return Ok(());
         }
         if let Some(direct) = &set.direct {
-            return if direct.write(record).await { Ok(()) } else { Err(refusal(&set)) };
+            return if direct.write(vec![record]).await { Ok(()) } else { Err(refusal(&set)) };
         }
         let (sender, answer) = oneshot::channel();
         let ticket =
@@ -196,6 +196,20 @@ impl Devices {
             Ok(Ok(true)) => Ok(()),
             _ => Err(refusal(&set)),
         }
+    }
+
+    /// Has both written, in this order; at once, where there is one device that is a regular file.
+    pub async fn record_both(&self, first: Record, second: Record) -> Result<(), NoDeviceAccepts> {
+        let set = self.set.load_full();
+        let Some(direct) = &set.direct else {
+            self.record(first).await?;
+            return self.record(second).await;
+        };
+        let written = match direct.write_now(&[&first, &second]) {
+            Some(written) => written,
+            None => direct.write(vec![first, second]).await,
+        };
+        if written { Ok(()) } else { Err(refusal(&set)) }
     }
 
     fn offer(&self, running: &Running, record: &Arc<Record>, ticket: &Arc<Ticket>) {
