@@ -120,9 +120,14 @@ async fn dispatch(
     if matches!(operation, Operation::Read | Operation::List | Operation::Help) {
         return carried_out(node.serve(request), deadline).await;
     }
-    // A change is seen through to its last record, whether or not its client waits for it.
+    // A change is seen through to its last record, whether or not its client waits for it; what is done at once needs
+    // nobody to see to that.
     let node = node.clone();
-    let change = tokio::spawn(async move { node.serve(request).await });
+    let mut change = Box::pin(async move { node.serve(request).await });
+    if let Poll::Ready(reply) = poll_fn(|cx| Poll::Ready(change.as_mut().poll(cx))).await {
+        return Ok(reply);
+    }
+    let change = tokio::spawn(change);
     let failed = || Reply::refused(&Refusal::Internal("the request's handler failed".to_owned()));
     carried_out(async { change.await.unwrap_or_else(|_| failed()) }, deadline).await
 }
