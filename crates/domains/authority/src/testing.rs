@@ -165,7 +165,7 @@ impl Bench {
     fn try_send(&mut self, request: &Request) -> Result<Response, Refusal> {
         let now = self.clock.now();
         let auditing = self.authority.auditing(&self.store, &self.random)?;
-        let admitted: Admitted = match self.authority.admit(&self.store, request, now, &self.random) {
+        let admitted = match self.authority.admit(&self.store, request, now, &self.random) {
             Ok(admitted) => admitted,
             Err(rejected) => {
                 let exchange = Exchange::new(&auditing, request, (&*rejected).into());
@@ -175,7 +175,7 @@ impl Bench {
                 return Err(rejected.refusal);
             }
         };
-        let exchange = Exchange::new(&auditing, request, (&admitted).into());
+        let exchange = Exchange::new(&auditing, request, (&*admitted).into());
         self.record(&exchange.request_record(now));
         self.store.commit(admitted.claim.clone())?;
         let outcome = self.carry_out(request, &admitted);
@@ -190,7 +190,7 @@ impl Bench {
 
     /// Carries out what was admitted, without committing it; asks the world that the test made for what the
     /// decision lacks.
-    pub(crate) fn carry_out(&self, request: &Request, admitted: &Admitted) -> Result<Outcome, Refusal> {
+    pub(crate) fn carry_out(&self, request: &Request, admitted: &Admitted) -> Result<Box<Outcome>, Refusal> {
         let (mut gathered, now) = (Gathered::default(), self.clock.now());
         loop {
             let outcome =

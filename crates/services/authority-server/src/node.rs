@@ -6,7 +6,7 @@ use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
-use keyward_authority::authority::{Admitted, Authority, Outcome, Rejected};
+use keyward_authority::authority::{Admitted, Authority, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
 use keyward_authority::outside::Gathered;
 use keyward_authority::refusal::Refusal;
@@ -44,8 +44,10 @@ pub struct Node {
     recorded: ArcSwap<Vec<String>>,
 }
 
+type Carried = Result<Box<Outcome>, Refusal>;
+
 /// Whether nothing happened but that something was read.
-fn is_only_read(outcome: &Result<Outcome, Refusal>) -> bool {
+fn is_only_read(outcome: &Carried) -> bool {
     match outcome {
         Ok(outcome) => outcome.batch.is_empty() && outcome.effects.is_empty(),
         Err(refusal) => !matches!(refusal, Refusal::Lacks(_)),
@@ -55,9 +57,9 @@ fn is_only_read(outcome: &Result<Outcome, Refusal>) -> bool {
 /// What came of the first look at a request.
 struct Judgement {
     auditing: Arc<Auditing>,
-    decided: Result<Admitted, Box<Rejected>>,
+    decided: Result<Box<Admitted>, Box<Rejected>>,
     /// What carrying it out in the same look came to, where nothing need be recorded or claimed before.
-    early: Option<Result<Outcome, Refusal>>,
+    early: Option<Carried>,
 }
 
 /// What anyone may know of the seal.
@@ -254,7 +256,7 @@ impl Node {
         let Judgement { auditing, decided, early } = self.judge(&authority, request).await?;
         let exchange = (!auditing.devices().is_empty()).then(|| {
             let subject = match &decided {
-                Ok(admitted) => Subject::from(admitted),
+                Ok(admitted) => Subject::from(&**admitted),
                 Err(rejected) => Subject::from(&**rejected),
             };
             Exchange::new(&auditing, request, subject)
@@ -264,9 +266,13 @@ impl Node {
         if let Some(exchange) = exchange.as_ref().filter(|_| !together) {
             self.record(exchange.request_record(self.now())).await?;
         }
-        let outcome = match decided {
-            Ok(admitted) => self.carry_out(&authority, request, Arc::new(admitted), early).await,
-            Err(rejected) => Err(rejected.refusal),
+        let outcome = match (decided, early) {
+            (Err(rejected), _) => Err(rejected.refusal),
+            (Ok(_), Some(done)) if is_only_read(&done) => done,
+            // Apart from the rest, which every request carries around with it.
+            (Ok(admitted), early) => {
+                Box::pin(self.carry_out(&authority, request, admitted.into(), early)).await
+            }
         };
         if let Some(exchange) = &exchange {
             let response = outcome.as_ref().map(|outcome| &outcome.response);
@@ -342,15 +348,17 @@ impl Node {
         request: &Request,
     ) -> Result<Judgement, Refusal> {
         let now = self.now();
-        let (auditing, decided) = authority.judge(view, request, now, self.random())?;
+        let Judged { auditing, decided, txn } = authority.judge(view, request, now, self.random())?;
         let silent = auditing.devices().is_empty();
         let at_once = |admitted: &&Admitted| {
             let reads = matches!(admitted.operation, Operation::Read | Operation::List | Operation::Help);
             (silent || reads) && admitted.claim.is_empty() && !admitted.route.traits.heavy
         };
-        let early = decided.as_ref().ok().filter(at_once).map(|admitted| {
-            authority.carry_out(view, request, admitted, &Gathered::default(), now, self.random())
-        });
+        let early = decided
+            .as_deref()
+            .ok()
+            .filter(at_once)
+            .map(|admitted| authority.carry_out_in(txn, request, admitted, &Gathered::default(), now));
         match early {
             Some(Err(Refusal::Storage(fault))) => Err(fault.into()),
             // It is decided anew once it is recorded.
@@ -366,8 +374,8 @@ impl Node {
         authority: &Arc<Authority>,
         request: &Arc<Request>,
         admitted: Arc<Admitted>,
-        mut early: Option<Result<Outcome, Refusal>>,
-    ) -> Result<Outcome, Refusal> {
+        mut early: Option<Carried>,
+    ) -> Carried {
         let mut gathered = Arc::new(Gathered::default());
         for _ in 0..ATTEMPTS {
             let decided = if let Some(decided) = early.take() {
@@ -410,7 +418,7 @@ impl Node {
         request: &Request,
         admitted: &Admitted,
         gathered: &Gathered,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Carried {
         let now = self.now();
         self.look(|view| authority.carry_out(view, request, admitted, gathered, now, self.random()))
     }
