@@ -5,11 +5,13 @@
 //! yields the answer with the batch to commit before it is sent. After [`keyward_core::Fault::Conflict`] both
 //! run again on a new snapshot.
 
+use crate::act::{About, Done, Undertaking};
 use crate::audit::{Auditing, Device};
 use crate::barrier::RootKey;
 use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
 use crate::help;
+use crate::lease;
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
 use crate::outside::Gathered;
@@ -87,6 +89,22 @@ pub struct Outcome {
     pub batch: Batch,
     /// What only the server can do.
     pub effects: Vec<Effect>,
+}
+
+/// What time asks for.
+pub struct Due {
+    /// To be committed; empty when there is nothing to do.
+    pub batch: Batch,
+    /// To be done outside after that.
+    pub undertakings: Vec<Undertaking>,
+}
+
+/// What came of an act outside.
+pub struct Concluded {
+    /// To be committed.
+    pub batch: Batch,
+    /// Whether the answer that waits for the act may be sent.
+    pub verdict: Result<(), Refusal>,
 }
 
 impl Authority {
@@ -379,23 +397,60 @@ impl Authority {
 
     /// One chunk of what time and stored jobs ask for: expiries, unfinished jobs, key rotation. The batch is
     /// empty when there is nothing to do; call again after committing while it is not.
-    pub fn tick(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Batch, Refusal> {
+    pub fn tick(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Due, Refusal> {
         let mut txn = self.begin(view, random)?;
-        if !work::step(&mut txn)? && !crate::expiry::step(&mut txn, now)? && !work::patient_step(&mut txn)? {
+        let mut undertakings = Vec::new();
+        if !work::step(&mut txn)?
+            && !crate::expiry::step(&mut txn, &mut undertakings, now)?
+            && !work::patient_step(&mut txn)?
+        {
             let rotation = Rotation::load(&mut txn)?;
             if rotation.is_due(&txn.keyring().status(txn.rev()), now) {
                 txn.rotate_keyring(&self.root, now);
             }
             catalog::note_version(&mut txn, &self.settings.version, now)?;
         }
-        Ok(txn.finish())
+        Ok(Due { batch: txn.finish(), undertakings })
     }
 
-    /// One chunk of the stored jobs alone; empty when there are none.
-    pub fn work(&self, view: &dyn View, random: &dyn Random) -> Result<Batch, Refusal> {
+    /// One chunk of what requests wait for: stored jobs, and what is due because of them.
+    pub fn work(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Due, Refusal> {
         let mut txn = self.begin(view, random)?;
-        work::step(&mut txn)?;
-        Ok(txn.finish())
+        let mut undertakings = Vec::new();
+        if !work::step(&mut txn)? {
+            crate::expiry::step(&mut txn, &mut undertakings, now)?;
+        }
+        Ok(Due { batch: txn.finish(), undertakings })
+    }
+
+    /// Records what came of an act outside, and says whether the answer that waits for it may be sent.
+    pub fn conclude(
+        &self,
+        view: &dyn View,
+        about: &About,
+        done: &Done,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Concluded, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        match about {
+            About::Engine { mount, kind, what } => {
+                let journal =
+                    engines::backend(false, kind, None).and_then(|backend| backend.journal.as_ref());
+                if let Some(journal) = journal {
+                    (journal.conclude)(&mut txn, mount, what, done, now)?;
+                }
+            }
+            about => lease::conclude(&mut txn, about, done, now)?,
+        }
+        let verdict = match (done, about) {
+            (Err(failure), _) => Err(Refusal::Upstream(failure.why.clone())),
+            (Ok(()), About::Make(id, _)) if !lease::is_live(&mut txn, id, now)? => {
+                Err(Refusal::invalid("the lease was revoked, or its time passed, while it was being made"))
+            }
+            _ => Ok(()),
+        };
+        Ok(Concluded { batch: txn.finish(), verdict })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod approle;
 pub mod cubbyhole;
+pub mod database;
 pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
@@ -42,6 +43,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "kv" | "generic") if version != Some("2") => Some(&kv1::BACKEND),
         (false, "kv") => Some(&kv2::BACKEND),
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
+        (false, "database") => Some(&database::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
         (false, "system") => Some(&system::BACKEND),
@@ -56,5 +58,5 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
-    if auth { &["approle", "jwt", "kubernetes", "userpass"] } else { &["kv", "pki", "transit"] }
+    if auth { &["approle", "jwt", "kubernetes", "userpass"] } else { &["database", "kv", "pki", "transit"] }
 }

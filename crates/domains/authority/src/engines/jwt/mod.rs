@@ -20,6 +20,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins with tokens that someone else signed.",
     routes: &[ROUTES],
     renew: Some(login::terms),
+    ..Backend::EMPTY
 };
 
 const CONFIG: &[Field] = &[

@@ -23,6 +23,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins of pods, by the token of their ServiceAccount.",
     routes: &[ROUTES],
     renew: Some(login::terms),
+    ..Backend::EMPTY
 };
 
 const CONFIG: &[Field] = &[
