@@ -93,7 +93,7 @@ pub fn step(txn: &mut Txn<'_>, undertakings: &mut Vec<Undertaking>, now: Timesta
                 }
             }
             Some(Due::WipeMount { uuid, path, after }) => {
-                mounts::wipe_when_free(txn, uuid, path, &after, now)?
+                mounts::wipe_when_free(txn, uuid, path, &after, now)?;
             }
             Some(Due::TidyPki(prefix)) => crate::engines::pki::tidy::due(txn, &prefix, now)?,
             None => {}

@@ -162,10 +162,13 @@ pub struct Backend {
     pub journal: Option<Journal>,
 }
 
+/// What is to be done outside now, if anything is.
+pub type Resumed = Result<Option<Undertaking>, Refusal>;
+
 /// How a backend goes on with what it does outside; see [`crate::act`].
 pub struct Journal {
     /// What is to be done about `what` of a mount, given by its uuid, now that its time has come.
-    pub due: fn(&mut Txn<'_>, uuid: &str, what: &str, now: Timestamp) -> Result<Option<Undertaking>, Refusal>,
+    pub due: fn(&mut Txn<'_>, uuid: &str, what: &str, now: Timestamp) -> Resumed,
     /// Records what came of it.
     pub conclude:
         fn(&mut Txn<'_>, uuid: &str, what: &str, done: &Done, now: Timestamp) -> Result<(), Refusal>,

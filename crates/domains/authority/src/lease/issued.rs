@@ -32,14 +32,26 @@ const STUCK: &str = "lease/stuck/";
 /// The directory of the directories of leases handed out under a token, by the token's storage name.
 const OF_TOKENS: &str = "lease/token/";
 
+/// What is to be done outside; nothing where nothing outside needs to know.
+pub type Next = Result<Option<Act>, Refusal>;
+
+/// How long a role lets its leases live, at most and otherwise; the mount's when zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Usually.
+    pub ttl: Duration,
+    /// At most, renewals included.
+    pub max_ttl: Duration,
+}
+
 /// How a backend takes its leases back and extends them.
 pub struct Ops {
-    /// What takes the lease back; nothing where nothing outside knows of it.
-    pub revoke: fn(&mut Txn<'_>, &Issued) -> Result<Option<Act>, Refusal>,
-    /// The times to live its role grants now: usual and longest, zero for the mount's.
-    pub terms: fn(&mut Txn<'_>, &Issued) -> Result<(Duration, Duration), Refusal>,
-    /// What extends it until a moment; nothing where nothing outside needs to know.
-    pub extend: fn(&mut Txn<'_>, &Issued, Timestamp) -> Result<Option<Act>, Refusal>,
+    /// What takes the lease back.
+    pub revoke: fn(&mut Txn<'_>, &Issued) -> Next,
+    /// What its role grants now.
+    pub terms: fn(&mut Txn<'_>, &Issued) -> Result<Terms, Refusal>,
+    /// What extends it until a moment.
+    pub extend: fn(&mut Txn<'_>, &Issued, Timestamp) -> Next,
 }
 
 /// Where a lease stands.
@@ -189,10 +201,8 @@ fn remove(txn: &mut Txn<'_>, id: &str, lease: &Issued) {
 pub struct Issue {
     /// What it is of, in the engine's words.
     pub what: Value,
-    /// The usual time to live; the mount's when zero.
-    pub ttl: Duration,
-    /// The longest; the mount's when zero.
-    pub max_ttl: Duration,
+    /// For how long.
+    pub terms: Terms,
 }
 
 /// Records a lease for the answer `response`. `make` is what makes what it is for, given until when it lives; the lease
@@ -204,7 +214,8 @@ pub fn issue(
     make: impl FnOnce(&mut Context<'_, '_>, Timestamp) -> Result<Option<Act>, Refusal>,
 ) -> Result<Response, Refusal> {
     let now = cx.now;
-    let wish = Wish { ttl: issue.ttl, max_ttl: issue.max_ttl, ..Wish::at(cx.mount, cx.settings, now) };
+    let Terms { ttl, max_ttl } = issue.terms;
+    let wish = Wish { ttl, max_ttl, ..Wish::at(cx.mount, cx.settings, now) };
     let caller = cx.caller()?;
     let granted = within(caller, grant(&wish, now)?, now);
     let stored = caller.token.kind == TokenKind::Service;
@@ -264,7 +275,7 @@ pub fn renew(
     let mount =
         mount.ok_or_else(|| Refusal::invalid("the engine that issued the lease is not mounted any more"))?;
     let ops = lease.ops()?;
-    let (ttl, max_ttl) = (ops.terms)(cx.txn, &lease)?;
+    let Terms { ttl, max_ttl } = (ops.terms)(cx.txn, &lease)?;
     let started = Timestamp::from_nanos(lease.issued);
     let granted = grant(&Wish { increment, ttl, max_ttl, ..Wish::at(&mount, cx.settings, started) }, cx.now)?;
     let until = granted.expires.nanos();

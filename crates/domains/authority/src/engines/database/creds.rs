@@ -7,7 +7,7 @@ use super::role;
 use super::username::Subject;
 use crate::act::Act;
 use crate::context::Context;
-use crate::lease::{self, Issue, Issued};
+use crate::lease::{self, Issue, Issued, Next, Terms};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::txn::Txn;
@@ -52,8 +52,7 @@ pub(super) fn create(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let issue = Issue {
         what: serde_json::to_value(&user)
             .map_err(|why| Refusal::Internal(format!("a lease could not be written: {why}")))?,
-        ttl: Duration::from_secs(role.default_ttl),
-        max_ttl: Duration::from_secs(role.max_ttl),
+        terms: role.terms(),
     };
     lease::issue(cx, issue, response, |_, expires| {
         // A little more than the lease: who is revoked in time must not be locked out before that.
@@ -75,7 +74,7 @@ pub(super) fn create(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 /// How much longer than its lease a user may log in.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub(super) fn revoke(txn: &mut Txn<'_>, lease: &Issued) -> Result<Option<Act>, Refusal> {
+pub(super) fn revoke(txn: &mut Txn<'_>, lease: &Issued) -> Next {
     let user = user(lease)?;
     let (connection, server) = config::server(txn, &lease.mount, &user.db_name)?;
     let values = Values { username: &user.username, password: "", expires: None };
@@ -90,7 +89,7 @@ pub(super) fn revoke(txn: &mut Txn<'_>, lease: &Issued) -> Result<Option<Act>, R
     Ok(Some(Act::Database(Box::new(Deed { server, work }))))
 }
 
-pub(super) fn terms(txn: &mut Txn<'_>, lease: &Issued) -> Result<(Duration, Duration), Refusal> {
+pub(super) fn terms(txn: &mut Txn<'_>, lease: &Issued) -> Result<Terms, Refusal> {
     let user = user(lease)?;
     let role = role::find(txn, &lease.mount, &user.role)?;
     let role = role.ok_or_else(|| {
@@ -99,10 +98,10 @@ pub(super) fn terms(txn: &mut Txn<'_>, lease: &Issued) -> Result<(Duration, Dura
             user.role
         ))
     })?;
-    Ok((Duration::from_secs(role.default_ttl), Duration::from_secs(role.max_ttl)))
+    Ok(role.terms())
 }
 
-pub(super) fn extend(txn: &mut Txn<'_>, lease: &Issued, until: Timestamp) -> Result<Option<Act>, Refusal> {
+pub(super) fn extend(txn: &mut Txn<'_>, lease: &Issued, until: Timestamp) -> Next {
     let user = user(lease)?;
     let (connection, server) = config::server(txn, &lease.mount, &user.db_name)?;
     let role = role::find(txn, &lease.mount, &user.role)?;

@@ -14,6 +14,7 @@ use crate::lease::GUARD;
 use crate::mounts;
 use crate::refusal::Refusal;
 use crate::response::Response;
+use crate::route::Resumed;
 use crate::txn::Txn;
 use keyward_core::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -75,7 +76,7 @@ fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed) -> Resul
     let work = match connection.dialect {
         // Nothing but the password: the user keeps its rights.
         Dialect::Redis => {
-            let shown = format!(">{}", password);
+            let shown = format!(">{password}");
             connection.commands(&["ACL", "SETUSER", &role.username, "resetpass", &shown])
         }
         dialect => {
@@ -248,12 +249,7 @@ pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     Ok(Response::empty())
 }
 
-pub(super) fn due(
-    txn: &mut Txn<'_>,
-    uuid: &str,
-    name: &str,
-    now: Timestamp,
-) -> Result<Option<Undertaking>, Refusal> {
+pub(super) fn due(txn: &mut Txn<'_>, uuid: &str, name: &str, now: Timestamp) -> Resumed {
     let Some(mut role) = txn.get_json::<Fixed>(&key(uuid, name))? else { return Ok(None) };
     if role.due > now.nanos() {
         return Ok(None);

@@ -18,11 +18,11 @@ mod username;
 
 pub use deed::{Deed, Dialect, Limits, Server, Tls, TlsMode, Work};
 
-use crate::act::{Done, Undertaking};
+use crate::act::Done;
 use crate::lease;
 use crate::refusal::Refusal;
 use crate::request::Operation;
-use crate::route::{Backend, Field, Journal, Kind, Route, field};
+use crate::route::{Backend, Field, Journal, Kind, Resumed, Route, field};
 use crate::txn::Txn;
 use keyward_core::Timestamp;
 
@@ -196,7 +196,7 @@ fn named<'w>(what: &'w str, directory: &str) -> Option<&'w str> {
     what.strip_prefix(directory)
 }
 
-fn due(txn: &mut Txn<'_>, uuid: &str, what: &str, now: Timestamp) -> Result<Option<Undertaking>, Refusal> {
+fn due(txn: &mut Txn<'_>, uuid: &str, what: &str, now: Timestamp) -> Resumed {
     match (named(what, config::DIRECTORY), named(what, fixed::DIRECTORY)) {
         (Some(name), _) => root::due(txn, uuid, name, now),
         (_, Some(name)) => fixed::due(txn, uuid, name, now),

@@ -4,6 +4,7 @@ use super::config;
 use super::dialect;
 use crate::context::Context;
 use crate::fields::Fields;
+use crate::lease::Terms;
 use crate::mounts;
 use crate::password_policy::{self, PasswordPolicy};
 use crate::refusal::Refusal;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const DIRECTORY: &str = "role/";
 
@@ -28,6 +30,13 @@ pub(super) struct Role {
     pub(super) default_ttl: u64,
     pub(super) max_ttl: u64,
     pub(super) credential: BTreeMap<String, String>,
+}
+
+impl Role {
+    /// How long the users it makes live.
+    pub(super) fn terms(&self) -> Terms {
+        Terms { ttl: Duration::from_secs(self.default_ttl), max_ttl: Duration::from_secs(self.max_ttl) }
+    }
 }
 
 fn path(name: &str) -> String {

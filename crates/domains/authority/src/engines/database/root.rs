@@ -13,6 +13,7 @@ use crate::lease::GUARD;
 use crate::password_policy;
 use crate::refusal::Refusal;
 use crate::response::Response;
+use crate::route::Resumed;
 use crate::txn::Txn;
 use keyward_core::Timestamp;
 use std::time::Duration;
@@ -90,12 +91,7 @@ pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     Ok(Response::empty())
 }
 
-pub(super) fn due(
-    txn: &mut Txn<'_>,
-    uuid: &str,
-    name: &str,
-    now: Timestamp,
-) -> Result<Option<Undertaking>, Refusal> {
+pub(super) fn due(txn: &mut Txn<'_>, uuid: &str, name: &str, now: Timestamp) -> Resumed {
     let Some(mut stored) = txn.get_json::<Stored>(&config::key(uuid, name))? else { return Ok(None) };
     let Some(next) = stored.next.as_mut().filter(|next| next.due <= now.nanos()) else { return Ok(None) };
     next.tries = next.tries.saturating_add(1);
