@@ -6,6 +6,7 @@ pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
 pub mod kv2;
+mod named;
 pub mod pki;
 pub mod system;
 pub mod token_auth;
