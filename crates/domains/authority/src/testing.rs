@@ -134,6 +134,7 @@ impl Bench {
             wrap: None,
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),
+            certificates: Default::default(),
             merge_patch: operation == Operation::Patch,
             arrived: self.clock.now(),
         }

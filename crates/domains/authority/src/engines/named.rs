@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::fields::Fields;
 use crate::mounts::Mount;
 use crate::refusal::Refusal;
-use crate::request::Operation;
+use crate::request::{Operation, Request};
 use crate::response::Response;
 use crate::route::{Field, Handler, Route};
 use crate::token::{Terms, TokenEntry};
@@ -97,6 +97,7 @@ pub(super) fn terms<T: Issues>(
     txn: &mut Txn<'_>,
     mount: &Mount,
     token: &TokenEntry,
+    _: &Request,
 ) -> Result<Terms, Refusal> {
     match txn.built_json::<T>(&format!("{}{}", mount.prefix(), key::<T>(&token.login)))? {
         Some(role) => Ok(role.token().terms(token)),
