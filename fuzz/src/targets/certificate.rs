@@ -15,13 +15,14 @@ fn key() -> &'static Key {
 
 fn made(name: &str, extensions: Vec<Extension>) -> Vec<u8> {
     let subject = |name: &str| Subject::new(&[(attribute::COMMON_NAME, &[name.to_owned()])]).unwrap();
+    let public = PublicKey::of(key()).unwrap();
     let template = Template {
         serial: &[1],
         issuer: &subject("root"),
         subject: &subject(name),
         not_before: 0,
         not_after: NEVER,
-        spki: PublicKey::of(key()).unwrap().spki(),
+        spki: public.spki(),
         extensions,
     };
     template.sign(key(), Scheme::of(key(), 0, false).unwrap()).unwrap()

@@ -63,6 +63,11 @@ fn certificates() {
 }
 
 #[test]
+fn ssh_certificates() {
+    passes("test_ssh", &Server::dev());
+}
+
+#[test]
 fn seal() {
     passes("test_seal", &Server::configured(&format!("{PLAIN_HTTP}{IN_MEMORY}")));
 }

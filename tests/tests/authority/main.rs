@@ -10,4 +10,5 @@ mod faults;
 mod go_client;
 mod hvac;
 mod pki;
+mod ssh;
 mod wire;

@@ -9,6 +9,7 @@ pub mod kv1;
 pub mod kv2;
 mod named;
 pub mod pki;
+pub mod ssh;
 pub mod system;
 pub mod token_auth;
 mod token_params;
@@ -50,6 +51,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "kv") => Some(&kv2::BACKEND),
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
+        (false, "ssh") => Some(&ssh::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
         (false, "system") => Some(&system::BACKEND),
         (true, "token") => Some(&token_auth::BACKEND),
@@ -64,5 +66,9 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
-    if auth { &["approle", "cert", "jwt", "kubernetes", "userpass"] } else { &["kv", "pki", "transit"] }
+    if auth {
+        &["approle", "cert", "jwt", "kubernetes", "userpass"]
+    } else {
+        &["kv", "pki", "ssh", "transit"]
+    }
 }
