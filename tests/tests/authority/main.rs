@@ -9,6 +9,7 @@ mod cli;
 mod faults;
 mod go_client;
 mod hvac;
+mod ldap;
 mod pki;
 mod ssh;
 mod wire;

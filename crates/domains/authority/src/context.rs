@@ -3,7 +3,7 @@
 use crate::barrier::RootKey;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
-use crate::outside::{Answer, Ask, Gathered};
+use crate::outside::{Answer, Ask, Gathered, ldap};
 use crate::params::Params;
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request};
@@ -79,6 +79,11 @@ impl<'v> Context<'_, 'v> {
     /// What the world outside says to `ask`; see [`crate::outside`].
     pub fn ask(&self, ask: Ask) -> Result<&Answer, Refusal> {
         self.gathered.answer(ask)
+    }
+
+    /// What a directory says to `ask`; see [`crate::outside`].
+    pub fn ask_directory(&self, ask: ldap::Ask) -> Result<&ldap::Answer, Refusal> {
+        self.gathered.ldap(ask)
     }
 
     /// The storage key of `path` below this mount.

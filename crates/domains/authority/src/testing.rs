@@ -6,7 +6,7 @@ use crate::authority::{Admitted, Authority, Outcome};
 use crate::context::Effect;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
-use crate::outside::{self, Ask, Gathered};
+use crate::outside::{self, Ask, Gathered, Question, Told, ldap};
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request, Wrap};
 use crate::response::Response;
@@ -30,6 +30,8 @@ pub(crate) struct Bench {
     pub(crate) records: Vec<String>,
     /// What lies outside and answers what decisions lack; silent, unless a test says otherwise.
     pub(crate) world: Box<dyn Fn(&Ask) -> outside::Answer>,
+    /// The same for directories.
+    pub(crate) directory: Box<dyn Fn(&ldap::Ask) -> ldap::Answer>,
 }
 
 /// What came of a request: the status and the body.
@@ -75,7 +77,8 @@ impl Bench {
         let authority = opened.unwrap().unwrap();
         let root = made.root_token.expose().clone();
         let silent = |ask: &Ask| Err(format!("{} does not answer", ask.url));
-        Bench { store, clock, random, authority, root, records: Vec::new(), world: Box::new(silent) }
+        let (world, directory) = (Box::new(silent), Box::new(|_: &_| Err("no directory answers".to_owned())));
+        Bench { store, clock, random, authority, root, records: Vec::new(), world, directory }
     }
 
     /// A request with the root token. `body` is JSON; `""` is none.
@@ -197,9 +200,12 @@ impl Bench {
             let outcome =
                 self.authority.carry_out(&self.store, request, admitted, &gathered, now, &self.random);
             match outcome {
-                Err(Refusal::Lacks(ask)) => {
-                    let answer = (self.world)(&ask);
-                    gathered = gathered.with(ask, answer)?;
+                Err(Refusal::Lacks(question)) => {
+                    let told = match &*question {
+                        Question::Http(ask) => Told::Http((self.world)(ask)),
+                        Question::Ldap(ask) => Told::Ldap((self.directory)(ask)),
+                    };
+                    gathered = gathered.with(question, told)?;
                 }
                 outcome => return outcome,
             }

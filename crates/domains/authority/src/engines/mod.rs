@@ -7,6 +7,7 @@ pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
 pub mod kv2;
+pub mod ldap;
 mod named;
 pub mod pki;
 pub mod ssh;
@@ -59,6 +60,8 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (true, "cert") => Some(&cert::BACKEND),
         (true, "jwt") => Some(&jwt::BACKEND),
         (true, "kubernetes") => Some(&kubernetes::BACKEND),
+
+        (true, "ldap") => Some(&ldap::BACKEND),
         (true, "userpass") => Some(&userpass::BACKEND),
         _ => None,
     }
@@ -67,7 +70,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
     if auth {
-        &["approle", "cert", "jwt", "kubernetes", "userpass"]
+        &["approle", "cert", "jwt", "kubernetes", "ldap", "userpass"]
     } else {
         &["kv", "pki", "ssh", "transit"]
     }

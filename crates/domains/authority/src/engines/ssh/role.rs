@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+// house: the fields are those of the role as clients write it, and are read back one by one.
 /// One role. Texts that are lists have commas between, as they were sent. Times are in seconds; zero is "not set".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
