@@ -1,4 +1,5 @@
-//! Bytes in, bytes out: secrets in memory, authenticated encryption, keyed hashes, Shamir shares, X.509.
+//! Bytes in, bytes out: secrets in memory, authenticated encryption, keyed hashes, Shamir shares, X.509,
+//! OpenSSH's keys and certificates.
 //!
 //! Everything here composes aws-lc-rs; the one algorithm written here is Shamir's secret sharing
 //! ([`shamir`]), which that library does not have. XChaCha20-Poly1305 comes from the RustCrypto project.
@@ -13,6 +14,7 @@ pub mod keys;
 pub mod mac;
 pub mod secret;
 pub mod shamir;
+pub mod ssh;
 pub mod system;
 pub mod x509;
 

@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod canary;
+mod cert;
 mod cli;
 mod faults;
 mod go_client;
 mod hvac;
+mod ldap;
 mod pki;
+mod ssh;
 mod wire;

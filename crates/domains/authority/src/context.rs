@@ -4,7 +4,7 @@ use crate::act::{Act, Undertaking};
 use crate::barrier::RootKey;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
-use crate::outside::{Answer, Ask, Gathered};
+use crate::outside::{Answer, Ask, Gathered, ldap};
 use crate::params::Params;
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request};
@@ -89,6 +89,11 @@ impl<'v> Context<'_, 'v> {
     /// Has `undertaking` done once this transaction is committed; see [`crate::act`].
     pub fn undertake(&mut self, undertaking: Undertaking) {
         self.effects.push(Effect::Undertake(undertaking));
+    }
+
+    /// What a directory says to `ask`; see [`crate::outside`].
+    pub fn ask_directory(&self, ask: ldap::Ask) -> Result<&ldap::Answer, Refusal> {
+        self.gathered.ldap(ask)
     }
 
     /// The storage key of `path` below this mount.

@@ -1,6 +1,6 @@
 //! Why a request was not carried out, by who must act, and the one table of statuses and wire texts.
 
-use crate::outside::Ask;
+use crate::outside::Question;
 use keyward_core::Fault;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub enum Refusal {
     /// What the caller names is none of theirs, in words that clients expect and that give nothing away.
     Forbidden(Cow<'static, str>),
     /// No refusal yet: the decision needs an answer from outside, and is to be made again with it. Never sent.
-    Lacks(Arc<Ask>),
+    Lacks(Arc<Question>),
     /// There is nothing at the path; the messages may be empty, as clients expect of a nil read.
     Missing(Vec<String>),
     /// No engine or no route serves the path.
@@ -99,7 +99,9 @@ impl Refusal {
                  restore it from a backup"
             )],
             Refusal::Internal(why) => vec![format!("internal error: {why}")],
-            Refusal::Lacks(ask) => vec![format!("internal error: nobody asked {}", ask.url)],
+            Refusal::Lacks(question) => {
+                vec![format!("internal error: nobody asked {}", question.whom())]
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::authority::{Admitted, Authority, Due, Outcome};
 use crate::context::Effect;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
-use crate::outside::{self, Ask, Gathered};
+use crate::outside::{self, Ask, Gathered, Question, Told, ldap};
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request, Wrap};
 use crate::response::Response;
@@ -33,6 +33,8 @@ pub(crate) struct Bench {
     pub(crate) world: Box<dyn Fn(&Ask) -> outside::Answer>,
     /// What does things outside; there is nothing there, unless a test says otherwise.
     pub(crate) deeds: Box<dyn FnMut(&Act) -> Done>,
+    /// The same for directories.
+    pub(crate) directory: Box<dyn Fn(&ldap::Ask) -> ldap::Answer>,
 }
 
 /// What came of a request: the status and the body.
@@ -80,7 +82,8 @@ impl Bench {
         let silent = |ask: &Ask| Err(format!("{} does not answer", ask.url));
         let deeds = |_: &Act| Err(Failure { why: "nobody is there".to_owned(), nothing_done: true });
         let (world, deeds) = (Box::new(silent), Box::new(deeds));
-        Bench { store, clock, random, authority, root, records: Vec::new(), world, deeds }
+        let directory = Box::new(|_: &_| Err("no directory answers".to_owned()));
+        Bench { store, clock, random, authority, root, records: Vec::new(), world, directory, deeds }
     }
 
     /// A request with the root token. `body` is JSON; `""` is none.
@@ -139,6 +142,7 @@ impl Bench {
             wrap: None,
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),
+            certificates: Default::default(),
             merge_patch: operation == Operation::Patch,
             arrived: self.clock.now(),
         }
@@ -205,9 +209,12 @@ impl Bench {
             let outcome =
                 self.authority.carry_out(&self.store, request, admitted, &gathered, now, &self.random);
             match outcome {
-                Err(Refusal::Lacks(ask)) => {
-                    let answer = (self.world)(&ask);
-                    gathered = gathered.with(ask, answer)?;
+                Err(Refusal::Lacks(question)) => {
+                    let told = match &*question {
+                        Question::Http(ask) => Told::Http((self.world)(ask)),
+                        Question::Ldap(ask) => Told::Ldap((self.directory)(ask)),
+                    };
+                    gathered = gathered.with(question, told)?;
                 }
                 outcome => return outcome,
             }

@@ -47,19 +47,21 @@ impl Default for Limits {
 }
 
 /// What is known of the connection a request came by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address, unless it came by a Unix socket.
     pub address: Option<SocketAddr>,
     /// The connection is encrypted.
     pub tls: bool,
+    /// What the client showed in TLS; see [`Request::certificates`].
+    pub certificates: Arc<[Vec<u8>]>,
 }
 
 /// Answers one request.
 pub async fn answer(
     node: &Arc<Node>,
     listener: &Listener,
-    peer: Peer,
+    peer: &Peer,
     request: http::Request<Incoming>,
 ) -> http::Response<Full<Bytes>> {
     let head = request.method() == Method::HEAD;
@@ -95,14 +97,15 @@ fn refuse(refusal: &Refusal) -> Refused {
 async fn dispatch(
     node: &Arc<Node>,
     listener: &Listener,
-    peer: Peer,
+    peer: &Peer,
     request: http::Request<Incoming>,
     deadline: Instant,
 ) -> Result<Reply, Refused> {
     let (parts, body) = request.into_parts();
     let path = path_below_v1(parts.uri.path())?;
     check_namespace(&parts.headers)?;
-    let peer = Peer { address: client_address(listener, peer, &parts.headers)?, ..peer };
+    let address = client_address(listener, peer.address, &parts.headers)?;
+    let peer = Peer { address, ..peer.clone() };
     let query = parse_query(parts.uri.query().unwrap_or(""));
     if front::serves(&path) {
         let fields = if parts.method == Method::GET || parts.method == Method::HEAD {
@@ -177,11 +180,11 @@ fn check_namespace(headers: &HeaderMap) -> Result<(), Refused> {
 /// Who the client is, by the proxies this listener trusts.
 fn client_address(
     listener: &Listener,
-    peer: Peer,
+    connected: Option<SocketAddr>,
     headers: &HeaderMap,
 ) -> Result<Option<SocketAddr>, Refused> {
-    let (Some(forwarded), Some(connected)) = (&listener.forwarded, peer.address) else {
-        return Ok(peer.address);
+    let (Some(forwarded), Some(connected)) = (&listener.forwarded, connected) else {
+        return Ok(connected);
     };
     let values = headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or("?"));
     match forwarded.client(connected, values) {
@@ -283,6 +286,7 @@ fn assemble(
         wrap: wrap(headers)?,
         headers: recorded(node, headers),
         remote: peer.address,
+        certificates: peer.certificates,
         merge_patch: content_type(headers).starts_with("application/merge-patch+json"),
         arrived: node.now(),
     })

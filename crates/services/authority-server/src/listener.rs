@@ -162,7 +162,7 @@ impl Listener {
         address: Option<SocketAddr>,
         stop: watch::Receiver<bool>,
     ) {
-        let peer = Peer { address, tls: self.tls.is_some() };
+        let peer = Peer { address, tls: self.tls.is_some(), certificates: Arc::default() };
         match (&self.tls, stream) {
             (None, Stream::Tcp(stream)) => self.http(node, stream, peer, stop).await,
             (None, Stream::Unix(stream)) => self.http(node, stream, peer, stop).await,
@@ -177,7 +177,11 @@ impl Listener {
     {
         let acceptor = TlsAcceptor::from(tls.config.load_full());
         match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(node, stream, peer, stop).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let certificates = shown.iter().map(|certificate| certificate.to_vec()).collect();
+                self.http(node, stream, Peer { certificates, ..peer }, stop).await;
+            }
             Ok(Err(why)) => log::debug(&format!("a TLS handshake failed: {why}")),
             Err(_) => log::debug("a client did not finish its TLS handshake"),
         }
@@ -190,7 +194,7 @@ impl Listener {
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| async {
             asked.store(true, Ordering::Relaxed);
-            Ok::<_, std::convert::Infallible>(answer(&node, &self.config, peer, request).await)
+            Ok::<_, std::convert::Infallible>(answer(&node, &self.config, &peer, request).await)
         });
         let connection = http1::Builder::new()
             .timer(Alarm::new(self.config.limits.head))

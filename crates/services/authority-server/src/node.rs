@@ -407,9 +407,9 @@ impl Node {
                 self.decide(authority, request, &admitted, &gathered)
             };
             let mut outcome = match decided {
-                Err(Refusal::Lacks(ask)) => {
-                    let answer = self.outside.answer(&ask).await;
-                    gathered = Arc::new(gathered.with(ask, answer)?);
+                Err(Refusal::Lacks(question)) => {
+                    let told = self.outside.answer(&question).await;
+                    gathered = Arc::new(gathered.with(question, told)?);
                     continue;
                 }
                 decided => decided?,

@@ -9,7 +9,7 @@ use crate::fields::Fields;
 use crate::mounts::Mount;
 use crate::policy;
 use crate::refusal::Refusal;
-use crate::request::Operation;
+use crate::request::{Operation, Request};
 use crate::response::Response;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 use crate::token::{Terms, TokenEntry};
@@ -259,7 +259,7 @@ fn matches(password: &str, hash: &str) -> bool {
 }
 
 /// The terms of the user as it is now. Other policies than the token has are for a new login to give.
-fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry, _: &Request) -> Result<Terms, Refusal> {
     let user = txn.built_json::<User>(&format!("{}{}", mount.prefix(), key(&token.login)))?;
     let user = user
         .ok_or_else(|| Refusal::invalid(format!("user {:?} does not exist during renewal", token.login)))?;
