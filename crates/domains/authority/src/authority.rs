@@ -10,6 +10,7 @@ use crate::barrier::RootKey;
 use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
 use crate::help;
+use crate::identity;
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
 use crate::outside::Gathered;
@@ -322,13 +323,19 @@ impl Authority {
             let Admitted { operation, route, params, .. } = admitted;
             response.warnings.extend(help::unrecognized(&request.fields, *operation, route, params));
         }
+        let names_groups = response.login.as_ref().is_some_and(|login| login.groups.is_some());
         if let Some(login) = response.login.take() {
             token::log_in(&mut txn, &self.settings, request, &admitted.mount, *login, now, &mut response)?;
+        }
+        if let Some(auth) = &mut response.auth {
+            identity::complete(&mut txn, auth)?;
         }
         if !txn.is_clean() {
             mounts::rely(&mut txn, &admitted.mount)?;
         }
-        if token::end_after_last_use(&mut txn, admitted.caller.as_ref())? && crate::jobs::pending(&mut txn)? {
+        let ended = token::end_after_last_use(&mut txn, admitted.caller.as_ref())?;
+        // A login that names other groups than the last one leaves a job.
+        if (ended || names_groups) && crate::jobs::pending(&mut txn)? {
             effects.push(Effect::RunJobs);
         }
         if let Some(wrap) = request.wrap

@@ -156,6 +156,11 @@ impl Table {
         self.by_path.get(path.strip_suffix('/')?)
     }
 
+    /// The mount with this accessor.
+    pub fn by_accessor(&self, accessor: &str) -> Option<&Arc<Mount>> {
+        self.by_path.values().find(|mount| mount.accessor == accessor)
+    }
+
     /// All mounts, in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Mount>> {
         let mut mounts: Vec<&Arc<Mount>> = self.by_path.values().collect();

@@ -45,6 +45,9 @@ pub struct Login {
     /// Kept with the alias, for policy templates. Must not differ between logins of one alias without need:
     /// every change is a write.
     pub alias_metadata: BTreeMap<String, String>,
+    /// What the method calls the groups they are in, where it knows of groups: identity groups with such an alias
+    /// have them as a member until the next login.
+    pub groups: Option<Vec<String>>,
     /// The role or user that a renewal looks up again; see [`crate::route::Backend::renew`].
     pub role: String,
     /// Wished time to live; the mount's default when zero.

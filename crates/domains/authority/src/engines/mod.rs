@@ -2,6 +2,7 @@
 
 pub mod approle;
 pub mod cubbyhole;
+pub mod identity;
 pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
@@ -42,6 +43,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "kv" | "generic") if version != Some("2") => Some(&kv1::BACKEND),
         (false, "kv") => Some(&kv2::BACKEND),
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
+        (false, "identity") => Some(&identity::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
         (false, "system") => Some(&system::BACKEND),

@@ -39,7 +39,7 @@ pub fn log_in(
     response.warnings.extend(granted.warnings);
     let entity_id = match login.alias.is_empty() {
         true => String::new(),
-        false => identity::of_login(txn, &mount.accessor, &login.alias, &login.alias_metadata)?,
+        false => entity(txn, mount, &login, now)?,
     };
     let name = mount.path.trim_start_matches("auth/").trim_end_matches('/').replace('/', "-");
     let display_name = match login.display_name.is_empty() {
@@ -64,6 +64,21 @@ pub fn log_in(
     };
     response.auth = Some(Box::new(issue(txn, NewToken { entry, ttl: granted.ttl, id: None }, now)?));
     Ok(())
+}
+
+/// The id of whom the login is of.
+fn entity(txn: &mut Txn<'_>, mount: &Mount, login: &Login, now: Timestamp) -> Result<String, Refusal> {
+    let known = identity::Known {
+        accessor: &mount.accessor,
+        name: &login.alias,
+        metadata: &login.alias_metadata,
+        groups: login.groups.as_deref(),
+    };
+    let entity = identity::of_login(txn, known, now)?;
+    if entity.disabled {
+        return Err(Refusal::denied("the entity that the login is of is disabled"));
+    }
+    Ok(entity.id.clone())
 }
 
 fn policies(login: &Login) -> Result<Vec<String>, Refusal> {

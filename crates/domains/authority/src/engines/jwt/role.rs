@@ -24,6 +24,7 @@ pub(super) struct Role {
     pub(super) claims: Map<String, Value>,
     pub(super) globs: bool,
     pub(super) mappings: BTreeMap<String, String>,
+    pub(super) groups_claim: String,
     pub(super) expiration_leeway: i64,
     pub(super) not_before_leeway: i64,
     pub(super) skew_leeway: i64,
@@ -85,7 +86,7 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         ("bound_claims", json!(role.claims)),
         ("bound_claims_type", json!(if role.globs { "glob" } else { "string" })),
         ("claim_mappings", json!(role.mappings)),
-        ("groups_claim", json!("")),
+        ("groups_claim", json!(role.groups_claim)),
         ("expiration_leeway", json!(role.expiration_leeway)),
         ("not_before_leeway", json!(role.not_before_leeway)),
         ("clock_skew_leeway", json!(role.skew_leeway)),
@@ -122,12 +123,7 @@ fn refuse_absent(sent: &Fields) -> Result<(), Refusal> {
         }
         other => return Err(Refusal::invalid(format!("invalid 'role_type': {other}"))),
     }
-    match sent.string("groups_claim")?.unwrap_or_default().as_str() {
-        "" => Ok(()),
-        _ => Err(Refusal::invalid(
-            "groups_claim: groups are not available; bind roles to claims with bound_claims",
-        )),
-    }
+    Ok(())
 }
 
 fn take_over(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
@@ -155,6 +151,9 @@ fn take_over(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
     }
     if let Some(mappings) = sent.pairs("claim_mappings")? {
         role.mappings = mappings;
+    }
+    if let Some(claim) = sent.string("groups_claim")? {
+        role.groups_claim = claim;
     }
     for (name, leeway) in [
         ("expiration_leeway", &mut role.expiration_leeway),

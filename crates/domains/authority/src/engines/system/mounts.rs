@@ -339,6 +339,9 @@ fn disable(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         mounts::remove(cx.txn, mount)?;
         jobs::add(cx.txn, &Job::RevokePrefix { path: path.clone() })?;
         jobs::add(cx.txn, &Job::Wipe { prefix: mount.prefix() })?;
+        if auth {
+            jobs::add(cx.txn, &Job::ForgetAliases { accessor: mount.accessor.clone() })?;
+        }
         cx.effects.push(Effect::RunJobs);
     }
     Ok(Response::empty())
