@@ -83,6 +83,16 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
 }
 
+impl Outcome {
+    /// What the caller is told, once the batch is durable.
+    pub fn settled(mut self) -> Result<Outcome, Refusal> {
+        match self.response.refused.take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(self),
+        }
+    }
+}
+
 impl Authority {
     /// An authority that `root` opens.
     pub fn new(root: RootKey, settings: Settings) -> Authority {

@@ -134,6 +134,8 @@ pub struct Response {
     pub verbatim: Option<Verbatim>,
     /// The mount's type, which newer clients read.
     pub mount_type: String,
+    /// What is written is committed, but the caller is refused: failed logins are counted.
+    pub refused: Option<Refusal>,
 }
 
 impl Response {
@@ -171,6 +173,11 @@ impl Response {
     /// A login.
     pub fn login(login: Login) -> Response {
         Response { login: Some(Box::new(login)), ..Response::default() }
+    }
+
+    /// A refusal that leaves something written; see [`Response::refused`].
+    pub fn refused(refusal: Refusal) -> Response {
+        Response { refused: Some(refusal), ..Response::default() }
     }
 
     /// Adds a warning.

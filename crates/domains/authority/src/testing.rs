@@ -178,10 +178,12 @@ impl Bench {
         let exchange = Exchange::new(&auditing, request, (&admitted).into());
         self.record(&exchange.request_record(now));
         self.store.commit(admitted.claim.clone())?;
-        let outcome = self.carry_out(request, &admitted);
+        let outcome = self.carry_out(request, &admitted).and_then(|mut outcome| {
+            self.store.commit(std::mem::take(&mut outcome.batch))?;
+            outcome.settled()
+        });
         self.record(&exchange.response_record(outcome.as_ref().map(|outcome| &outcome.response), now));
         let outcome = outcome?;
-        self.store.commit(outcome.batch)?;
         if outcome.effects.contains(&Effect::RunJobs) {
             self.work();
         }

@@ -398,7 +398,7 @@ impl Node {
             match self.commit(std::mem::take(&mut outcome.batch)).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
-                Ok(()) => return Ok(outcome),
+                Ok(()) => return outcome.settled(),
             }
         }
         Err(Refusal::Storage(Fault::Conflict(Vec::new())))

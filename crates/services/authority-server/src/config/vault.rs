@@ -413,7 +413,7 @@ pub(super) const USER_LOCKOUT: Table = Table {
             "disable_lockout",
             Shape::Flag,
             "false",
-            "`true` says what is so: failed logins do not lock a user",
+            "`true`: the configuration says nothing of it",
         ),
         inert("lockout_counter_reset", Shape::Duration, ""),
         inert("lockout_duration", Shape::Duration, ""),

@@ -9,6 +9,7 @@ pub(crate) mod catalog;
 mod explain;
 mod keys;
 mod leases;
+mod locked;
 mod mounts;
 mod openapi;
 mod policies;
@@ -30,6 +31,7 @@ pub static BACKEND: Backend = Backend {
         tune::ROUTES,
         mounts::ROUTES,
         leases::ROUTES,
+        locked::ROUTES,
         wrapping::ROUTES,
         remount::ROUTES,
         ui::ROUTES,
