@@ -95,7 +95,7 @@ class Identity(Case):
         self.assertIn(alias, self.identity.list_group_aliases()["data"]["keys"])
         found = self.identity.lookup_group(alias_name="admins", alias_mount_accessor=self.accessor)
         self.assertEqual((found["data"]["id"], found["data"]["type"]), (group, "external"))
-        self.identity.update_entity_group_alias(alias, "operators", mount_accessor=self.accessor)
+        self.identity.update_group_alias(alias, "operators", mount_accessor=self.accessor)
         self.assertEqual(self.identity.read_group_alias(alias)["data"]["name"], "operators")
         self.identity.delete_group_alias(alias)
         self.assertRaises(exceptions.InvalidPath, self.identity.read_group_alias, alias)

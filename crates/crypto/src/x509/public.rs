@@ -127,6 +127,13 @@ impl PublicKey {
         &self.key_bits
     }
 
+    /// Modulus and exponent of an RSA key, big-endian and without leading zeros.
+    pub fn rsa_numbers(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let PublicKind::Rsa(_) = self.kind else { return None };
+        let key = RsaPublic::from_der(&self.key_bits).ok()?;
+        Some((key.modulus.as_bytes().to_vec(), key.exponent.as_bytes().to_vec()))
+    }
+
     /// The key identifier by the usual method: SHA-1 of the key's bits (RFC 5280, 4.2.1.2), 20 bytes.
     pub fn identifier(&self) -> Vec<u8> {
         crate::certain(Hash::Sha1.digest(&self.key_bits))

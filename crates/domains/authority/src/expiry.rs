@@ -15,6 +15,8 @@ pub enum Due {
     Token,
     /// The entry at a storage key is deleted.
     Entry(String),
+    /// The signing key of identity tokens stored at a key is renewed, and again after its period.
+    RotateOidc(String),
     /// The PKI mount whose entries stand below a storage key is tidied, and again after its interval.
     TidyPki(String),
 }
@@ -56,6 +58,7 @@ pub fn step(txn: &mut Txn<'_>, now: Timestamp) -> Result<bool, Refusal> {
                 token::revoke_if_over(txn, name, now)?;
             }
             Some(Due::Entry(entry)) => txn.delete(&entry),
+            Some(Due::RotateOidc(named)) => crate::engines::identity::rotate_oidc(txn, &named, now)?,
             Some(Due::TidyPki(prefix)) => crate::engines::pki::tidy::due(txn, &prefix, now)?,
             None => {}
         }

@@ -5,6 +5,7 @@ mod entities;
 mod group_aliases;
 mod groups;
 mod lookup;
+mod oidc;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,22 @@ use keyward_core::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+pub(crate) use oidc::rotate as rotate_oidc;
+
 /// See the module.
 pub static BACKEND: Backend = Backend {
     kind: "identity",
     about: "Who is known, across auth methods, and the groups they are in.",
-    routes: &[entities::ROUTES, aliases::ROUTES, groups::ROUTES, group_aliases::ROUTES, lookup::ROUTES],
+    routes: &[
+        entities::ROUTES,
+        aliases::ROUTES,
+        groups::ROUTES,
+        group_aliases::ROUTES,
+        lookup::ROUTES,
+        oidc::KEYS,
+        oidc::ROLES,
+        oidc::TOKENS,
+    ],
     ..Backend::EMPTY
 };
 
