@@ -8,7 +8,7 @@ use crate::fields::Fields;
 use crate::mounts::{self, Mount};
 use crate::outside::{self, Ask, Gathered};
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request, Wrap};
+use crate::request::{Operation, Request, Shown, Wrap};
 use crate::response::Response;
 use crate::seal::{self, Shares, Unsealing};
 use crate::settings::Settings;
@@ -131,6 +131,7 @@ impl Bench {
             path: format!("{path}{slash}"),
             fields,
             token: (!token.is_empty()).then(|| Secret::new(token.to_owned())),
+            shown: Shown::default(),
             wrap: None,
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),

@@ -34,6 +34,13 @@ pub static BACKEND: Backend = Backend {
         oidc::KEYS,
         oidc::ROLES,
         oidc::TOKENS,
+        oidc::SCOPES,
+        oidc::ASSIGNMENTS,
+        oidc::CLIENTS,
+        oidc::PROVIDERS,
+        oidc::AUTHORIZE,
+        oidc::TOKEN,
+        oidc::USERINFO,
     ],
     ..Backend::EMPTY
 };

@@ -1,7 +1,7 @@
 //! `identity/oidc/key`: what signs identity tokens.
 
 use super::signing::{DEFAULT, KEYS, Named, Store};
-use super::{name, roles, store};
+use super::{name, provider, roles, store};
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::Operation;
@@ -94,6 +94,7 @@ fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Err(Refusal::invalid(format!("unknown signing algorithm {:?}", named.algorithm)));
     }
     roles::check_key_ttl(cx, &name, named.verification_ttl)?;
+    provider::check_key_ttl(cx, &name, named.verification_ttl)?;
     if is_new || named.algorithm != before {
         named.renew(cx.txn, cx.now)?;
     } else {
@@ -109,6 +110,7 @@ fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Err(Refusal::invalid(format!("deletion of key {DEFAULT:?} not allowed")));
     }
     roles::check_unused(cx, &name)?;
+    provider::check_unused(cx, &name)?;
     store(cx).remove(cx.txn, &name)?;
     Ok(Response::empty())
 }

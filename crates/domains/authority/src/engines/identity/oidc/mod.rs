@@ -1,6 +1,7 @@
 //! Identity tokens: signed statements of who somebody is, for others to believe (OpenID Connect Core, section 2).
 
 mod keys;
+mod provider;
 mod roles;
 mod signing;
 mod template;
@@ -9,6 +10,7 @@ mod tests;
 mod tokens;
 
 pub(super) use keys::ROUTES as KEYS;
+pub(super) use provider::{ASSIGNMENTS, AUTHORIZE, CLIENTS, PROVIDERS, SCOPES, TOKEN, USERINFO};
 pub(super) use roles::ROUTES as ROLES;
 pub(crate) use signing::due as rotate;
 pub(super) use tokens::ROUTES as TOKENS;
