@@ -58,6 +58,18 @@ impl Parameters {
     }
 }
 
+/// A key as applications read it: base 32 (RFC 4648, section 6) without padding.
+pub fn base32(key: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut text = String::with_capacity(key.len().div_ceil(5) * 8);
+    for chunk in key.chunks(5) {
+        let bits = (0..5).fold(0u64, |bits, at| bits << 8 | u64::from(chunk.get(at).copied().unwrap_or(0)));
+        let digits = (chunk.len() * 8).div_ceil(5);
+        text.extend((0..digits).map(|at| char::from(ALPHABET[(bits >> (35 - 5 * at)) as usize & 31])));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +132,16 @@ mod tests {
             assert_eq!(parameters.matching(KEY, wrong, 3000, 1), None);
         }
         assert_eq!(parameters.matching(KEY, &parameters.code(KEY, 0).unwrap(), 0, 2), Some(0));
+    }
+
+    /// RFC 4648, section 10.
+    #[test]
+    fn keys_are_written_in_base_32() {
+        let words = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
+        let texts = ["", "MY", "MZXQ", "MZXW6", "MZXW6YQ", "MZXW6YTB", "MZXW6YTBOI"];
+        for (word, text) in words.into_iter().zip(texts) {
+            assert_eq!(base32(word.as_bytes()), text);
+        }
     }
 
     #[test]

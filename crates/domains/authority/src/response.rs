@@ -67,7 +67,7 @@ pub struct Login {
 }
 
 /// An issued or renewed token, as the `auth` object of the answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct Auth {
     pub client_token: String,
@@ -82,7 +82,7 @@ pub struct Auth {
     pub entity_id: String,
     pub token_type: &'static str,
     pub orphan: bool,
-    pub mfa_requirement: Option<()>,
+    pub mfa_requirement: Option<crate::identity::mfa::Requirement>,
     pub num_uses: u32,
 }
 

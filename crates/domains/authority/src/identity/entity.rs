@@ -1,6 +1,6 @@
 //! Entities and their aliases.
 
-use super::{Named, alias_key, check_name, group, id_key, name_key};
+use super::{Named, alias_key, check_name, group, id_key, mfa, name_key};
 use crate::jobs::{self, Job};
 use crate::refusal::Refusal;
 use crate::txn::Txn;
@@ -230,6 +230,7 @@ pub fn remove(txn: &mut Txn<'_>, entity: &Entity) -> Result<(), Refusal> {
         drop_alias(txn, &entity.id, alias)?;
     }
     reindex_members(txn, Some(entity), None)?;
+    mfa::forget(txn, &entity.id)?;
     txn.delete(&name_key(ENTITY_NAMES, &entity.name));
     txn.delete(&[ENTITIES, &entity.id].concat());
     Ok(())

@@ -1,6 +1,7 @@
 //! Making one entity of several.
 
 use super::entity::{self, Alias, Entity, MOST_ALIASES};
+use super::mfa;
 use crate::policy;
 use crate::refusal::Refusal;
 use crate::txn::Txn;
@@ -8,12 +9,14 @@ use keyward_core::Timestamp;
 use std::sync::Arc;
 
 /// Merges the entities `from` into the entity `into`: their aliases, policies and groups become its own, and their
-/// tokens are its tokens. Where both have an alias at one mount, that in `keep` stays.
+/// tokens are its tokens. Where both have an alias at one mount, that in `keep` stays; where both have a key for a second
+/// factor, that of `into` stays if `force` is set.
 pub fn merge(
     txn: &mut Txn<'_>,
     into: &str,
     from: &[String],
     keep: &[String],
+    force: bool,
     now: Timestamp,
 ) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal::invalid(why));
@@ -41,6 +44,7 @@ pub fn merge(
     check_clashes(&before, &sources, keep)?;
     let mut merged = (*before).clone();
     for source in &sources {
+        mfa::take_over(txn, &source.id, &merged.id, force)?;
         entity::remove(txn, source)?;
         entity::redirect(txn, &source.id, &merged.id)?;
         take_over(&mut merged, source, keep, now)?;

@@ -9,6 +9,7 @@ mod group;
 mod holder;
 mod login;
 mod merge;
+pub mod mfa;
 #[cfg(test)]
 mod tests;
 

@@ -228,7 +228,8 @@ fn merge(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Err(Refusal::invalid("missing entity ids to merge from"));
     }
     let keep = cx.fields().strings("conflicting_alias_ids_to_keep")?.unwrap_or_default();
-    identity::merge(cx.txn, &into, &from, &keep, cx.now)?;
+    let force = cx.fields().bool("force")?.unwrap_or(false);
+    identity::merge(cx.txn, &into, &from, &keep, force, cx.now)?;
     cx.effects.push(Effect::RunJobs);
     Ok(Response::empty())
 }

@@ -5,6 +5,7 @@ mod entities;
 mod group_aliases;
 mod groups;
 mod lookup;
+mod mfa;
 mod oidc;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub static BACKEND: Backend = Backend {
         groups::ROUTES,
         group_aliases::ROUTES,
         lookup::ROUTES,
+        mfa::ROUTES,
         oidc::KEYS,
         oidc::ROLES,
         oidc::TOKENS,

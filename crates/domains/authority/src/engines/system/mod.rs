@@ -10,6 +10,7 @@ mod explain;
 mod keys;
 mod leases;
 mod locked;
+mod mfa;
 mod mounts;
 mod openapi;
 mod policies;
@@ -32,6 +33,7 @@ pub static BACKEND: Backend = Backend {
         mounts::ROUTES,
         leases::ROUTES,
         locked::ROUTES,
+        mfa::ROUTES,
         wrapping::ROUTES,
         remount::ROUTES,
         ui::ROUTES,
