@@ -1,6 +1,6 @@
 //! `identity/entity`: who is known.
 
-use super::{list_or_null, list_with, names, pairs, sent, tell_mount, time};
+use super::{Told, list_or_null, list_with, names, pairs, sent, tell_mount, time};
 use crate::context::{Context, Effect};
 use crate::identity::{self, Alias, ENTITIES, ENTITY_NAMES, Entity};
 use crate::jobs::{self, Job};
@@ -250,10 +250,7 @@ fn list_names(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     })
 }
 
-fn tell(
-    cx: &mut Context<'_, '_>,
-    entity: Option<Arc<Entity>>,
-) -> Result<Option<(String, Map<String, Value>)>, Refusal> {
+fn tell(cx: &mut Context<'_, '_>, entity: Option<Arc<Entity>>) -> Result<Told, Refusal> {
     let Some(entity) = entity else { return Ok(None) };
     let mut told = Map::from_iter([("name".to_owned(), json!(entity.name))]);
     let mut aliases = Vec::with_capacity(entity.aliases.len());

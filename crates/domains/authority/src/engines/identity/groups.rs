@@ -1,6 +1,6 @@
 //! `identity/group`: entities and other groups, together.
 
-use super::{list_with, names, pairs, sent, tell_mount, time};
+use super::{Told, list_with, names, pairs, sent, tell_mount, time};
 use crate::context::{Context, Effect};
 use crate::identity::{self, GROUP_NAMES, GROUPS, Graph, Group, GroupAlias, MEMBERS};
 use crate::policy;
@@ -283,10 +283,7 @@ fn list_names(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     })
 }
 
-fn tell(
-    cx: &mut Context<'_, '_>,
-    group: Option<Arc<Group>>,
-) -> Result<Option<(String, Map<String, Value>)>, Refusal> {
+fn tell(cx: &mut Context<'_, '_>, group: Option<Arc<Group>>) -> Result<Told, Refusal> {
     let Some(group) = group else { return Ok(None) };
     let members = members(cx, &group)?.len();
     let parents = identity::graph(cx.txn)?.parents(&group.id).len();

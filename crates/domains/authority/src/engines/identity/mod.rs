@@ -76,11 +76,14 @@ fn check_mount(cx: &mut Context<'_, '_>, accessor: &str) -> Result<(), Refusal> 
     }
 }
 
+/// What a list says of one key: whose it is, and what is known of it.
+type Told = Option<(String, Map<String, Value>)>;
+
 /// A list with what `tell` says of each key.
 fn list_with(
     cx: &mut Context<'_, '_>,
     keys: Vec<String>,
-    tell: impl Fn(&mut Context<'_, '_>, &str) -> Result<Option<(String, Map<String, Value>)>, Refusal>,
+    tell: impl Fn(&mut Context<'_, '_>, &str) -> Result<Told, Refusal>,
 ) -> Result<Response, Refusal> {
     if keys.is_empty() {
         return Err(Refusal::missing());

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Kind, Route, Traits, field};
-use keyward_crypto::keys::JWS_ALGORITHMS;
+use keyward_crypto::keys::{Algorithm, JWS_ALGORITHMS};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -142,7 +142,7 @@ fn discover(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         "jwks_uri": format!("{issuer}/.well-known/keys"),
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": JWS_ALGORITHMS.map(|algorithm| algorithm.name()),
+        "id_token_signing_alg_values_supported": JWS_ALGORITHMS.map(Algorithm::name),
     }))
 }
 

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Field, Kind, Route, Traits, field};
-use keyward_crypto::keys::JWS_ALGORITHMS;
+use keyward_crypto::keys::{Algorithm, JWS_ALGORITHMS};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -177,7 +177,7 @@ fn discover(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         "userinfo_endpoint": format!("{issuer}/userinfo"),
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
-        "id_token_signing_alg_values_supported": JWS_ALGORITHMS.map(|algorithm| algorithm.name()),
+        "id_token_signing_alg_values_supported": JWS_ALGORITHMS.map(Algorithm::name),
         "response_types_supported": ["code"],
         "scopes_supported": scopes,
         "claims_supported": [],
