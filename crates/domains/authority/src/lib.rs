@@ -24,6 +24,7 @@ pub mod identity;
 pub mod jobs;
 pub mod jwt;
 pub mod lease;
+pub mod lockout;
 pub mod memo;
 pub mod mounts;
 pub mod outside;
