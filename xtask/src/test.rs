@@ -41,7 +41,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Err(why) => say(format_args!("SKIPPED: the hvac client: {why}")),
     }
     #[cfg(target_os = "linux")]
-    for (wanted, why) in [(packages::OPENSSH, "SSH certificates"), (packages::SLAPD, "logins by LDAP")] {
+    for (wanted, why) in [
+        (packages::OPENSSH, "SSH certificates"),
+        (packages::SLAPD, "logins by LDAP"),
+        (packages::POSTGRESQL, "users of PostgreSQL"),
+        (packages::MARIADB, "users of MariaDB"),
+        (packages::REDIS, "users of Redis"),
+    ] {
         match packages::install(wanted) {
             Ok(()) => {}
             Err(missing) if continuous_integration() => return Err(missing.into()),

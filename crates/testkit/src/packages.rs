@@ -14,6 +14,13 @@ pub const SLAPD: &[Package] = &[("slapd", "/usr/sbin/slapd")];
 /// The server and the client that judge SSH certificates.
 pub const OPENSSH: &[Package] = &[("openssh-server", "/usr/sbin/sshd"), ("openssh-client", "ssh-keygen")];
 
+/// The databases whose users are made on demand, with their clients.
+pub const POSTGRESQL: &[Package] = &[("postgresql", "psql")];
+/// See [`POSTGRESQL`].
+pub const MARIADB: &[Package] = &[("mariadb-server", "mariadbd"), ("mariadb-client", "mariadb")];
+/// See [`POSTGRESQL`].
+pub const REDIS: &[Package] = &[("redis-server", "redis-server"), ("redis-tools", "redis-cli")];
+
 /// Fetching and unpacking, on a loaded machine with a slow line.
 const LIMIT: Duration = Duration::from_secs(600);
 
