@@ -41,7 +41,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Err(why) => say(format_args!("SKIPPED: the hvac client: {why}")),
     }
     #[cfg(target_os = "linux")]
-    for (wanted, why) in [(packages::OPENSSH, "SSH certificates"), (packages::SLAPD, "logins by LDAP")] {
+    for (wanted, why) in [
+        (packages::OPENSSH, "SSH certificates"),
+        (packages::SLAPD, "logins by LDAP"),
+        (packages::OATHTOOL, "one-time passwords"),
+    ] {
         match packages::install(wanted) {
             Ok(()) => {}
             Err(missing) if continuous_integration() => return Err(missing.into()),

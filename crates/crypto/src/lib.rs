@@ -12,6 +12,7 @@
 pub mod aead;
 pub mod keys;
 pub mod mac;
+pub mod otp;
 pub mod secret;
 pub mod shamir;
 pub mod ssh;

@@ -14,6 +14,9 @@ pub const SLAPD: &[Package] = &[("slapd", "/usr/sbin/slapd")];
 /// The server and the client that judge SSH certificates.
 pub const OPENSSH: &[Package] = &[("openssh-server", "/usr/sbin/sshd"), ("openssh-client", "ssh-keygen")];
 
+/// What makes one-time passwords, to hold ours against.
+pub const OATHTOOL: &[Package] = &[("oathtool", "oathtool")];
+
 /// Fetching and unpacking, on a loaded machine with a slow line.
 const LIMIT: Duration = Duration::from_secs(600);
 

@@ -12,4 +12,5 @@ mod hvac;
 mod ldap;
 mod pki;
 mod ssh;
+mod totp;
 mod wire;

@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod authority;
+mod barcode;
 pub mod barrier;
 pub mod cidr;
 pub mod context;

@@ -14,6 +14,7 @@ pub mod ssh;
 pub mod system;
 pub mod token_auth;
 mod token_params;
+pub mod totp;
 pub mod transit;
 pub mod userpass;
 
@@ -53,6 +54,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
         (false, "ssh") => Some(&ssh::BACKEND),
+        (false, "totp") => Some(&totp::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
         (false, "system") => Some(&system::BACKEND),
         (true, "token") => Some(&token_auth::BACKEND),
@@ -72,6 +74,6 @@ pub fn kinds(auth: bool) -> &'static [&'static str] {
     if auth {
         &["approle", "cert", "jwt", "kubernetes", "ldap", "userpass"]
     } else {
-        &["kv", "pki", "ssh", "transit"]
+        &["kv", "pki", "ssh", "totp", "transit"]
     }
 }
