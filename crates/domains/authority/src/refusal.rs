@@ -27,6 +27,8 @@ pub enum Refusal {
     Unsupported,
     /// A `PATCH` without `application/merge-patch+json`.
     MediaType,
+    /// Another system did not do what it was asked; for the caller, without any secret.
+    Upstream(String),
     /// Too many requests or attempts; try again after so many seconds.
     Throttled(u64),
     /// The authority is sealed.
@@ -64,6 +66,7 @@ impl Refusal {
             Refusal::Unsupported => 405,
             Refusal::MediaType => 415,
             Refusal::Throttled(_) => 429,
+            Refusal::Upstream(_) => 502,
             Refusal::Sealed => 503,
             Refusal::Storage(Fault::TooBig) => 413,
             // Clients retry 5xx: right for a conflict that outlived our own retries and for a full disk.
@@ -88,6 +91,7 @@ impl Refusal {
             Refusal::Throttled(seconds) => {
                 vec![format!("request path is rate limited: try again in {seconds} seconds")]
             }
+            Refusal::Upstream(why) => vec![multi(why)],
             Refusal::Sealed => vec!["Vault is sealed".to_owned()],
             Refusal::Storage(fault) => vec![format!("internal error: {fault}")],
             Refusal::Corrupt(what) => vec![format!(

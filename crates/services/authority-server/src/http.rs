@@ -19,7 +19,7 @@ use keyward_crypto::Secret;
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -114,14 +114,15 @@ async fn dispatch(
             Fields::parse(&read_body(body, listener.limits.body, deadline).await?)
                 .map_err(|refusal| refuse(&refusal))?
         };
-        return carried_out(front::serve(node, &parts.method, &path, &fields), deadline).await;
+        let front = Box::pin(front::serve(node, &parts.method, &path, &fields));
+        return carried_out(front, deadline).await;
     }
     let operation = operation(&parts.method, &query)?;
     let body = read_body(body, listener.limits.body, deadline).await?;
     let request = assemble(node, operation, path, &query, &parts.headers, &body, peer);
     let request = request.map_err(|refusal| refuse(&refusal))?;
     if matches!(operation, Operation::Read | Operation::List | Operation::Help) {
-        return carried_out(node.serve(request), deadline).await;
+        return carried_out(pin!(node.serve(request)), deadline).await;
     }
     // A change is seen through to its last record, whether or not its client waits for it; what is done at once needs
     // nobody to see to that.
@@ -132,18 +133,21 @@ async fn dispatch(
     }
     let change = tokio::spawn(change);
     let failed = || Reply::refused(&Refusal::Internal("the request's handler failed".to_owned()));
-    carried_out(async { change.await.unwrap_or_else(|_| failed()) }, deadline).await
+    until(deadline, change).await.map_or_else(|_| Err(late()), |done| Ok(done.unwrap_or_else(|_| failed())))
 }
 
-async fn carried_out(work: impl Future<Output = Reply>, deadline: Instant) -> Result<Reply, Refused> {
-    let late = || Reply::errors(503, &["the request took too long and was given up".to_owned()]);
-    until(deadline, work).await.map_err(|_| Box::new(late()))
+async fn carried_out(work: impl Future<Output = Reply> + Unpin, deadline: Instant) -> Result<Reply, Refused> {
+    until(deadline, work).await.map_err(|_| late())
 }
 
-/// [`timeout_at`], but what is ready at once, as most work is, costs no timer.
-async fn until<F: Future>(deadline: Instant, work: F) -> Result<F::Output, Elapsed> {
-    let mut work = pin!(work);
-    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+fn late() -> Refused {
+    Box::new(Reply::errors(503, &["the request took too long and was given up".to_owned()]))
+}
+
+/// [`timeout_at`], but what is ready at once, as most work is, costs no timer. What is waited for is pinned by its
+/// caller: moving it would cost more than polling it.
+async fn until<F: Future + Unpin>(deadline: Instant, mut work: F) -> Result<F::Output, Elapsed> {
+    match poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await {
         Poll::Ready(done) => Ok(done),
         Poll::Pending => timeout_at(deadline, work).await,
     }
@@ -215,7 +219,7 @@ async fn read_body(mut body: Incoming, most: usize, deadline: Instant) -> Result
     // A length is believed before a byte is read.
     let mut length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     while length <= most {
-        match until(deadline, body.frame()).await {
+        match until(deadline, pin!(body.frame())).await {
             Ok(None) => return Ok(read.freeze()),
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(whole) if read.is_empty() && body.is_end_stream() => return Ok(whole),

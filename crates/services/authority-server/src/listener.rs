@@ -1,5 +1,6 @@
 //! Listeners: sockets to connections, connections to requests, and an orderly end.
 
+use crate::alarm::Alarm;
 use crate::config;
 use crate::http::{Peer, answer};
 use crate::log;
@@ -8,7 +9,7 @@ use crate::tls::{self, TlsError, TlsFiles};
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
@@ -196,7 +197,7 @@ impl Listener {
             Ok::<_, std::convert::Infallible>(answer(&node, &self.config, &peer, request).await)
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(Alarm::new(self.config.limits.head))
             .header_read_timeout(self.config.limits.head)
             .max_buf_size(64 * 1024)
             .serve_connection(TokioIo::new(stream), service);

@@ -3,6 +3,7 @@
 pub mod approle;
 pub mod cert;
 pub mod cubbyhole;
+pub mod database;
 pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
@@ -52,6 +53,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "kv" | "generic") if version != Some("2") => Some(&kv1::BACKEND),
         (false, "kv") => Some(&kv2::BACKEND),
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
+        (false, "database") => Some(&database::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
         (false, "ssh") => Some(&ssh::BACKEND),
         (false, "totp") => Some(&totp::BACKEND),
@@ -74,6 +76,6 @@ pub fn kinds(auth: bool) -> &'static [&'static str] {
     if auth {
         &["approle", "cert", "jwt", "kubernetes", "ldap", "userpass"]
     } else {
-        &["kv", "pki", "ssh", "totp", "transit"]
+        &["database", "kv", "pki", "ssh", "totp", "transit"]
     }
 }

@@ -26,6 +26,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins of people, by a name and a password.",
     routes: &[ROUTES],
     renew: Some(terms),
+    ..Backend::EMPTY
 };
 
 /// Of new hashes: each step doubles the work of a login, and of guessing.

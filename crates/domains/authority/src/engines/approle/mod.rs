@@ -22,6 +22,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins of machines, by a role id and a secret id.",
     routes: &[ROUTES, settings::ROUTES],
     renew: Some(named::terms::<Role>),
+    ..Backend::EMPTY
 };
 
 const BIND: Field = field("bind_secret_id", Kind::Bool, "A login needs a secret id; yes by default.");

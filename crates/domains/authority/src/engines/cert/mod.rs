@@ -24,6 +24,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins with the certificate that a client shows in TLS.",
     routes: &[ROUTES, ENTRIES],
     renew: Some(login::terms),
+    ..Backend::EMPTY
 };
 
 const ENTRY: &[Field] = &joined::<31>(&[

@@ -21,6 +21,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins with tokens that someone else signed.",
     routes: &[ROUTES, ROLES],
     renew: Some(named::terms::<role::Role>),
+    ..Backend::EMPTY
 };
 
 const CONFIG: &[Field] = &[

@@ -24,6 +24,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins of pods, by the token of their ServiceAccount.",
     routes: &[ROUTES, ROLES],
     renew: Some(named::terms::<role::Role>),
+    ..Backend::EMPTY
 };
 
 const CONFIG: &[Field] = &[

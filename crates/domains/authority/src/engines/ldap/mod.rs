@@ -28,6 +28,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins with the name and password that a directory knows.",
     routes: &[ROUTES, USERS, GROUPS],
     renew: Some(login::terms),
+    ..Backend::EMPTY
 };
 
 const CONFIG: &[Field] = &joined::<36>(&[

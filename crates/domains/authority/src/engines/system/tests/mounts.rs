@@ -85,7 +85,7 @@ fn mistakes_change_nothing() {
         (
             "mounts/x",
             r#"{"type":"nosuch"}"#,
-            "plugin not found in the catalog: nosuch; known types: kv, pki, transit",
+            "plugin not found in the catalog: nosuch; known types: database, kv, pki, transit",
         ),
         ("mounts/x", r#"{"type":"approle"}"#, "plugin not found in the catalog: approle"),
         ("mounts/x", r#"{"type":"plugin"}"#, "plugin_name must be provided for plugin backend"),
