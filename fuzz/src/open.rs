@@ -1,7 +1,7 @@
 //! An open authority in memory, whose time stands still and whose randomness repeats.
 
 use keyward_authority::fields::Fields;
-use keyward_authority::request::{Operation, Request};
+use keyward_authority::request::{Operation, Request, Shown};
 use keyward_authority::seal::Shares;
 use keyward_authority::settings::Settings;
 use keyward_authority_server::node::Node;
@@ -53,6 +53,7 @@ impl Open {
             path: path.to_owned(),
             fields,
             token: Some(Secret::new(token.to_owned())),
+            shown: Shown::default(),
             wrap: None,
             headers: Vec::new(),
             remote: None,

@@ -45,6 +45,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         (packages::OPENSSH, "SSH certificates"),
         (packages::SLAPD, "logins by LDAP"),
         (packages::OATHTOOL, "one-time passwords"),
+        (packages::POSTGRESQL, "users of PostgreSQL"),
+        (packages::MARIADB, "users of MariaDB"),
+        (packages::REDIS, "users of Redis"),
     ] {
         match packages::install(wanted) {
             Ok(()) => {}

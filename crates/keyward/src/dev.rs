@@ -4,7 +4,7 @@ use crate::cli::{Failure, output};
 use crate::server;
 use keyward_authority::fields::Fields;
 use keyward_authority::refusal::Refusal;
-use keyward_authority::request::{Operation, Request};
+use keyward_authority::request::{Operation, Request, Shown};
 use keyward_authority::seal::Shares;
 use keyward_authority::settings::Settings;
 use keyward_authority_server::clock::SteadyClock;
@@ -132,6 +132,7 @@ async fn mount_secret(node: &Arc<Node>, token: &str) -> Result<(), Failure> {
         path: "sys/mounts/secret".to_owned(),
         fields: Fields::parse(body).map_err(refused)?,
         token: Some(Secret::new(token.to_owned())),
+        shown: Shown::default(),
         wrap: None,
         headers: Vec::new(),
         remote: None,

@@ -16,6 +16,12 @@ pub const OPENSSH: &[Package] = &[("openssh-server", "/usr/sbin/sshd"), ("openss
 
 /// What makes one-time passwords, to hold ours against.
 pub const OATHTOOL: &[Package] = &[("oathtool", "oathtool")];
+/// The databases whose users are made on demand, with their clients.
+pub const POSTGRESQL: &[Package] = &[("postgresql", "psql")];
+/// See [`POSTGRESQL`].
+pub const MARIADB: &[Package] = &[("mariadb-server", "mariadbd"), ("mariadb-client", "mariadb")];
+/// See [`POSTGRESQL`].
+pub const REDIS: &[Package] = &[("redis-server", "redis-server"), ("redis-tools", "redis-cli")];
 
 /// Fetching and unpacking, on a loaded machine with a slow line.
 const LIMIT: Duration = Duration::from_secs(600);

@@ -1,6 +1,6 @@
 //! Addresses of keys for one-time passwords, and the keys in them.
 
-use keyward_authority::engines::totp::url::read;
+use keyward_authority::otpauth::read;
 use keyward_crypto::otp::{base32, from_base32};
 
 pub(crate) fn run(data: &[u8]) {

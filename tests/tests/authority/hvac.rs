@@ -68,6 +68,11 @@ fn ssh_certificates() {
 }
 
 #[test]
+fn identity() {
+    passes("test_identity", &Server::dev());
+}
+
+#[test]
 fn seal() {
     passes("test_seal", &Server::configured(&format!("{PLAIN_HTTP}{IN_MEMORY}")));
 }

@@ -11,6 +11,7 @@ use crate::barrier::RootKey;
 use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
 use crate::help;
+use crate::identity;
 use crate::lease;
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
@@ -105,6 +106,16 @@ pub struct Concluded {
     pub batch: Batch,
     /// Whether the answer that waits for the act may be sent.
     pub verdict: Result<(), Refusal>,
+}
+
+impl Outcome {
+    /// What the caller is told, once the batch is durable.
+    pub fn settled(mut self: Box<Outcome>) -> Result<Box<Outcome>, Refusal> {
+        match self.response.refused.take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(self),
+        }
+    }
 }
 
 impl Authority {
@@ -353,13 +364,19 @@ impl Authority {
             let Admitted { operation, route, params, .. } = admitted;
             response.warnings.extend(help::unrecognized(&request.fields, *operation, route, params));
         }
+        let names_groups = response.login.as_ref().is_some_and(|login| login.groups.is_some());
         if let Some(login) = response.login.take() {
             token::log_in(&mut txn, &self.settings, request, &admitted.mount, *login, now, &mut response)?;
+        }
+        if let Some(auth) = &mut response.auth {
+            identity::complete(&mut txn, auth)?;
         }
         if !txn.is_clean() {
             mounts::rely(&mut txn, &admitted.mount)?;
         }
-        if token::end_after_last_use(&mut txn, admitted.caller.as_ref())? && crate::jobs::pending(&mut txn)? {
+        let ended = token::end_after_last_use(&mut txn, admitted.caller.as_ref())?;
+        // A login that names other groups than the last one leaves a job.
+        if (ended || names_groups) && crate::jobs::pending(&mut txn)? {
             effects.push(Effect::RunJobs);
         }
         if let Some(wrap) = request.wrap

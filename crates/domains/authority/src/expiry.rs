@@ -39,6 +39,8 @@ pub enum Due {
         /// The last lease looked at.
         after: String,
     },
+    /// The signing key of identity tokens stored at a key is renewed, and again after its period.
+    RotateOidc(String),
     /// The PKI mount whose entries stand below a storage key is tidied, and again after its interval.
     TidyPki(String),
 }
@@ -95,6 +97,7 @@ pub fn step(txn: &mut Txn<'_>, undertakings: &mut Vec<Undertaking>, now: Timesta
             Some(Due::WipeMount { uuid, path, after }) => {
                 mounts::wipe_when_free(txn, uuid, path, &after, now)?;
             }
+            Some(Due::RotateOidc(named)) => crate::engines::identity::rotate_oidc(txn, &named, now)?,
             Some(Due::TidyPki(prefix)) => crate::engines::pki::tidy::due(txn, &prefix, now)?,
             None => {}
         }

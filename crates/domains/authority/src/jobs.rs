@@ -77,6 +77,25 @@ pub enum Job {
         /// The last key looked at.
         after: String,
     },
+    /// Keep the lists of members of external groups.
+    IndexMembers {
+        /// The entity's id.
+        entity: String,
+        /// The ids of groups it is in now.
+        add: Vec<String>,
+        /// The ids of groups it is not in any more.
+        remove: Vec<String>,
+    },
+    /// Forget what an auth mount that is gone called entities and groups.
+    ForgetAliases {
+        /// The mount's.
+        accessor: String,
+    },
+    /// Remove entities.
+    DeleteEntities {
+        /// Their ids; such as are gone may be among them.
+        ids: Vec<String>,
+    },
     /// Remove expired certificates and authorities of a PKI mount.
     TidyPki(crate::engines::pki::tidy::Tidy),
     /// Remove what belongs to tokens that are not there: leases, places among children, cubbyholes. Transactions

@@ -40,6 +40,23 @@ pub struct MountConfig {
     pub allowed_response_headers: Vec<String>,
     /// `default-service`, `default-batch`, `service` or `batch`; auth methods only.
     pub token_type: String,
+    /// When names that fail to log in are locked; as by default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_lockout: Option<UserLockout>,
+}
+
+/// When names that fail to log in are locked; see [`crate::lockout`]. What is zero is as by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UserLockout {
+    /// Failures; 5 by default.
+    pub threshold: u64,
+    /// Seconds for which a name stays locked; 900 by default.
+    pub duration: u64,
+    /// Seconds after which a failure does not count any more; 900 by default.
+    pub counter_reset: u64,
+    /// Lock nobody.
+    pub disable: bool,
 }
 
 /// One mount.
@@ -157,6 +174,11 @@ impl Table {
     /// The mount at exactly `path`, which ends in a slash.
     pub fn at(&self, path: &str) -> Option<&Arc<Mount>> {
         self.by_path.get(path.strip_suffix('/')?)
+    }
+
+    /// The mount with this accessor.
+    pub fn by_accessor(&self, accessor: &str) -> Option<&Arc<Mount>> {
+        self.by_path.values().find(|mount| mount.accessor == accessor)
     }
 
     /// All mounts, in the order of their paths.

@@ -1,11 +1,10 @@
 //! Policies as stored, and the compiled right of a caller.
 
-use crate::identity;
+use crate::identity::Holder;
 use crate::policy::{Acl, Policy};
 use crate::refusal::Refusal;
 use crate::txn::Txn;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 const ENTRIES: &str = "policy/acl/";
@@ -47,16 +46,14 @@ pub fn names(txn: &mut Txn<'_>) -> Result<Vec<String>, Refusal> {
     txn.list(ENTRIES, "", usize::MAX)
 }
 
-/// What a token with `names`, held by the entity `entity` (which may be empty), may do. Policies that do not
-/// exist grant nothing.
-pub fn acl(txn: &mut Txn<'_>, names: &[String], entity: &str) -> Result<Arc<Acl>, Refusal> {
+/// What a token with the policies `names`, held by `holder`, may do. Policies that do not exist grant nothing.
+pub fn acl(txn: &mut Txn<'_>, names: &[String], holder: Option<&Holder>) -> Result<Arc<Acl>, Refusal> {
+    // What templates name, and which policies there are, is the holder's: another state of it is another right.
+    let state = holder.map_or("", |holder| &holder.state);
     let mut key =
-        String::with_capacity(32 + entity.len() + names.iter().map(|name| name.len() + 1).sum::<usize>());
+        String::with_capacity(8 + state.len() + names.iter().map(|name| name.len() + 1).sum::<usize>());
     key.push_str("acl\0");
-    if !entity.is_empty() {
-        // What templates name is the entity's, so a changed entity is another right.
-        let _ = write!(key, "{entity}\0{:x}", identity::revision(txn, entity)?);
-    }
+    key.push_str(state);
     for name in names {
         key.push('\0');
         key.push_str(name);
@@ -66,7 +63,8 @@ pub fn acl(txn: &mut Txn<'_>, names: &[String], entity: &str) -> Result<Arc<Acl>
             return Ok(Acl::root());
         }
         let mut policies = Vec::with_capacity(names.len());
-        for name in names {
+        let of_holder = holder.map_or(&[][..], |holder| &holder.policies);
+        for name in names.iter().chain(of_holder.iter().filter(|name| !names.contains(name))) {
             let parse = |plain: &[u8]| {
                 let corrupt = || Refusal::Corrupt(format!("{ENTRIES}{name}"));
                 let stored: Stored = serde_json::from_slice(plain).map_err(|_| corrupt())?;
@@ -74,7 +72,6 @@ pub fn acl(txn: &mut Txn<'_>, names: &[String], entity: &str) -> Result<Arc<Acl>
             };
             policies.extend(txn.built(&format!("{ENTRIES}{name}"), parse)?);
         }
-        let subject = if entity.is_empty() { None } else { identity::subject(txn, entity)? };
-        Ok(Acl::compile(&policies, subject.as_ref()))
+        Ok(Acl::compile(&policies, holder.map(Holder::subject).as_ref()))
     })
 }

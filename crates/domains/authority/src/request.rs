@@ -49,6 +49,15 @@ pub struct Wrap {
     pub ttl: Duration,
 }
 
+/// What a client shows of itself besides a token.
+#[derive(Default)]
+pub struct Shown {
+    /// Name and password of HTTP's basic authentication (RFC 7617), with the colon between them.
+    pub basic: Option<Secret<String>>,
+    /// Second factors, one each: `METHOD:PASSCODE`, as the header `X-Vault-MFA` has them.
+    pub factors: Vec<Secret<String>>,
+}
+
 /// One request, parsed.
 pub struct Request {
     /// A random UUID, repeated in the answer and in audit records.
@@ -61,6 +70,8 @@ pub struct Request {
     pub fields: Fields,
     /// The token as the client sent it.
     pub token: Option<Secret<String>>,
+    /// What else the client shows of itself.
+    pub shown: Shown,
     /// Asks for the answer to be wrapped.
     pub wrap: Option<Wrap>,
     /// The request headers that audit records show; others need not be here.

@@ -45,6 +45,9 @@ pub struct Login {
     /// Kept with the alias, for policy templates. Must not differ between logins of one alias without need:
     /// every change is a write.
     pub alias_metadata: BTreeMap<String, String>,
+    /// What the method calls the groups they are in, where it knows of groups: identity groups with such an alias
+    /// have them as a member until the next login.
+    pub groups: Option<Vec<String>>,
     /// The role or user that a renewal looks up again; see [`crate::route::Backend::renew`].
     pub role: String,
     /// Wished time to live; the mount's default when zero.
@@ -64,7 +67,7 @@ pub struct Login {
 }
 
 /// An issued or renewed token, as the `auth` object of the answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct Auth {
     pub client_token: String,
@@ -79,7 +82,7 @@ pub struct Auth {
     pub entity_id: String,
     pub token_type: &'static str,
     pub orphan: bool,
-    pub mfa_requirement: Option<()>,
+    pub mfa_requirement: Option<crate::identity::mfa::Requirement>,
     pub num_uses: u32,
 }
 
@@ -131,6 +134,8 @@ pub struct Response {
     pub verbatim: Option<Verbatim>,
     /// The mount's type, which newer clients read.
     pub mount_type: String,
+    /// What is written is committed, but the caller is refused: failed logins are counted.
+    pub refused: Option<Refusal>,
 }
 
 impl Response {
@@ -168,6 +173,11 @@ impl Response {
     /// A login.
     pub fn login(login: Login) -> Response {
         Response { login: Some(Box::new(login)), ..Response::default() }
+    }
+
+    /// A refusal that leaves something written; see [`Response::refused`].
+    pub fn refused(refusal: Refusal) -> Response {
+        Response { refused: Some(refusal), ..Response::default() }
     }
 
     /// Adds a warning.

@@ -128,6 +128,7 @@ fn furnish(txn: &mut Txn<'_>, now: Timestamp) -> Result<Secret<String>, Refusal>
     for (kind, path, about) in [
         ("system", "sys/", "system endpoints used for control, policy and debugging"),
         ("cubbyhole", "cubbyhole/", "per-token private secret storage"),
+        ("identity", "identity/", "identity store"),
         ("token", "auth/token/", "token based credentials"),
     ] {
         let mut mount = Mount::new(kind, path, random);

@@ -9,7 +9,7 @@ use crate::fields::Fields;
 use crate::mounts::{self, Mount};
 use crate::outside::{self, Ask, Gathered, Question, Told, ldap};
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request, Wrap};
+use crate::request::{Operation, Request, Shown, Wrap};
 use crate::response::Response;
 use crate::seal::{self, Shares, Unsealing};
 use crate::settings::Settings;
@@ -139,6 +139,7 @@ impl Bench {
             path: format!("{path}{slash}"),
             fields,
             token: (!token.is_empty()).then(|| Secret::new(token.to_owned())),
+            shown: Shown::default(),
             wrap: None,
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),
@@ -187,10 +188,12 @@ impl Bench {
         let exchange = Exchange::new(&auditing, request, (&*admitted).into());
         self.record(&exchange.request_record(now));
         self.store.commit(admitted.claim.clone())?;
-        let outcome = self.carry_out(request, &admitted);
+        let outcome = self.carry_out(request, &admitted).and_then(|mut outcome| {
+            self.store.commit(std::mem::take(&mut outcome.batch))?;
+            outcome.settled()
+        });
         self.record(&exchange.response_record(outcome.as_ref().map(|outcome| &outcome.response), now));
         let outcome = outcome?;
-        self.store.commit(outcome.batch)?;
         for effect in outcome.effects {
             match effect {
                 Effect::RunJobs => self.work(),

@@ -2,6 +2,7 @@
 
 use crate::cubbyhole;
 use crate::engines::{kv2, pki};
+use crate::identity;
 use crate::jobs::{Job, PATIENT, URGENT};
 use crate::lease::{self, Holder, Lease};
 use crate::refusal::Refusal;
@@ -56,6 +57,11 @@ fn carry_on(txn: &mut Txn<'_>, job: Job) -> Result<Option<Job>, Refusal> {
             let next = wipe_expired(txn, prefix, *before, after)?;
             return Ok(next.map(|after| Job::WipeExpired { prefix: prefix.clone(), before: *before, after }));
         }
+        Job::ForgetAliases { accessor } => identity::forget_aliases(txn, accessor)?,
+        Job::IndexMembers { entity, add, remove } => {
+            return identity::index_members(txn, entity, add.clone(), remove.clone());
+        }
+        Job::DeleteEntities { ids } => return delete_entities(txn, ids.clone()),
         Job::TidyPki(tidy) => return Ok(pki::tidy::step(txn, tidy)?.map(Job::TidyPki)),
         Job::TidyTokens { directory, after } => {
             let next = tidy_tokens(txn, *directory, after)?;
@@ -157,6 +163,18 @@ fn revoke_holder(
         }
     }
     Ok(Some(if more { (directory, last) } else { (directory + 1, String::new()) }))
+}
+
+/// An entity has up to 20 aliases, each of which takes four operations.
+const ENTITIES_A_CHUNK: usize = 1;
+
+fn delete_entities(txn: &mut Txn<'_>, mut ids: Vec<String>) -> Result<Option<Job>, Refusal> {
+    for id in ids.drain(..ids.len().min(ENTITIES_A_CHUNK)) {
+        if let Some(entity) = identity::by_id(txn, &id)? {
+            identity::remove(txn, &entity)?;
+        }
+    }
+    Ok((!ids.is_empty()).then_some(Job::DeleteEntities { ids }))
 }
 
 /// Of every entry that ends, all this needs to know.

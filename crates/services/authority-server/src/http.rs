@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use keyward_authority::fields::Fields;
 use keyward_authority::refusal::Refusal;
-use keyward_authority::request::{Operation, Request, Wrap, normalize_path};
+use keyward_authority::request::{Operation, Request, Shown, Wrap, normalize_path};
 use keyward_core::parse_duration;
 use keyward_crypto::Secret;
 use std::borrow::Cow;
@@ -270,6 +270,8 @@ fn assemble(
         // The one body that clients send in DER (RFC 6960, appendix A.1).
         "application/ocsp-request" => ocsp_fields(body)?,
         _ if bodiless && body.is_empty() => Fields::default(),
+        // Some clients say so of JSON, too.
+        form if form.starts_with("application/x-www-form-urlencoded") && !is_json(body) => form_fields(body)?,
         _ => Fields::parse(body)?,
     };
     if bodiless {
@@ -283,6 +285,7 @@ fn assemble(
         path,
         fields,
         token: token(headers)?,
+        shown: shown(headers)?,
         wrap: wrap(headers)?,
         headers: recorded(node, headers),
         remote: peer.address,
@@ -298,6 +301,33 @@ fn ocsp_fields(body: &[u8]) -> Result<Fields, Refusal> {
         return Err(Refusal::invalid(format!("an OCSP request may have at most {MOST_OCSP} bytes")));
     }
     Ok(Fields::from_pairs([("req", &*BASE64.encode(body))].into_iter()))
+}
+
+fn is_json(body: &[u8]) -> bool {
+    body.trim_ascii_start().first().is_none_or(|byte| *byte == b'{')
+}
+
+/// A form as applications send it to an OAuth token endpoint (RFC 6749, appendix B).
+fn form_fields(body: &[u8]) -> Result<Fields, Refusal> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Refusal::invalid("the form is not UTF-8 in percent-encoding (RFC 3986)"))?;
+    let pairs = parse_query(text.trim());
+    Ok(Fields::from_pairs(pairs.iter().map(|(name, value)| (&**name, &**value))))
+}
+
+/// What the client shows of itself besides a token.
+fn shown(headers: &HeaderMap) -> Result<Shown, Refusal> {
+    let basic = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, encoded) = value.to_str().ok()?.trim().split_once(' ')?;
+        let plain = BASE64.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        String::from_utf8(plain).ok().map(Secret::new)
+    });
+    let factor = |value: &HeaderValue| {
+        let text = value.to_str().map(|text| Secret::new(text.trim().to_owned()));
+        text.map_err(|_| Refusal::invalid("X-Vault-MFA has characters that are not ASCII"))
+    };
+    let factors = headers.get_all("x-vault-mfa").iter().map(factor).collect::<Result<Vec<_>, _>>()?;
+    Ok(Shown { basic, factors })
 }
 
 /// The headers that audit records show.

@@ -284,7 +284,7 @@ impl Node {
         }
         let outcome = match (decided, early) {
             (Err(rejected), _) => Err(rejected.refusal),
-            (Ok(_), Some(done)) if is_only_read(&done) => done,
+            (Ok(_), Some(done)) if is_only_read(&done) => done.and_then(Outcome::settled),
             // Apart from the rest, which every request carries around with it.
             (Ok(admitted), early) => {
                 Box::pin(self.carry_out(&authority, request, admitted.into(), early)).await
@@ -428,7 +428,7 @@ impl Node {
                 Err(fault) => return Err(fault.into()),
                 Ok(()) => {
                     self.undertake_all(authority, &mut outcome.effects).await?;
-                    return Ok(outcome);
+                    return outcome.settled();
                 }
             }
         }

@@ -4,6 +4,7 @@ use super::values::{Numbers, Rules, push_hash, push_hashed, push_string};
 use super::{Auditing, Form};
 use crate::authority::{Admitted, Rejected};
 use crate::mounts::Mount;
+use crate::policy;
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request};
 use crate::response::{Auth, Data, Response, Verbatim, WrapInfo};
@@ -243,8 +244,13 @@ impl Writer<'_> {
     fn caller(self, auth: &mut Object<'_>, caller: &Caller, subject: &Subject<'_>) {
         let token = &caller.token;
         auth.text("display_name", &token.display_name);
-        auth.texts("policies", &token.policies);
+        let of_identity = caller.holder.as_ref().map_or(&[][..], |holder| &holder.policies);
+        match of_identity.is_empty() {
+            true => auth.texts("policies", &token.policies),
+            false => auth.texts("policies", &policy::sanitize(token.policies.iter().chain(of_identity))),
+        }
         auth.texts("token_policies", &token.policies);
+        auth.texts("identity_policies", of_identity);
         let denied = matches!(subject.refusal, Some(Refusal::Denied { .. }));
         let mut results = Object::open(auth.out, "policy_results");
         results.raw("allowed", if denied { "false" } else { "true" });

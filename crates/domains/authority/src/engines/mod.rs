@@ -4,6 +4,7 @@ pub mod approle;
 pub mod cert;
 pub mod cubbyhole;
 pub mod database;
+pub mod identity;
 pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
@@ -54,6 +55,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "kv") => Some(&kv2::BACKEND),
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
         (false, "database") => Some(&database::BACKEND),
+        (false, "identity") => Some(&identity::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
         (false, "ssh") => Some(&ssh::BACKEND),
         (false, "totp") => Some(&totp::BACKEND),

@@ -6,6 +6,7 @@
 use super::token_params::{self, Older, TokenParams};
 use crate::context::Context;
 use crate::fields::Fields;
+use crate::lockout::{self, Attempt};
 use crate::mounts::Mount;
 use crate::policy;
 use crate::refusal::Refusal;
@@ -229,6 +230,11 @@ fn checked(hash: String) -> Result<String, Refusal> {
 }
 
 fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let name = name(cx);
+    lockout::guarded(cx, &name, attempt)
+}
+
+fn attempt(cx: &mut Context<'_, '_>) -> Result<Attempt, Refusal> {
     let password = cx.fields().required("password")?;
     let user = find(cx)?;
     let good = match &user {
@@ -240,7 +246,7 @@ fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         }
     };
     let Some(user) = user.filter(|_| good) else {
-        return Err(Refusal::invalid("invalid username or password"));
+        return Ok(Attempt::Wrong(Refusal::invalid("invalid username or password")));
     };
     user.token.check_address(cx.request)?;
     let mut login = user.token.login();
@@ -249,7 +255,7 @@ fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     login.display_name.clone_from(&name);
     login.alias.clone_from(&name);
     login.role = name;
-    Ok(Response::login(login))
+    Ok(Attempt::Good(Box::new(login)))
 }
 
 /// Compares in constant time, as bcrypt's crate does.

@@ -2,11 +2,12 @@
 
 use super::{NewToken, TokenEntry, TokenKind, Wish, grant, issue};
 use crate::identity;
+use crate::identity::mfa::{self, Factor};
 use crate::mounts::{self, Mount};
 use crate::policy;
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::response::{Login, Response};
+use crate::response::{Auth, Login, Response};
 use crate::settings::Settings;
 use crate::txn::Txn;
 use keyward_core::Timestamp;
@@ -39,7 +40,7 @@ pub fn log_in(
     response.warnings.extend(granted.warnings);
     let entity_id = match login.alias.is_empty() {
         true => String::new(),
-        false => identity::of_login(txn, &mount.accessor, &login.alias, &login.alias_metadata)?,
+        false => entity(txn, mount, &login, now)?,
     };
     let name = mount.path.trim_start_matches("auth/").trim_end_matches('/').replace('/', "-");
     let display_name = match login.display_name.is_empty() {
@@ -62,8 +63,43 @@ pub fn log_in(
         renewable: true,
         ..TokenEntry::default()
     };
-    response.auth = Some(Box::new(issue(txn, NewToken { entry, ttl: granted.ttl, id: None }, now)?));
+    let new = NewToken { entry, ttl: granted.ttl, id: None };
+    let enforced = mfa::enforced(txn, mount, &new.entry.entity_id)?;
+    if !enforced.is_empty() {
+        let shown = request.shown.factors.iter().map(|factor| Factor::from_header(factor.expose()));
+        let shown: Vec<Factor> = shown.collect();
+        if shown.is_empty() {
+            let requirement = mfa::wait(txn, &enforced, mount, new, now)?;
+            response.auth = Some(Box::new(Auth { mfa_requirement: Some(requirement), ..Auth::default() }));
+            response.warnings.push(WAITS.to_owned());
+            return Ok(());
+        }
+        if let Err(refusal) = mfa::satisfied(txn, &enforced, &new.entry.entity_id, &shown, now)? {
+            response.refused = Some(refusal);
+            return Ok(());
+        }
+    }
+    response.auth = Some(Box::new(issue(txn, new, now)?));
     Ok(())
+}
+
+/// What is said of a login that waits for a second factor.
+const WAITS: &str = "A login request was issued that is subject to MFA validation. Please make sure to validate the login by \
+     sending another request to sys/mfa/validate endpoint.";
+
+/// The id of whom the login is of.
+fn entity(txn: &mut Txn<'_>, mount: &Mount, login: &Login, now: Timestamp) -> Result<String, Refusal> {
+    let known = identity::Known {
+        accessor: &mount.accessor,
+        name: &login.alias,
+        metadata: &login.alias_metadata,
+        groups: login.groups.as_deref(),
+    };
+    let entity = identity::of_login(txn, known, now)?;
+    if entity.disabled {
+        return Err(Refusal::denied("the entity that the login is of is disabled"));
+    }
+    Ok(entity.id.clone())
 }
 
 fn policies(login: &Login) -> Result<Vec<String>, Refusal> {

@@ -18,6 +18,7 @@ pub use revoke::{revoke, revoke_if_over, revoke_orphan};
 pub use ttl::{Granted, Wish, go_duration, grant, human};
 pub use uses::{claim_use, end_after_last_use};
 
+use crate::identity::{self, Holder};
 use crate::policies;
 use crate::policy::Acl;
 use crate::refusal::Refusal;
@@ -206,6 +207,8 @@ pub struct Caller {
     pub token: Arc<TokenEntry>,
     /// Where the entry is stored; for batch tokens a keyed hash of the token all the same.
     pub name: String,
+    /// Whom the token belongs to, if it has an identity.
+    pub holder: Option<Arc<Holder>>,
     /// What the caller may do.
     pub acl: Arc<Acl>,
 }
@@ -296,6 +299,13 @@ pub fn caller(
     if !token.bound_cidrs.is_empty() && !from.is_some_and(|from| crate::cidr::any(&token.bound_cidrs, from)) {
         return Err(Refusal::denied("the token is bound to other networks"));
     }
-    let acl = policies::acl(txn, &token.policies, &token.entity_id)?;
-    Ok(Caller { token, name, acl })
+    let holder = identity::of_token(txn, &token)?;
+    let acl = policies::acl(txn, &token.policies, holder.as_deref())?;
+    Ok(Caller { token, name, holder, acl })
+}
+
+/// What `token` lets its holder do.
+pub fn rights(txn: &mut Txn<'_>, token: &TokenEntry) -> Result<Arc<Acl>, Refusal> {
+    let holder = identity::of_token(txn, token)?;
+    policies::acl(txn, &token.policies, holder.as_deref())
 }

@@ -7,7 +7,7 @@ use keyward_authority::audit::chain::{Head, Why};
 use keyward_authority::audit::{self, Device, Exchange, Record, Subject};
 use keyward_authority::authority::Authority;
 use keyward_authority::fields::Fields;
-use keyward_authority::request::{Operation, Request};
+use keyward_authority::request::{Operation, Request, Shown};
 use keyward_authority::seal::{self, Shares, Unsealing};
 use keyward_authority::settings::Settings;
 use keyward_core::Timestamp;
@@ -109,6 +109,7 @@ impl Lab {
             headers: Vec::new(),
             remote: None,
             certificates: Default::default(),
+            shown: Shown::default(),
             merge_patch: false,
             arrived: Timestamp::EPOCH,
         };

@@ -176,15 +176,15 @@ fn seals(report: &mut Report, root: &Root<'_>) {
     }
 }
 
-/// Failed logins do not lock a user: a block that wants it must not be ignored.
+/// Failed logins lock a user as each mount says, not the configuration: a block that wants it must not be ignored.
 fn lockouts(report: &mut Report, root: &Root<'_>) {
     for lockout in root.blocks(report, "user_lockout", 1) {
         schema::check(report, lockout.file, lockout.block.body, &vault::USER_LOCKOUT);
         if !lockout.flag("disable_lockout", false) {
             report.mistake(
                 lockout.place(),
-                "`user_lockout` cannot be honoured: failed logins do not lock a user",
-                "set disable_lockout = true in it, or remove it; let a proxy slow down failing clients",
+                "`user_lockout` cannot be honoured: each auth mount has its own settings for it",
+                "remove it, and write user_lockout_config to sys/auth/PATH/tune of the mounts it is for",
             );
         }
     }

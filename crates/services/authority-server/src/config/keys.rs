@@ -89,7 +89,7 @@ const ROOT_KEYS: &[Entry] = &[
         "user_lockout",
         Shape::Labelled(1),
         "",
-        "accepted only with `disable_lockout = true`: failed logins do not lock a user",
+        "accepted only with `disable_lockout = true`: each auth mount has its own settings",
     ),
 ];
 

@@ -409,12 +409,7 @@ pub(super) const TELEMETRY: Table = Table {
 pub(super) const USER_LOCKOUT: Table = Table {
     name: "user_lockout",
     groups: &[&[
-        used(
-            "disable_lockout",
-            Shape::Flag,
-            "false",
-            "`true` says what is so: failed logins do not lock a user",
-        ),
+        used("disable_lockout", Shape::Flag, "false", "`true`: the configuration says nothing of it"),
         inert("lockout_counter_reset", Shape::Duration, ""),
         inert("lockout_duration", Shape::Duration, ""),
         inert("lockout_threshold", Shape::Whole, ""),

@@ -5,6 +5,7 @@ use super::role::{self, Role};
 use super::secret;
 use crate::cidr;
 use crate::context::Context;
+use crate::lockout::{self, Attempt};
 use crate::refusal::Refusal;
 use crate::response::{Login, Response};
 use std::collections::BTreeMap;
@@ -37,17 +38,27 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         secret::find(cx, &nobody, &accessor)?;
         return Err(invalid());
     };
+    lockout::guarded(cx, &role_id, |cx| attempt(cx, name, &role, &role_id, &secret_id))
+}
+
+fn attempt(
+    cx: &mut Context<'_, '_>,
+    name: String,
+    role: &Role,
+    role_id: &str,
+    secret_id: &str,
+) -> Result<Attempt, Refusal> {
     let mut login = role.token.login();
-    if role.bind_secret_id {
-        prove(cx, &role, &secret_id, &mut login)?;
+    if role.bind_secret_id && !prove(cx, role, secret_id, &mut login)? {
+        return Ok(Attempt::Wrong(invalid()));
     }
     check_source(cx, &role.bound_cidrs, "by CIDR restrictions on the role")?;
     // The secret id's metadata is the token's, not the alias's: the alias is one for all secret ids of the role.
     login.alias_metadata = BTreeMap::from([("role_name".to_owned(), name.clone())]);
     login.metadata.insert("role_name".to_owned(), name.clone());
-    login.alias = role_id;
+    role_id.clone_into(&mut login.alias);
     login.role = name;
-    Ok(Response::login(login))
+    Ok(Attempt::Good(Box::new(login)))
 }
 
 /// Role names are found by their ids; both are kept in memory.
@@ -58,10 +69,11 @@ fn by_role_id(cx: &mut Context<'_, '_>, role_id: &str) -> Result<Option<(String,
     Ok(role.map(|role| ((*name).clone(), role)))
 }
 
-fn prove(cx: &mut Context<'_, '_>, role: &Role, secret_id: &str, login: &mut Login) -> Result<(), Refusal> {
+/// Whether `secret_id` is the role's.
+fn prove(cx: &mut Context<'_, '_>, role: &Role, secret_id: &str, login: &mut Login) -> Result<bool, Refusal> {
     // Found by a keyed hash, so the time this takes tells nothing of secret ids that are near it.
     let accessor = secret::accessor(cx.txn, &role.id, secret_id);
-    let entry = secret::find(cx, role, &accessor)?.ok_or_else(invalid)?;
+    let Some(entry) = secret::find(cx, role, &accessor)? else { return Ok(false) };
     // The role's networks may have changed since.
     secret::check_subset(&entry.cidr_list, &role.bound_cidrs)?;
     check_source(cx, &entry.cidr_list, "through CIDR restrictions on the secret ID")?;
@@ -70,7 +82,7 @@ fn prove(cx: &mut Context<'_, '_>, role: &Role, secret_id: &str, login: &mut Log
     if !entry.token_bound_cidrs.is_empty() {
         login.bound_cidrs.clone_from(&entry.token_bound_cidrs);
     }
-    Ok(())
+    Ok(true)
 }
 
 fn check_source(cx: &Context<'_, '_>, networks: &[String], by: &str) -> Result<(), Refusal> {

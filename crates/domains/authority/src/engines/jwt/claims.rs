@@ -26,7 +26,7 @@ pub(super) fn find<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<Cow
 }
 
 /// One value or several, as providers write them.
-fn values(value: &Value) -> Option<&[Value]> {
+pub(super) fn values(value: &Value) -> Option<&[Value]> {
     match value {
         Value::Array(several) => Some(several),
         Value::String(_) | Value::Bool(_) | Value::Number(_) => Some(std::slice::from_ref(value)),

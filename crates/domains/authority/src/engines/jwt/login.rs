@@ -95,6 +95,7 @@ fn answer(role: &Role, name: String, token: &Token<'_>) -> Result<Login, Refusal
     }
     metadata.insert("role".to_owned(), name.clone());
     Ok(Login {
+        groups: groups(role, token)?,
         display_name: user.clone(),
         alias: user,
         alias_metadata: metadata.clone(),
@@ -102,4 +103,23 @@ fn answer(role: &Role, name: String, token: &Token<'_>) -> Result<Login, Refusal
         role: name,
         ..role.token.login()
     })
+}
+
+/// The groups that the token lists, where the role says in which claim. Providers leave the claim out where there are
+/// none.
+fn groups(role: &Role, token: &Token<'_>) -> Result<Option<Vec<String>>, Refusal> {
+    let name = &role.groups_claim;
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let Some(claim) = claims::find(&token.claims, name) else { return Ok(Some(Vec::new())) };
+    let listed = claims::values(&claim)
+        .ok_or_else(|| Refusal::invalid(format!("{name:?} claim could not be converted to string list")))?;
+    let group = |value: &Value| match value {
+        Value::String(group) => Ok(group.clone()),
+        _ => Err(Refusal::invalid(format!("a value in the groups claim {name:?} is not a string"))),
+    };
+    let mut groups = listed.iter().map(group).collect::<Result<Vec<String>, Refusal>>()?;
+    groups.retain(|group| !group.is_empty());
+    Ok(Some(groups))
 }

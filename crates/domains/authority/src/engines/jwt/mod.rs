@@ -68,7 +68,7 @@ const ROLE: &[Field] = &joined::<30>(&[
         field("bound_claims", Kind::Json, "Claims and the values they must have: one of several is enough."),
         field("bound_claims_type", Kind::Text, "`string`, or `glob`, in which `*` stands for any text."),
         field("claim_mappings", Kind::Pairs, "Claims that are copied to metadata, and under which names."),
-        field("groups_claim", Kind::Text, "Must be empty: groups are not available."),
+        field("groups_claim", Kind::Text, "The claim that lists the groups: aliases of external groups."),
         field(
             "expiration_leeway",
             Kind::Duration,

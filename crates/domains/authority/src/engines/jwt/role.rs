@@ -22,6 +22,7 @@ pub(super) struct Role {
     pub(super) claims: Map<String, Value>,
     pub(super) globs: bool,
     pub(super) mappings: BTreeMap<String, String>,
+    pub(super) groups_claim: String,
     pub(super) expiration_leeway: i64,
     pub(super) not_before_leeway: i64,
     pub(super) skew_leeway: i64,
@@ -66,7 +67,7 @@ impl Named for Role {
             ("bound_claims", json!(self.claims)),
             ("bound_claims_type", json!(if self.globs { "glob" } else { "string" })),
             ("claim_mappings", json!(self.mappings)),
-            ("groups_claim", json!("")),
+            ("groups_claim", json!(self.groups_claim)),
             ("expiration_leeway", json!(self.expiration_leeway)),
             ("not_before_leeway", json!(self.not_before_leeway)),
             ("clock_skew_leeway", json!(self.skew_leeway)),
@@ -97,12 +98,7 @@ fn refuse_absent(sent: &Fields) -> Result<(), Refusal> {
         }
         other => return Err(Refusal::invalid(format!("invalid 'role_type': {other}"))),
     }
-    match sent.string("groups_claim")?.unwrap_or_default().as_str() {
-        "" => Ok(()),
-        _ => Err(Refusal::invalid(
-            "groups_claim: groups are not available; bind roles to claims with bound_claims",
-        )),
-    }
+    Ok(())
 }
 
 fn take_over(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
@@ -130,6 +126,9 @@ fn take_over(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
     }
     if let Some(mappings) = sent.pairs("claim_mappings")? {
         role.mappings = mappings;
+    }
+    if let Some(claim) = sent.string("groups_claim")? {
+        role.groups_claim = claim;
     }
     for (name, leeway) in [
         ("expiration_leeway", &mut role.expiration_leeway),

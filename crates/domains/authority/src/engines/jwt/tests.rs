@@ -243,7 +243,6 @@ fn mistakes_change_nothing() {
         ("role/x", json!({"user_claim": "a"}), "must have at least one bound constraint"),
         ("role/x", json!({"user_claim": "a", "role_type": "oidc"}), "browser are not available"),
         ("role/x", json!({"user_claim": "a", "role_type": "saml"}), "invalid 'role_type'"),
-        ("role/x", json!({"user_claim": "a", "groups_claim": "g"}), "groups are not available"),
         ("role/x", json!({"user_claim": "a", "bound_claims_type": "x"}), "invalid 'bound_claims_type'"),
         (
             "role/x",
@@ -271,4 +270,50 @@ fn mistakes_change_nothing() {
         assert!(answer.errors().contains(why), "{path} {body}: {}", answer.errors());
     }
     assert_eq!(bench.store.entries().count(), before);
+}
+
+#[test]
+fn groups_in_a_token_are_identity_groups() {
+    let issuer = Issuer::new();
+    let mut role = role();
+    role["groups_claim"] = json!("/org/groups");
+    let mut bench = with_keys(&issuer, &role);
+    assert_eq!(bench.read("auth/jwt/role/ci").data()["groups_claim"], "/org/groups");
+    let accessor = bench.read("sys/auth").data()["jwt/"]["accessor"].clone();
+    let mut group = |name: &str| {
+        let body = json!({"name": name, "type": "external", "policies": format!("p-{name}")});
+        let id = bench.write("identity/group", &body.to_string()).data()["id"].clone();
+        let body = json!({"name": format!("idp-{name}"), "mount_accessor": accessor, "canonical_id": id});
+        bench.write("identity/group-alias", &body.to_string());
+        id
+    };
+    let (red, blue) = (group("red"), group("blue"));
+    let members = |bench: &mut Bench, id: &Value| {
+        bench.read(&format!("identity/group/id/{}", id.as_str().unwrap())).data()["member_entity_ids"].clone()
+    };
+    let log_in_with = |bench: &mut Bench, groups: Value| {
+        log_in(bench, &issuer.token(&json!({"org": {"groups": groups}}))).body["auth"].clone()
+    };
+    let auth = log_in_with(&mut bench, json!(["idp-red", "idp-unknown", ""]));
+    assert_eq!(auth["identity_policies"], json!(["p-red"]));
+    assert_eq!(auth["policies"], json!(["ci", "default", "p-red"]));
+    assert_eq!(members(&mut bench, &red), json!([auth["entity_id"]]));
+    let token = auth["client_token"].as_str().unwrap().to_owned();
+    // Each login says anew which groups count, for the tokens of earlier ones too.
+    let auth = log_in_with(&mut bench, json!("idp-blue"));
+    assert_eq!(auth["identity_policies"], json!(["p-blue"]));
+    assert_eq!(
+        (members(&mut bench, &red), members(&mut bench, &blue)),
+        (json!([]), json!([auth["entity_id"]]))
+    );
+    let own = bench.ask(&token, Read, "auth/token/lookup-self", "");
+    assert_eq!(own.data()["identity_policies"], json!(["p-blue"]));
+    assert_eq!(log_in_with(&mut bench, Value::Null)["identity_policies"], Value::Null);
+    assert_eq!(members(&mut bench, &blue), json!([]));
+    for (groups, why) in
+        [(json!({"a": 1}), "could not be converted to string list"), (json!([1]), "is not a string")]
+    {
+        let answer = log_in(&mut bench, &issuer.token(&json!({"org": {"groups": groups}})));
+        assert!(answer.status == 400 && answer.errors().contains(why), "{answer:?}");
+    }
 }

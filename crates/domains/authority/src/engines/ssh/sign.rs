@@ -49,7 +49,8 @@ fn certify(
     role.accepts(key)
         .map_err(|why| Refusal::invalid(format!("public_key failed to meet the key requirements: {why}")))?;
     let entity = cx.caller()?.token.entity_id.clone();
-    let subject = if entity.is_empty() { None } else { identity::subject(cx.txn, &entity)? };
+    let holder = if entity.is_empty() { None } else { identity::holder(cx.txn, &entity)? };
+    let subject = holder.map(|holder| holder.subject());
     let host = is_host(cx, role)?;
     let principals = principals(cx, role, host, subject.as_ref())?;
     let (extensions, incomplete) = extensions(cx, role, subject.as_ref())?;

@@ -1,7 +1,6 @@
 //! `sys/capabilities`: what a token may do at some paths.
 
 use crate::context::Context;
-use crate::policies;
 use crate::policy::Acl;
 use crate::refusal::Refusal;
 use crate::request::Operation;
@@ -59,7 +58,7 @@ pub(super) fn of_shown_token(cx: &mut Context<'_, '_>) -> Result<Arc<Acl>, Refus
     let token = token.ok_or_else(|| Refusal::invalid("no token found"))?;
     let found = token::look_up(cx.txn, &token, cx.now)?;
     let (_, entry) = found.ok_or_else(|| Refusal::invalid("invalid token"))?;
-    policies::acl(cx.txn, &entry.policies, &entry.entity_id)
+    token::rights(cx.txn, &entry)
 }
 
 /// The rights of the token that the field `accessor` names.
@@ -68,7 +67,7 @@ pub(super) fn of_named_token(cx: &mut Context<'_, '_>) -> Result<Arc<Acl>, Refus
     let accessor = accessor.ok_or_else(|| Refusal::invalid("missing accessor"))?;
     let found = token::entry(cx.txn, &accessor, cx.now)?;
     let entry = found.ok_or_else(|| Refusal::invalid("invalid accessor"))?;
-    policies::acl(cx.txn, &entry.policies, &entry.entity_id)
+    token::rights(cx.txn, &entry)
 }
 
 fn answer(cx: &Context<'_, '_>, acl: &Arc<Acl>) -> Result<Response, Refusal> {

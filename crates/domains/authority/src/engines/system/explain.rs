@@ -83,7 +83,7 @@ fn whose(cx: &mut Context<'_, '_>) -> Result<Arc<Acl>, Refusal> {
                     return Err(Refusal::invalid(format!("there is no policy {name:?}")));
                 }
             }
-            policies::acl(cx.txn, &names, "")
+            policies::acl(cx.txn, &names, None)
         }
         _ => {
             Err(Refusal::invalid("give one of token, accessor and policies, or none for the token that asks"))

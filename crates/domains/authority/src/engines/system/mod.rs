@@ -9,6 +9,8 @@ pub(crate) mod catalog;
 mod explain;
 mod keys;
 mod leases;
+mod locked;
+mod mfa;
 mod mounts;
 mod openapi;
 mod passwords;
@@ -31,6 +33,8 @@ pub static BACKEND: Backend = Backend {
         tune::ROUTES,
         mounts::ROUTES,
         leases::ROUTES,
+        locked::ROUTES,
+        mfa::ROUTES,
         wrapping::ROUTES,
         remount::ROUTES,
         ui::ROUTES,

@@ -5,6 +5,7 @@ use crate::context::{Context, Effect};
 use crate::engines;
 use crate::fields::Fields;
 use crate::jobs::{self, Job};
+use crate::lockout;
 use crate::mounts::{self, Mount, MountConfig};
 use crate::refusal::Refusal;
 use crate::request::Operation;
@@ -125,6 +126,16 @@ pub(super) fn tunable(mount: &Mount) -> Map<String, Value> {
         let kind = if config.token_type.is_empty() { "default-service" } else { &config.token_type };
         shown.insert("token_type".to_owned(), json!(kind));
     }
+    if let Some(lockout) = &config.user_lockout {
+        for (name, value) in [
+            ("user_lockout_threshold", json!(lockout.threshold())),
+            ("user_lockout_duration", json!(lockout.duration().as_secs())),
+            ("user_lockout_counter_reset_duration", json!(lockout.counter_reset().as_secs())),
+            ("user_lockout_disable", json!(lockout.disable)),
+        ] {
+            shown.insert(name.to_owned(), value);
+        }
+    }
     shown
 }
 
@@ -177,6 +188,7 @@ fn enable(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     mount.seal_wrap = cx.fields().bool("seal_wrap")?.unwrap_or(false);
     mount.external_entropy_access = cx.fields().bool("external_entropy_access")?.unwrap_or(false);
     configure(&mut mount.config, &config, auth)?;
+    configure_lockout(&mut mount, &config)?;
     check_ttls(cx, &mount.config)?;
     if let Some(no_cache) = config.bool("force_no_cache")? {
         mount.config.force_no_cache = no_cache;
@@ -311,9 +323,36 @@ pub(super) fn configure(config: &mut MountConfig, sent: &Fields, auth: bool) -> 
     if sent.string("plugin_version")?.is_some_and(|version| !version.is_empty()) {
         return Err(Refusal::invalid("every type is built in and has one version: leave plugin_version out"));
     }
-    if sent.value("user_lockout_config")?.is_some_and(|lockout| lockout != json!({})) {
-        return Err(Refusal::invalid("user lockout is not available: leave user_lockout_config out"));
+    Ok(())
+}
+
+/// Reads when names are locked. What is not sent stays.
+pub(super) fn configure_lockout(mount: &mut Mount, sent: &Fields) -> Result<(), Refusal> {
+    let Some(lockout) = sent.raw("user_lockout_config").filter(|lockout| lockout.get() != "{}") else {
+        return Ok(());
+    };
+    if !mount.is_auth() || !lockout::METHODS.contains(&mount.kind.as_str()) {
+        return Err(Refusal::invalid(format!(
+            "tuning of user lockout configuration for auth type {:?} not allowed",
+            mount.kind
+        )));
     }
+    let sent = Fields::parse(lockout.get().as_bytes())?;
+    let mut config = mount.config.user_lockout.clone().unwrap_or_default();
+    if let Some(threshold) = sent.int("lockout_threshold")? {
+        config.threshold =
+            u64::try_from(threshold).map_err(|_| Refusal::invalid("lockout_threshold cannot be negative"))?;
+    }
+    if let Some(span) = sent.duration("lockout_duration")? {
+        config.duration = span.as_secs();
+    }
+    if let Some(span) = sent.duration("lockout_counter_reset_duration")? {
+        config.counter_reset = span.as_secs();
+    }
+    if let Some(disable) = sent.bool("lockout_disable")? {
+        config.disable = disable;
+    }
+    mount.config.user_lockout = Some(config);
     Ok(())
 }
 
@@ -339,6 +378,9 @@ fn disable(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         mounts::remove(cx.txn, mount)?;
         jobs::add(cx.txn, &Job::RevokePrefix { path, force: false, after: String::new() })?;
         mounts::wipe_later(cx.txn, mount, cx.now)?;
+        if auth {
+            jobs::add(cx.txn, &Job::ForgetAliases { accessor: mount.accessor.clone() })?;
+        }
         cx.effects.push(Effect::RunJobs);
     }
     Ok(Response::empty())

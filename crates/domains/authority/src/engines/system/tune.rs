@@ -1,6 +1,6 @@
 //! `sys/mounts/:path/tune` and `sys/auth/:path/tune`: what may change while something is mounted.
 
-use super::mounts::{configure, named, tunable};
+use super::mounts::{configure, configure_lockout, named, tunable};
 use crate::context::{Context, Effect};
 use crate::jobs::{self, Job};
 use crate::mounts::{self, Mount};
@@ -24,7 +24,11 @@ const FIELDS: &[Field] = &[
     field("allowed_response_headers", Kind::List, "Kept for clients that read it back."),
     field("token_type", Kind::Text, "What logins issue; auth methods only."),
     field("plugin_version", Kind::Text, "None but the empty one."),
-    field("user_lockout_config", Kind::Json, "Not available."),
+    field(
+        "user_lockout_config",
+        Kind::Json,
+        "When names that fail to log in are locked; see docs/identity.md.",
+    ),
 ];
 
 const EITHER: Route = Route {
@@ -81,6 +85,7 @@ fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     }
     let auth = mount.is_auth();
     configure(&mut mount.config, cx.fields(), auth)?;
+    configure_lockout(&mut mount, cx.fields())?;
     let (default, max) = (mount.config.default_lease_ttl, mount.config.max_lease_ttl);
     if default > 0 && max > 0 && max < default {
         return Err(Refusal::invalid(format!(

@@ -276,7 +276,13 @@ fn alias_entity(cx: &mut Context<'_, '_>, role: Option<&Role>) -> Result<Option<
         return refuse("invalid 'entity_alias' value");
     }
     let accessor = cx.mount.accessor.clone();
-    identity::of_login(cx.txn, &accessor, &alias, &Default::default()).map(Some)
+    let metadata = Default::default();
+    let known = identity::Known { accessor: &accessor, name: &alias, metadata: &metadata, groups: None };
+    let entity = identity::of_login(cx.txn, known, cx.now)?;
+    match entity.disabled {
+        true => Err(Refusal::denied("the entity that the alias is of is disabled")),
+        false => Ok(Some(entity.id.clone())),
+    }
 }
 
 /// How long the token lives; zero is for ever, which is for root tokens only.

@@ -1,6 +1,7 @@
 //! What is known of tokens.
 
 use crate::context::Context;
+use crate::identity;
 use crate::lease::Times;
 use crate::refusal::Refusal;
 use crate::response::Response;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn by_token(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     match cx.fields().string("token")?.filter(|token| !token.is_empty()) {
         Some(shown) => match token::look_up(cx.txn, &shown, cx.now)? {
-            Some((_, entry)) => Response::data(&describe(&shown, &entry, cx.now)),
+            Some((_, entry)) => Response::data(&describe_whole(cx, &shown, &entry)?),
             None => Err(Refusal::Forbidden("bad token".into())),
         },
         None => own(cx),
@@ -19,9 +20,9 @@ pub(super) fn by_token(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 }
 
 pub(super) fn own(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let token = &cx.caller()?.token;
+    let token = cx.caller()?.token.clone();
     let shown = cx.request.token.as_ref().map_or("", |token| token.expose());
-    let mut known = describe(shown, token, cx.now);
+    let mut known = describe_whole(cx, shown, &token)?;
     // This request was one of the uses; after the last there is nothing, but zero would mean any number.
     match token.num_uses {
         0 => {}
@@ -34,7 +35,7 @@ pub(super) fn own(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 pub(super) fn by_accessor(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let accessor = accessor(cx)?;
     match token::entry(cx.txn, &accessor, cx.now)? {
-        Some(entry) => Response::data(&describe("", &entry, cx.now)),
+        Some(entry) => Response::data(&describe_whole(cx, "", &entry)?),
         None => Err(Refusal::invalid("invalid accessor")),
     }
 }
@@ -86,4 +87,21 @@ fn describe(shown: &str, token: &TokenEntry, now: Timestamp) -> Map<String, Valu
         tell("bound_cidrs", json!(token.bound_cidrs));
     }
     known
+}
+
+/// As [`describe`], with what the token's identity grants now.
+fn describe_whole(
+    cx: &mut Context<'_, '_>,
+    shown: &str,
+    token: &TokenEntry,
+) -> Result<Map<String, Value>, Refusal> {
+    let mut known = describe(shown, token, cx.now);
+    if !token.entity_id.is_empty()
+        && let Some(holder) = identity::holder(cx.txn, &token.entity_id)?
+        && !holder.policies.is_empty()
+    {
+        known.insert("identity_policies".to_owned(), json!(holder.policies));
+        known.insert("external_namespace_policies".to_owned(), json!({}));
+    }
+    Ok(known)
 }

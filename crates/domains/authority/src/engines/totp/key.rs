@@ -1,11 +1,12 @@
 //! Keys.
 
 use super::super::named::{self, Named};
-use super::{code, url};
+use super::code;
 use crate::barcode;
 use crate::context::Context;
 use crate::engines::transit::wire::Hidden;
 use crate::fields::Fields;
+use crate::otpauth;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use base64::Engine as _;
@@ -102,7 +103,7 @@ impl Key {
 
     fn take_address(&mut self, text: &str) -> Result<(), Refusal> {
         let bad = |why: &str| Refusal::invalid(format!("the url cannot be used: {why}"));
-        let address = url::read(text).map_err(bad)?;
+        let address = otpauth::read(text).map_err(bad)?;
         if !address.issuer.is_empty() {
             self.issuer = address.issuer;
         }
@@ -218,7 +219,7 @@ fn generated(sent: &Fields, random: &dyn Random, key: &mut Key) -> Result<(), Re
 /// What somebody puts into their application.
 fn exported(sent: &Fields, key: &Key) -> Result<Response, Refusal> {
     let text = zeroize::Zeroizing::new(base32(key.bytes()));
-    let address = url::write(&key.issuer, &key.account, &text, &key.algorithm, key.digits, key.period);
+    let address = otpauth::write(&key.issuer, &key.account, &text, &key.algorithm, key.digits, key.period);
     let size = sent.int("qr_size")?.unwrap_or(USUAL_PICTURE);
     if size == 0 {
         return Response::data(&json!({ "url": address.expose() }));

@@ -7,7 +7,6 @@ mod code;
 mod key;
 #[cfg(test)]
 mod tests;
-pub mod url;
 
 use super::named;
 use crate::request::Operation;

@@ -69,5 +69,5 @@ fn mistakes_move_nothing() {
         assert_eq!(answer.status, 400, "{body}");
         assert!(answer.errors().contains(error), "{body}: {}", answer.errors());
     }
-    assert_eq!(bench.read("sys/mounts").data().as_object().map(serde_json::Map::len), Some(4));
+    assert_eq!(bench.read("sys/mounts").data().as_object().map(serde_json::Map::len), Some(5));
 }

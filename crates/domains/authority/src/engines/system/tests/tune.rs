@@ -69,7 +69,11 @@ fn mistakes_change_nothing() {
         ("mounts/kv1", r#"{"token_type":"batch"}"#, "'token_type' can only be modified on auth mounts"),
         ("auth/token", r#"{"token_type":"batch"}"#, "'token_type' cannot be set for 'token'"),
         ("auth/app", r#"{"token_type":"x"}"#, "invalid value for 'token_type'"),
-        ("auth/app", r#"{"user_lockout_config":{"lockout_disable":true}}"#, "user lockout is not available"),
+        (
+            "auth/app",
+            r#"{"user_lockout_config":{"lockout_threshold":-1}}"#,
+            "lockout_threshold cannot be negative",
+        ),
         (
             "mounts/kv1",
             r#"{"default_lease_ttl":"2h","max_lease_ttl":"1h"}"#,

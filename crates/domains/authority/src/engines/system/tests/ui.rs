@@ -32,7 +32,7 @@ fn callers_see_the_mounts_they_may_use() {
     );
     assert_eq!(bench.ask("hvs.bad", Read, "sys/internal/ui/mounts", "").status, 403);
     let all = bench.root(Read, "sys/internal/ui/mounts", "");
-    assert_eq!(keys(&all.data()["secret"]), ["cubbyhole/", "kv1/", "kv2/", "sys/"]);
+    assert_eq!(keys(&all.data()["secret"]), ["cubbyhole/", "identity/", "kv1/", "kv2/", "sys/"]);
 }
 
 #[test]
