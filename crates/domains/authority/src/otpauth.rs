@@ -78,7 +78,7 @@ pub fn write(
 }
 
 /// Percent-encoding (RFC 3986, section 2).
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let escaped = text.bytes().map(|byte| match plain(byte) {
         true => char::from(byte).to_string(),

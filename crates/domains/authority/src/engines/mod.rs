@@ -64,7 +64,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (true, "token") => Some(&token_auth::BACKEND),
         (true, "approle") => Some(&approle::BACKEND),
         (true, "cert") => Some(&cert::BACKEND),
-        (true, "jwt") => Some(&jwt::BACKEND),
+        (true, "jwt" | "oidc") => Some(&jwt::BACKEND),
         (true, "kubernetes") => Some(&kubernetes::BACKEND),
 
         (true, "ldap") => Some(&ldap::BACKEND),
@@ -76,7 +76,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
     if auth {
-        &["approle", "cert", "jwt", "kubernetes", "ldap", "userpass"]
+        &["approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"]
     } else {
         &["database", "kv", "pki", "ssh", "totp", "transit"]
     }
