@@ -11,6 +11,8 @@ mod faults;
 mod go_client;
 mod hvac;
 mod ldap;
+mod oidc;
 mod pki;
 mod ssh;
+mod totp;
 mod wire;

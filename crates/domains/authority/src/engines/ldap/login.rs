@@ -5,6 +5,7 @@ use super::config::{self, Bearer, Config, Stored};
 use super::groups::{Group, User};
 use super::names::common_name;
 use crate::context::Context;
+use crate::lockout::{self, Attempt};
 use crate::mounts::Mount;
 use crate::outside::Hidden;
 use crate::outside::ldap::{Ask, Entry, Found, Search};
@@ -24,6 +25,13 @@ fn wrong() -> Refusal {
 }
 
 pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let mut warnings = Vec::new();
+    let name = cx.param("username").to_lowercase();
+    let response = lockout::guarded(cx, &name, |cx| attempt(cx, &mut warnings))?;
+    Ok(warnings.into_iter().fold(response, Response::warn))
+}
+
+fn attempt(cx: &mut Context<'_, '_>, warnings: &mut Vec<String>) -> Result<Attempt, Refusal> {
     let config = config::find(cx)?.ok_or_else(|| {
         Refusal::invalid("ldap backend not configured: write the config of this auth method first")
     })?;
@@ -36,11 +44,19 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         ));
     }
     if username.len() > LONGEST || password.len() > LONGEST {
-        return Err(wrong());
+        return Ok(Attempt::Wrong(wrong()));
     }
-    let person = prove(cx, &config, &username, &password)?;
+    let Some(person) = prove(cx, &config, &username, &password)? else {
+        return Ok(Attempt::Wrong(wrong()));
+    };
     let found = groups(cx, &config, &username, &password, &person.dn)?;
-    answer(cx, &config, username, person, found)
+    if found.is_empty() {
+        warnings.push(format!(
+            "no LDAP groups found in groupDN {:?}; only policies from locally-defined groups available",
+            config.groupdn()
+        ));
+    }
+    Ok(Attempt::Good(Box::new(answer(cx, &config, &username, person, found)?)))
 }
 
 /// Whoever the password is of.
@@ -68,12 +84,18 @@ fn searched(
     }
 }
 
-fn prove(cx: &Context<'_, '_>, config: &Config, username: &str, password: &str) -> Result<Person, Refusal> {
+/// Whom the password is of; nobody when it is wrong or there is no such user.
+fn prove(
+    cx: &Context<'_, '_>,
+    config: &Config,
+    username: &str,
+    password: &str,
+) -> Result<Option<Person>, Refusal> {
     let (dn, alias) = match config.bearer(username)? {
         Bearer::Named(name) => (name.clone(), name),
         Bearer::Found(search) => {
             let entries = searched(cx, config, config.service(), search)?;
-            let [entry] = &entries[..] else { return Err(wrong()) };
+            let [entry] = &entries[..] else { return Ok(None) };
             let values = entry.attributes.get(&config.userattr().to_lowercase());
             let alias = values.and_then(|values| values.first()).cloned().unwrap_or_default();
             (entry.dn.clone(), alias)
@@ -81,12 +103,12 @@ fn prove(cx: &Context<'_, '_>, config: &Config, username: &str, password: &str) 
     };
     // An entry without a name would make the bind one that succeeds for everybody.
     if dn.is_empty() {
-        return Err(wrong());
+        return Ok(None);
     }
     let bind = Some((dn.clone(), Hidden::new(password)));
     match cx.ask_directory(Ask { server: config.server.clone(), bind, search: None })? {
         Ok(Found::Entries(_)) => {}
-        Ok(Found::Denied(_)) => return Err(wrong()),
+        Ok(Found::Denied(_)) => return Ok(None),
         Err(why) => return Err(Refusal::denied(format!("the directory cannot be asked: {why}"))),
     }
     let alias = match config.stored.username_as_alias {
@@ -99,7 +121,7 @@ fn prove(cx: &Context<'_, '_>, config: &Config, username: &str, password: &str) 
         }
         false => alias,
     };
-    Ok(Person { dn, alias })
+    Ok(Some(Person { dn, alias }))
 }
 
 /// The names of the groups that the directory has them in.
@@ -138,36 +160,29 @@ fn names_of(entry: &Entry, attribute: &str) -> Vec<String> {
 fn answer(
     cx: &mut Context<'_, '_>,
     config: &Config,
-    username: String,
+    username: &str,
     person: Person,
     found: BTreeSet<String>,
-) -> Result<Response, Refusal> {
-    let mut warnings = Vec::new();
-    if found.is_empty() {
-        warnings.push(format!(
-            "no LDAP groups found in groupDN {:?}; only policies from locally-defined groups available",
-            config.groupdn()
-        ));
-    }
+) -> Result<Login, Refusal> {
     let username = username.to_lowercase();
     let user = named::find::<User>(cx, &username)?;
     let mut login = config.stored.token.login();
     let local = user.iter().flat_map(|user| user.groups.iter().cloned());
-    let all: BTreeSet<String> = found.into_iter().chain(local).map(|name| name.to_lowercase()).collect();
+    let all: BTreeSet<String> = found.into_iter().chain(local).collect();
     for name in &all {
         if let Some(group) = named::find::<Group>(cx, name)? {
             login.policies.extend(group.policies.iter().cloned());
         }
     }
     login.policies.extend(user.iter().flat_map(|user| user.policies.iter().cloned()));
-    let login = Login {
+    Ok(Login {
         alias: person.alias,
+        groups: Some(all.into_iter().collect()),
         metadata: BTreeMap::from([("username".to_owned(), username.clone())]),
         display_name: username.clone(),
         role: username,
         ..login
-    };
-    Ok(Response { warnings, ..Response::login(login) })
+    })
 }
 
 /// The terms of the configuration as it is now. The directory is not asked: no password is kept to ask with.
