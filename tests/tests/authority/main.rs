@@ -8,5 +8,6 @@ mod cli;
 mod faults;
 mod go_client;
 mod hvac;
+mod identity;
 mod pki;
 mod wire;

@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(bench.count("core/lockout/"), 0);
         fail(&mut bench, "ann", 4);
         assert_eq!(log_in(&mut bench, "ann", "right").status, 200);
-        let config = json!({"lockout_counter_reset_duration": "10s", "lockout_threshold": "2"});
+        let config = json!(r#"{"lockout_counter_reset_duration": "10s", "lockout_threshold": "2"}"#);
         assert_eq!(tune(&mut bench, &config).status, 204);
         fail(&mut bench, "ann", 1);
         bench.pass(Duration::from_secs(10));
