@@ -21,7 +21,7 @@ pub use group::{
     GROUP_ALIAS_IDS, GROUP_NAMES, GROUPS, Graph, Group, GroupAlias, MEMBERS, graph, group_by_alias,
     group_by_alias_id, group_by_id, group_by_name, remove_group, save_group,
 };
-pub use holder::{Holder, complete, holder, of_token};
+pub use holder::{Holder, complete, holder, of_token, present};
 pub use login::{Known, of_login};
 pub use merge::merge;
 
