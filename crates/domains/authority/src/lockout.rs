@@ -69,7 +69,8 @@ pub fn guarded(
         };
     }
     let key = key(cx.txn, &cx.mount.accessor, name);
-    let before = cx.txn.built_json::<Failures>(&key)?;
+    // Logins at the same time need not wait for each other: only who counts relies on the count.
+    let before = cx.txn.unrelied(|txn| txn.built_json::<Failures>(&key))?;
     if before.as_ref().is_some_and(|failures| failures.locks(&config, cx.now)) {
         return Err(Refusal::denied("too many failed logins: the name is locked for a while"));
     }
@@ -80,6 +81,7 @@ pub fn guarded(
             Ok(Response::login(*login))
         }
         (Attempt::Wrong(refusal), before) => {
+            cx.txn.exists(&key)?;
             if let Some(before) = &before {
                 forget(cx.txn, &key, before);
             }

@@ -124,7 +124,9 @@ pub fn complete(txn: &mut Txn<'_>, auth: &mut Auth) -> Result<(), Refusal> {
     if auth.entity_id.is_empty() {
         return Ok(());
     }
-    if let Some(holder) = holder(txn, &auth.entity_id)?.filter(|holder| !holder.policies.is_empty()) {
+    // For the answer alone: nothing that is written depends on it.
+    let holder = txn.unrelied(|txn| holder(txn, &auth.entity_id))?;
+    if let Some(holder) = holder.filter(|holder| !holder.policies.is_empty()) {
         auth.policies = policy::sanitize(auth.token_policies.iter().chain(&holder.policies));
         auth.identity_policies = Some(holder.policies.clone());
     }
