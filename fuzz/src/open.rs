@@ -57,6 +57,7 @@ impl Open {
             wrap: None,
             headers: Vec::new(),
             remote: None,
+            certificates: Default::default(),
             merge_patch: operation == Operation::Patch,
             arrived: self.node.now(),
         };

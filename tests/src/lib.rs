@@ -9,6 +9,8 @@
 
 pub mod binary;
 pub mod canary;
+#[cfg(target_os = "linux")]
+pub mod databases;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod kms;

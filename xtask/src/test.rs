@@ -1,6 +1,8 @@
 //! `cargo xtask test`: every test, with what it needs.
 
 use crate::setup::root;
+#[cfg(target_os = "linux")]
+use keyward_testkit::packages;
 use keyward_testkit::{continuous_integration, say, tools};
 use std::error::Error;
 use std::process::Command;
@@ -37,6 +39,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Ok(_) => {}
         Err(why) if continuous_integration() => return Err(why.into()),
         Err(why) => say(format_args!("SKIPPED: the hvac client: {why}")),
+    }
+    #[cfg(target_os = "linux")]
+    for (wanted, why) in [
+        (packages::OPENSSH, "SSH certificates"),
+        (packages::SLAPD, "logins by LDAP"),
+        (packages::POSTGRESQL, "users of PostgreSQL"),
+        (packages::MARIADB, "users of MariaDB"),
+        (packages::REDIS, "users of Redis"),
+    ] {
+        match packages::install(wanted) {
+            Ok(()) => {}
+            Err(missing) if continuous_integration() => return Err(missing.into()),
+            Err(missing) => say(format_args!("SKIPPED: {why}: {missing}")),
+        }
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root()).args(["test", "--workspace", "--locked", "--no-fail-fast"]);

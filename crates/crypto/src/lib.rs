@@ -1,5 +1,5 @@
 //! Bytes in, bytes out: secrets in memory, authenticated encryption, keyed hashes, one-time passwords, Shamir shares,
-//! X.509.
+//! X.509, OpenSSH's keys and certificates.
 //!
 //! Everything here composes aws-lc-rs; the one algorithm written here is Shamir's secret sharing
 //! ([`shamir`]), which that library does not have. XChaCha20-Poly1305 comes from the RustCrypto project.
@@ -15,6 +15,7 @@ pub mod mac;
 pub mod otp;
 pub mod secret;
 pub mod shamir;
+pub mod ssh;
 pub mod system;
 pub mod x509;
 

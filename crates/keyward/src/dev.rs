@@ -136,6 +136,7 @@ async fn mount_secret(node: &Arc<Node>, token: &str) -> Result<(), Failure> {
         wrap: None,
         headers: Vec::new(),
         remote: None,
+        certificates: Default::default(),
         merge_patch: false,
         arrived: node.now(),
     };

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// Log in and keep the token for later commands
 #[derive(clap::Args)]
 pub(crate) struct Login {
-    /// How: token, userpass, approle, kubernetes or jwt
+    /// How: token, userpass, ldap, approle, cert, kubernetes or jwt
     #[arg(long, default_value = "token")]
     method: String,
     /// Where the method is mounted; its own name otherwise

@@ -6,6 +6,8 @@ pub mod certificates;
 pub mod cluster;
 pub mod fakes;
 #[cfg(target_os = "linux")]
+pub mod packages;
+#[cfg(target_os = "linux")]
 pub mod process;
 pub mod store;
 #[cfg(all(feature = "cluster", target_os = "linux"))]

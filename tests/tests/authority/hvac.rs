@@ -8,6 +8,11 @@ use std::process::Command;
 use std::time::Duration;
 
 fn passes(module: &str, server: &Server) {
+    passes_with(module, server, &[]);
+}
+
+/// As [`passes`], with more of an environment.
+pub(crate) fn passes_with(module: &str, server: &Server, environment: &[(&str, &str)]) {
     let tests = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/python"));
     let python = tools::python(&tests.join("requirements.txt"));
     if !require(python.as_ref().map(|_| ())) {
@@ -19,7 +24,8 @@ fn passes(module: &str, server: &Server) {
         .current_dir(tests)
         .env("TEST_ADDR", server.url())
         .env("TEST_TOKEN", &server.keys().root)
-        .env("TEST_FOLDER", server.folder());
+        .env("TEST_FOLDER", server.folder())
+        .envs(environment.iter().copied());
     let finished = run(&mut command, b"", Duration::from_secs(300)).unwrap();
     assert!(finished.status.success(), "{}\n{}", finished.stderr, server.output());
     let ran = finished.stderr.lines().find(|line| line.starts_with("Ran ")).unwrap_or("nothing");
@@ -54,6 +60,11 @@ fn transit() {
 #[test]
 fn certificates() {
     passes("test_pki", &Server::dev());
+}
+
+#[test]
+fn ssh_certificates() {
+    passes("test_ssh", &Server::dev());
 }
 
 #[test]

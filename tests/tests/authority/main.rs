@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod canary;
+mod cert;
 mod cli;
+mod database;
 mod faults;
 mod go_client;
 mod hvac;
 mod identity;
+mod ldap;
 mod pki;
+mod ssh;
 mod wire;

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::sync::Arc;
@@ -18,10 +18,15 @@ pub enum Trust {
 
 impl Trust {
     /// TLS settings: 1.3 with X25519MLKEM768 preferred, 1.2 accepted from older servers.
-    pub(crate) fn tls(&self) -> Result<ClientConfig, Error> {
+    pub fn tls(&self) -> Result<ClientConfig, Error> {
+        self.tls_of(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same with other versions.
+    pub fn tls_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Result<ClientConfig, Error> {
         let unusable = |why: &dyn std::fmt::Display| Error::BadTrust(why.to_string());
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .map_err(|why| unusable(&why))?;
         Ok(builder.with_root_certificates(self.roots()?).with_no_client_auth())
     }

@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 
 use der::asn1::Int;
 use der::{Decode, Encode, Sequence};
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+};
 use x509_cert::name::Name;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::time::{Time, Validity};
@@ -175,6 +177,11 @@ impl Certificate {
         self.not_after
     }
 
+    /// Whether `now`, in seconds since 1970, is within its time.
+    pub const fn valid_at(&self, now: u64) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
     /// The key it is for.
     pub const fn public(&self) -> &PublicKey {
         &self.public
@@ -208,6 +215,12 @@ impl Certificate {
     /// What its key may be used for; anything when none.
     pub fn key_usages(&self) -> Option<KeyUsages> {
         self.extension::<KeyUsage>(oid::KEY_USAGE).map(|found| KeyUsages(found.0.bits()))
+    }
+
+    /// What its key may be used for, more closely, as OIDs; anything when none.
+    pub fn ext_key_usages(&self) -> Option<Vec<String>> {
+        let found = self.extension::<ExtendedKeyUsage>(oid::EXT_KEY_USAGE)?;
+        Some(found.0.iter().map(ToString::to_string).collect())
     }
 
     /// The identifier of its key: the one it states, or by the usual method.

@@ -108,6 +108,31 @@ impl RevocationList<'_> {
     }
 }
 
+/// What a list says is revoked, whoever signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Who issued the certificates.
+    pub issuer: Subject,
+    /// Their serial numbers, big endian, without leading zeros.
+    pub serials: Vec<Vec<u8>>,
+}
+
+impl Revoked {
+    /// Reads a list without verifying its signature: for who has it from a trusted hand.
+    pub fn read(der: &[u8]) -> Result<Revoked, Error> {
+        let list: CertificateList =
+            CertificateList::from_der(der).map_err(|_| Error::Malformed("a revocation list"))?;
+        let entries = list.tbs_cert_list.revoked_certificates.into_iter().flatten();
+        let serial = |bytes: &[u8]| {
+            let zeros =
+                bytes.iter().take_while(|byte| **byte == 0).count().min(bytes.len().saturating_sub(1));
+            bytes[zeros..].to_vec()
+        };
+        let serials = entries.map(|entry| serial(entry.serial_number.as_bytes())).collect();
+        Ok(Revoked { issuer: Subject(list.tbs_cert_list.issuer), serials })
+    }
+}
+
 /// The bytes as an octet string.
 pub(super) fn octets(bytes: &[u8]) -> Result<OctetString, Error> {
     OctetString::new(bytes).map_err(|_| Error::Value("an octet string is too long"))

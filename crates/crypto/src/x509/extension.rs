@@ -16,7 +16,7 @@ use x509_cert::ext::pkix::{
     SubjectKeyIdentifier,
 };
 
-use super::Error;
+use super::{Error, name};
 
 /// The object identifiers of extensions.
 #[allow(missing_docs)]
@@ -35,6 +35,10 @@ pub mod oid {
     pub const EXT_KEY_USAGE: &str = "2.5.29.37";
     pub const FRESHEST_CRL: &str = "2.5.29.46";
     pub const AUTHORITY_INFO_ACCESS: &str = "1.3.6.1.5.5.7.1.1";
+    /// A purpose of extended key usage: TLS clients.
+    pub const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
+    /// A purpose of extended key usage: any.
+    pub const ANY_PURPOSE: &str = "2.5.29.37.0";
     pub const OCSP_NONCE: &str = "1.3.6.1.5.5.7.48.1.2";
 }
 
@@ -157,6 +161,11 @@ impl Extension {
     /// The DER of the value.
     pub fn value(&self) -> &[u8] {
         self.0.extn_value.as_bytes()
+    }
+
+    /// The value, where it is one of DER's texts.
+    pub fn text(&self) -> Option<String> {
+        name::read_text(&Any::from_der(self.value()).ok()?)
     }
 
     /// Whether the certificate is an authority's, and how many more may stand below it.

@@ -8,6 +8,7 @@
 //! 8,192 bits, signatures with SHA-1.
 
 mod certificate;
+mod chain;
 mod crl;
 mod extension;
 mod name;
@@ -24,7 +25,8 @@ use std::fmt;
 use crate::keys::UseError;
 
 pub use certificate::{Certificate, Template};
-pub use crl::{RevocationList, RevokedEntry};
+pub use chain::{ChainError, client_chain};
+pub use crl::{RevocationList, Revoked, RevokedEntry};
 pub use extension::{Extension, KeyUsages, PolicyIdentifier, San, oid};
 pub use name::{Subject, attribute};
 pub use ocsp::{CertStatus, OcspAnswer, OcspError, OcspQuery, OcspRequest};

@@ -84,7 +84,7 @@ fn text(value: &str) -> Result<Any, Error> {
     written.map_err(|_| Error::Value("a name is too long"))
 }
 
-fn read_text(value: &Any) -> Option<String> {
+pub(super) fn read_text(value: &Any) -> Option<String> {
     match value.tag() {
         Tag::PrintableString | Tag::Utf8String | Tag::Ia5String | Tag::TeletexString => {
             std::str::from_utf8(value.value()).ok().map(str::to_owned)

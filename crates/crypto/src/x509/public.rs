@@ -127,7 +127,7 @@ impl PublicKey {
         &self.key_bits
     }
 
-    /// Modulus and exponent of an RSA key, big-endian and without leading zeros.
+    /// Modulus and exponent of an RSA key, big-endian and without leading zeros; none for others.
     pub fn rsa_numbers(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let PublicKind::Rsa(_) = self.kind else { return None };
         let key = RsaPublic::from_der(&self.key_bits).ok()?;

@@ -5,12 +5,14 @@
 //! yields the answer with the batch to commit before it is sent. After [`keyward_core::Fault::Conflict`] both
 //! run again on a new snapshot.
 
+use crate::act::{About, Done, Undertaking};
 use crate::audit::{Auditing, Device};
 use crate::barrier::RootKey;
 use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
 use crate::help;
 use crate::identity;
+use crate::lease;
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
 use crate::outside::Gathered;
@@ -70,8 +72,15 @@ pub struct Rejected {
     pub claim: Batch,
 }
 
-/// What a request is recorded with, and what was decided of it.
-pub type Judged = (Arc<Auditing>, Result<Admitted, Box<Rejected>>);
+/// What came of judging a request.
+pub struct Judged<'v> {
+    /// What it is recorded with.
+    pub auditing: Arc<Auditing>,
+    /// What [`Authority::admit`] says of it.
+    pub decided: Result<Box<Admitted>, Box<Rejected>>,
+    /// For carrying it out in the same look; relies on nothing that judging has read.
+    pub txn: Txn<'v>,
+}
 
 /// A request carried out, but for the commit.
 pub struct Outcome {
@@ -83,9 +92,25 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
 }
 
+/// What time asks for.
+pub struct Due {
+    /// To be committed; empty when there is nothing to do.
+    pub batch: Batch,
+    /// To be done outside after that.
+    pub undertakings: Vec<Undertaking>,
+}
+
+/// What came of an act outside.
+pub struct Concluded {
+    /// To be committed.
+    pub batch: Batch,
+    /// Whether the answer that waits for the act may be sent.
+    pub verdict: Result<(), Refusal>,
+}
+
 impl Outcome {
     /// What the caller is told, once the batch is durable.
-    pub fn settled(mut self) -> Result<Outcome, Refusal> {
+    pub fn settled(mut self: Box<Outcome>) -> Result<Box<Outcome>, Refusal> {
         match self.response.refused.take() {
             Some(refusal) => Err(refusal),
             None => Ok(self),
@@ -115,19 +140,20 @@ impl Authority {
     }
 
     /// What the request is recorded with, and what [`Authority::admit`] says of it: in one look.
-    pub fn judge(
-        &self,
-        view: &dyn View,
+    pub fn judge<'v>(
+        &'v self,
+        view: &'v dyn View,
         request: &Request,
         now: Timestamp,
-        random: &dyn Random,
-    ) -> Result<Judged, Refusal> {
+        random: &'v dyn Random,
+    ) -> Result<Judged<'v>, Refusal> {
         let mut txn = self.begin(view, random)?;
         let auditing = crate::audit::auditing(&mut txn)?;
-        match self.admit_in(txn, view, request, now, random) {
+        let decided = txn.unrelied(|txn| Ok(self.admit_in(txn, view, request, now, random)))?;
+        match decided {
             // Asked again on another snapshot.
             Err(rejected) if matches!(rejected.refusal, Refusal::Storage(_)) => Err(rejected.refusal),
-            admitted => Ok((auditing, admitted)),
+            decided => Ok(Judged { auditing, decided, txn }),
         }
     }
 
@@ -138,9 +164,9 @@ impl Authority {
         request: &Request,
         now: Timestamp,
         random: &dyn Random,
-    ) -> Result<Admitted, Box<Rejected>> {
+    ) -> Result<Box<Admitted>, Box<Rejected>> {
         match self.begin(view, random) {
-            Ok(txn) => self.admit_in(txn, view, request, now, random),
+            Ok(mut txn) => self.admit_in(&mut txn, view, request, now, random),
             Err(refusal) => {
                 Err(Box::new(Rejected { refusal, caller: None, mount: None, claim: Batch::default() }))
             }
@@ -149,49 +175,37 @@ impl Authority {
 
     fn admit_in(
         &self,
-        txn: Txn<'_>,
+        txn: &mut Txn<'_>,
         view: &dyn View,
         request: &Request,
         now: Timestamp,
         random: &dyn Random,
-    ) -> Result<Admitted, Box<Rejected>> {
+    ) -> Result<Box<Admitted>, Box<Rejected>> {
         let mut known = Known::default();
-        match self.try_admit(txn, request, now, &mut known) {
-            Ok(found) => Ok(found),
-            Err(refusal) => {
-                let (refusal, claim) = match self.claim_refused(view, &refusal, &known, now, random) {
-                    Ok(claim) => (refusal, claim),
-                    Err(why) => (why, Batch::default()),
-                };
-                Err(Box::new(Rejected { refusal, caller: known.caller, mount: known.mount, claim }))
+        let decided = self.try_admit(txn, request, now, &mut known);
+        // A refused request is asked again only if the snapshot was at fault, and claims nothing then.
+        let claim = match &decided {
+            Err(Refusal::Storage(_)) => Ok(Batch::default()),
+            _ => self.claim(view, &known, now, random),
+        };
+        let Known { caller, granting, mount } = known;
+        match (decided, claim) {
+            (Ok((operation, mount, route, params)), Ok(claim)) => {
+                Ok(Box::new(Admitted { operation, mount, route, params, caller, granting, claim }))
             }
-        }
-    }
-
-    fn claim_refused(
-        &self,
-        view: &dyn View,
-        refusal: &Refusal,
-        known: &Known,
-        now: Timestamp,
-        random: &dyn Random,
-    ) -> Result<Batch, Refusal> {
-        match refusal {
-            // Asked again on another snapshot.
-            Refusal::Storage(_) => Ok(Batch::default()),
-            _ if known.caller.is_none() => Ok(Batch::default()),
-            _ => self.claim(self.begin(view, random)?, known, now),
+            (Err(refusal), Ok(claim)) => Err(Box::new(Rejected { refusal, caller, mount, claim })),
+            (_, Err(refusal)) => Err(Box::new(Rejected { refusal, caller, mount, claim: Batch::default() })),
         }
     }
 
     fn try_admit(
         &self,
-        mut txn: Txn<'_>,
+        txn: &mut Txn<'_>,
         request: &Request,
         now: Timestamp,
         known: &mut Known,
-    ) -> Result<Admitted, Refusal> {
-        let table = mounts::table(&mut txn)?;
+    ) -> Result<(Operation, Arc<Mount>, &'static Route, Params), Refusal> {
+        let table = mounts::table(txn)?;
         known.mount = table.find(&request.path).cloned();
         let served = known.mount.as_ref().and_then(|mount| {
             let below = request.path.get(mount.path.len()..).unwrap_or("");
@@ -200,14 +214,14 @@ impl Authority {
         });
         let open = served.as_ref().is_some_and(|(_, route, _)| route.traits.open);
         if !open {
-            known.caller = Some(self.identify(&mut txn, request, now)?);
+            known.caller = Some(self.identify(txn, request, now)?);
         }
         let Some((mount, route, params)) = served else {
             // Who may not even ask learns nothing of what is there.
             self.authorize(known, request, request.operation, false, now)?;
             return Err(Refusal::NoRoute(request.path.clone()));
         };
-        let operation = self.decide_operation(&mut txn, request, (&mount, route, &params), known, now)?;
+        let operation = self.decide_operation(txn, request, (&mount, route, &params), known, now)?;
         if !open {
             self.authorize(known, request, operation, route.traits.sudo, now)?;
         }
@@ -220,9 +234,7 @@ impl Authority {
         if operation == Operation::Patch && !request.merge_patch {
             return Err(Refusal::MediaType);
         }
-        let claim = self.claim(txn, known, now)?;
-        let (caller, granting) = (known.caller.take(), std::mem::take(&mut known.granting));
-        Ok(Admitted { operation, mount, route, params, caller, granting, claim })
+        Ok((operation, mount, route, params))
     }
 
     fn identify(&self, txn: &mut Txn<'_>, request: &Request, now: Timestamp) -> Result<Caller, Refusal> {
@@ -284,10 +296,18 @@ impl Authority {
         }
     }
 
-    fn claim(&self, mut txn: Txn<'_>, known: &Known, now: Timestamp) -> Result<Batch, Refusal> {
-        if let Some(caller) = known.caller.as_ref().filter(|caller| caller.token.num_uses > 0) {
-            token::claim_use(&mut txn, caller, now)?;
-        }
+    fn claim(
+        &self,
+        view: &dyn View,
+        known: &Known,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Batch, Refusal> {
+        let Some(caller) = known.caller.as_ref().filter(|caller| caller.token.num_uses > 0) else {
+            return Ok(Batch::default());
+        };
+        let mut txn = self.begin(view, random)?;
+        token::claim_use(&mut txn, caller, now)?;
         Ok(txn.finish())
     }
 
@@ -301,12 +321,23 @@ impl Authority {
         gathered: &Gathered,
         now: Timestamp,
         random: &dyn Random,
-    ) -> Result<Outcome, Refusal> {
-        let mut txn = self.begin(view, random)?;
+    ) -> Result<Box<Outcome>, Refusal> {
+        self.carry_out_in(self.begin(view, random)?, request, admitted, gathered, now)
+    }
+
+    /// As [`Authority::carry_out`], in the look that judged the request.
+    pub fn carry_out_in(
+        &self,
+        mut txn: Txn<'_>,
+        request: &Request,
+        admitted: &Admitted,
+        gathered: &Gathered,
+        now: Timestamp,
+    ) -> Result<Box<Outcome>, Refusal> {
         if admitted.operation == Operation::Help {
             let about = engines::of(&admitted.mount).map_or("", |backend| backend.about);
             let response = help::describe(&admitted.mount, about, admitted.route)?;
-            return Ok(Outcome { response, batch: Batch::default(), effects: Vec::new() });
+            return Ok(Box::new(Outcome { response, batch: Batch::default(), effects: Vec::new() }));
         }
         let handler = admitted.route.handler(admitted.operation).ok_or(Refusal::Unsupported)?;
         let mut effects = Vec::new();
@@ -354,7 +385,7 @@ impl Authority {
         {
             response = wrapping::wrap(&mut txn, request, response, wrap.ttl, now)?;
         }
-        Ok(Outcome { response, batch: txn.finish(), effects })
+        Ok(Box::new(Outcome { response, batch: txn.finish(), effects }))
     }
 
     /// What audit records of this snapshot are made with, and where they go.
@@ -383,23 +414,60 @@ impl Authority {
 
     /// One chunk of what time and stored jobs ask for: expiries, unfinished jobs, key rotation. The batch is
     /// empty when there is nothing to do; call again after committing while it is not.
-    pub fn tick(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Batch, Refusal> {
+    pub fn tick(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Due, Refusal> {
         let mut txn = self.begin(view, random)?;
-        if !work::step(&mut txn)? && !crate::expiry::step(&mut txn, now)? && !work::patient_step(&mut txn)? {
+        let mut undertakings = Vec::new();
+        if !work::step(&mut txn)?
+            && !crate::expiry::step(&mut txn, &mut undertakings, now)?
+            && !work::patient_step(&mut txn)?
+        {
             let rotation = Rotation::load(&mut txn)?;
             if rotation.is_due(&txn.keyring().status(txn.rev()), now) {
                 txn.rotate_keyring(&self.root, now);
             }
             catalog::note_version(&mut txn, &self.settings.version, now)?;
         }
-        Ok(txn.finish())
+        Ok(Due { batch: txn.finish(), undertakings })
     }
 
-    /// One chunk of the stored jobs alone; empty when there are none.
-    pub fn work(&self, view: &dyn View, random: &dyn Random) -> Result<Batch, Refusal> {
+    /// One chunk of what requests wait for: stored jobs, and what is due because of them.
+    pub fn work(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Due, Refusal> {
         let mut txn = self.begin(view, random)?;
-        work::step(&mut txn)?;
-        Ok(txn.finish())
+        let mut undertakings = Vec::new();
+        if !work::step(&mut txn)? {
+            crate::expiry::step(&mut txn, &mut undertakings, now)?;
+        }
+        Ok(Due { batch: txn.finish(), undertakings })
+    }
+
+    /// Records what came of an act outside, and says whether the answer that waits for it may be sent.
+    pub fn conclude(
+        &self,
+        view: &dyn View,
+        about: &About,
+        done: &Done,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Concluded, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        match about {
+            About::Engine { mount, kind, what } => {
+                let journal =
+                    engines::backend(false, kind, None).and_then(|backend| backend.journal.as_ref());
+                if let Some(journal) = journal {
+                    (journal.conclude)(&mut txn, mount, what, done, now)?;
+                }
+            }
+            about => lease::conclude(&mut txn, about, done, now)?,
+        }
+        let verdict = match (done, about) {
+            (Err(failure), _) => Err(Refusal::Upstream(failure.why.clone())),
+            (Ok(()), About::Make(id, _)) if !lease::is_live(&mut txn, id, now)? => {
+                Err(Refusal::invalid("the lease was revoked, or its time passed, while it was being made"))
+            }
+            _ => Ok(()),
+        };
+        Ok(Concluded { batch: txn.finish(), verdict })
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a handler is given.
 
+use crate::act::{Act, Undertaking};
 use crate::barrier::RootKey;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
-use crate::outside::{Answer, Ask, Gathered};
+use crate::outside::{Answer, Ask, Gathered, ldap};
 use crate::params::Params;
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request};
@@ -17,15 +18,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Something only the server can do, asked for by a handler.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Before the commit: make sure that this can be done, and refuse the request if not.
+    Prove(Act),
+    /// After the commit, before the answer: see [`crate::act`].
+    Undertake(Undertaking),
     /// Before the commit: make sure that this audit device can be opened, and refuse the request if not.
     ProbeAudit(crate::audit::Device),
     /// After the commit: forget the root key.
     Seal,
     /// Before the answer: its data are the heads of the audit devices' chains.
     ShowAuditHeads,
-    /// After the commit, before the answer: carry out the stored jobs.
+    /// After the commit, before the answer: carry out the stored jobs, and what they made due.
     RunJobs,
 }
 
@@ -79,6 +84,16 @@ impl<'v> Context<'_, 'v> {
     /// What the world outside says to `ask`; see [`crate::outside`].
     pub fn ask(&self, ask: Ask) -> Result<&Answer, Refusal> {
         self.gathered.answer(ask)
+    }
+
+    /// Has `undertaking` done once this transaction is committed; see [`crate::act`].
+    pub fn undertake(&mut self, undertaking: Undertaking) {
+        self.effects.push(Effect::Undertake(undertaking));
+    }
+
+    /// What a directory says to `ask`; see [`crate::outside`].
+    pub fn ask_directory(&self, ask: ldap::Ask) -> Result<&ldap::Answer, Refusal> {
+        self.gathered.ldap(ask)
     }
 
     /// The storage key of `path` below this mount.

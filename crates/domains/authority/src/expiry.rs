@@ -1,6 +1,10 @@
 //! What ends by time. Due entries are ordered by time, so a step reads from the front and stops at the first
 //! that is still good; nothing is loaded when the authority starts.
 
+use crate::act::Undertaking;
+use crate::engines;
+use crate::lease;
+use crate::mounts;
 use crate::refusal::Refusal;
 use crate::token;
 use crate::txn::Txn;
@@ -15,6 +19,26 @@ pub enum Due {
     Token,
     /// The entry at a storage key is deleted.
     Entry(String),
+    /// The lease of this id is made good, or taken back.
+    Lease(String),
+    /// An engine goes on with what it does outside.
+    Engine {
+        /// The mount's uuid.
+        mount: String,
+        /// The mount's type.
+        kind: String,
+        /// In the engine's words.
+        what: String,
+    },
+    /// The entries of a mount that is gone are deleted, unless leases still need them.
+    WipeMount {
+        /// The mount's.
+        uuid: String,
+        /// Where it was; ends in a slash.
+        path: String,
+        /// The last lease looked at.
+        after: String,
+    },
     /// The signing key of identity tokens stored at a key is renewed, and again after its period.
     RotateOidc(String),
     /// The PKI mount whose entries stand below a storage key is tidied, and again after its interval.
@@ -41,8 +65,9 @@ pub fn forget(txn: &mut Txn<'_>, at: u64, name: &str) {
     txn.delete(&key(at, name));
 }
 
-/// Ends what is due at `now`, one chunk. Answers whether there was any.
-pub fn step(txn: &mut Txn<'_>, now: Timestamp) -> Result<bool, Refusal> {
+/// Ends what is due at `now`, one chunk. Answers whether there was any; what has to be done outside for it is added to
+/// `undertakings`.
+pub fn step(txn: &mut Txn<'_>, undertakings: &mut Vec<Undertaking>, now: Timestamp) -> Result<bool, Refusal> {
     let mut any = false;
     for key in txn.keys(ENTRIES, b"", ENDS_A_CHUNK)? {
         let waiting = key.get(ENTRIES.len()..).and_then(|rest| rest.split_once('/'));
@@ -53,16 +78,29 @@ pub fn step(txn: &mut Txn<'_>, now: Timestamp) -> Result<bool, Refusal> {
         if u64::from_str_radix(at, 16).is_ok_and(|at| at > now.nanos()) {
             break;
         }
-        match txn.get_json::<Due>(&key)? {
+        let due = txn.get_json::<Due>(&key)?;
+        // First, for what comes due again may do so under the same key.
+        txn.delete(&key);
+        match due {
             Some(Due::Token) => {
                 token::revoke_if_over(txn, name, now)?;
             }
             Some(Due::Entry(entry)) => txn.delete(&entry),
+            Some(Due::Lease(id)) => undertakings.extend(lease::come_due(txn, &id, now)?),
+            Some(Due::Engine { mount, kind, what }) => {
+                let journal =
+                    engines::backend(false, &kind, None).and_then(|backend| backend.journal.as_ref());
+                if let Some(journal) = journal {
+                    undertakings.extend((journal.due)(txn, &mount, &what, now)?);
+                }
+            }
+            Some(Due::WipeMount { uuid, path, after }) => {
+                mounts::wipe_when_free(txn, uuid, path, &after, now)?;
+            }
             Some(Due::RotateOidc(named)) => crate::engines::identity::rotate_oidc(txn, &named, now)?,
             Some(Due::TidyPki(prefix)) => crate::engines::pki::tidy::due(txn, &prefix, now)?,
             None => {}
         }
-        txn.delete(&key);
         any = true;
     }
     Ok(any)

@@ -2,6 +2,7 @@
 //! of which may be repeated (see [`crate::work`]). A crash in between loses nothing, since the record is removed with
 //! the last chunk.
 
+use crate::lease::Holder;
 use crate::refusal::Refusal;
 use crate::txn::Txn;
 use keyward_core::random;
@@ -35,6 +36,26 @@ pub enum Job {
     RevokePrefix {
         /// The path; ends in a slash.
         path: String,
+        /// Whatever comes of what has to be done outside for it.
+        #[serde(default)]
+        force: bool,
+        /// The last storage key looked at.
+        #[serde(default)]
+        after: String,
+    },
+    /// Revoke every lease that was handed out under a token.
+    RevokeLeasesOf {
+        /// The token's storage name.
+        token: String,
+    },
+    /// Revoke every token of a holder, and every lease that was handed out to it.
+    RevokeHolder {
+        /// Whose.
+        holder: Holder,
+        /// Tokens first, then leases.
+        directory: usize,
+        /// The last storage key looked at.
+        after: String,
     },
     /// Write the secrets of a key-value mount anew, with versions.
     UpgradeKv {

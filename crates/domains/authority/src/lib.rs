@@ -7,6 +7,7 @@
 //! written against; [`engines`] holds one module per thing that can be mounted; [`txn`], [`barrier`] and [`memo`]
 //! stand between handlers and the store; [`seal`] brings the root key into being and back.
 
+pub mod act;
 pub mod audit;
 pub mod authority;
 pub mod barrier;
@@ -28,6 +29,7 @@ pub mod memo;
 pub mod mounts;
 pub mod outside;
 pub mod params;
+pub mod password_policy;
 pub mod policies;
 pub mod policy;
 pub mod refusal;

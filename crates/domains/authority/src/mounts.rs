@@ -3,10 +3,13 @@
 //! Each mount is an entry of its own, so the table is not bound by the size of one value. The compiled table is
 //! a memo that lives as long as the epoch entry does not change.
 
+use crate::expiry::{self, Due};
+use crate::jobs::{self, Job};
+use crate::lease;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::txn::Txn;
-use keyward_core::random;
+use keyward_core::{Timestamp, random};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -210,6 +213,35 @@ pub fn remove(txn: &mut Txn<'_>, mount: &Mount) -> Result<(), Refusal> {
     txn.bump(EPOCH)?;
     txn.delete(&format!("{ENTRIES}{}", mount.uuid));
     Ok(())
+}
+
+/// Leases looked at for whether they are of a mount that is gone.
+const LOOKED_AT: usize = 1000;
+/// How long leases that cannot be taken back yet are left alone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Has the entries of a mount that was at `path` deleted, once no lease needs them to be taken back.
+pub fn wipe_later(txn: &mut Txn<'_>, mount: &Mount, now: Timestamp) -> Result<(), Refusal> {
+    let due = Due::WipeMount { uuid: mount.uuid.clone(), path: mount.path.clone(), after: String::new() };
+    expiry::remember(txn, now.nanos(), &mount.uuid, &due)
+}
+
+/// Goes on with what [`wipe_later`] began.
+pub fn wipe_when_free(
+    txn: &mut Txn<'_>,
+    uuid: String,
+    path: String,
+    after: &str,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let (needed, next) = lease::is_of(txn, &path, &uuid, after, LOOKED_AT)?;
+    let at = match (needed, &next) {
+        (false, None) => return jobs::add(txn, &Job::Wipe { prefix: prefix(&uuid) }),
+        (true, _) => now.plus(PATIENCE).nanos(),
+        (false, Some(_)) => now.nanos(),
+    };
+    let due = Due::WipeMount { uuid: uuid.clone(), path, after: next.unwrap_or_default() };
+    expiry::remember(txn, at, &uuid, &due)
 }
 
 /// Has the transaction rely on `mount` being where it was, as it was, when the request was admitted: what is

@@ -4,6 +4,8 @@
 //! it names by failing with [`Refusal::Lacks`], and it is run again with the answer beside it.
 //! Questions must therefore be the same at every run: they are found by what they ask, not by when.
 
+pub mod ldap;
+
 use crate::refusal::Refusal;
 use keyward_crypto::{Secret, same};
 use std::sync::Arc;
@@ -100,26 +102,68 @@ pub struct Reply {
 /// An answer, or why there is none: for the operator, without any secret.
 pub type Answer = Result<Reply, String>;
 
+/// What a decision asks of the world outside.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// By HTTP.
+    Http(Ask),
+    /// Of a directory.
+    Ldap(ldap::Ask),
+}
+
+impl Question {
+    /// Who is asked.
+    pub fn whom(&self) -> String {
+        match self {
+            Question::Http(ask) => ask.url.clone(),
+            Question::Ldap(ask) => ask.server.urls.join(","),
+        }
+    }
+}
+
+/// What the world says to a question of the same kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// By HTTP.
+    Http(Answer),
+    /// By a directory.
+    Ldap(ldap::Answer),
+}
+
 /// The answers there are so far.
 #[derive(Default)]
-pub struct Gathered(Vec<(Arc<Ask>, Answer)>);
+pub struct Gathered(Vec<(Arc<Question>, Told)>);
 
 impl Gathered {
     /// The answer to `ask`; fails with the question when it has not been asked.
     pub fn answer(&self, ask: Ask) -> Result<&Answer, Refusal> {
-        match self.0.iter().find(|(asked, _)| **asked == ask) {
-            Some((_, answer)) => Ok(answer),
-            None => Err(Refusal::Lacks(Arc::new(ask))),
-        }
+        let found = self.0.iter().find_map(|told| match told {
+            (question, Told::Http(answer)) if matches!(&**question, Question::Http(asked) if *asked == ask) => {
+                Some(answer)
+            }
+            _ => None,
+        });
+        found.ok_or_else(|| Refusal::Lacks(Arc::new(Question::Http(ask))))
+    }
+
+    /// What a directory says to `ask`; fails with the question when it has not been asked.
+    pub fn ldap(&self, ask: ldap::Ask) -> Result<&ldap::Answer, Refusal> {
+        let found = self.0.iter().find_map(|told| match told {
+            (question, Told::Ldap(answer)) if matches!(&**question, Question::Ldap(asked) if *asked == ask) => {
+                Some(answer)
+            }
+            _ => None,
+        });
+        found.ok_or_else(|| Refusal::Lacks(Arc::new(Question::Ldap(ask))))
     }
 
     /// These and one more.
-    pub fn with(&self, ask: Arc<Ask>, answer: Answer) -> Result<Gathered, Refusal> {
+    pub fn with(&self, question: Arc<Question>, told: Told) -> Result<Gathered, Refusal> {
         if self.0.len() >= MOST_QUESTIONS {
             return Err(Refusal::Internal("a request asked for too much from outside".to_owned()));
         }
         let mut answers = self.0.clone();
-        answers.push((ask, answer));
+        answers.push((question, told));
         Ok(Gathered(answers))
     }
 }

@@ -1,6 +1,6 @@
 //! Why a request was not carried out, by who must act, and the one table of statuses and wire texts.
 
-use crate::outside::Ask;
+use crate::outside::Question;
 use keyward_core::Fault;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub enum Refusal {
     /// What the caller names is none of theirs, in words that clients expect and that give nothing away.
     Forbidden(Cow<'static, str>),
     /// No refusal yet: the decision needs an answer from outside, and is to be made again with it. Never sent.
-    Lacks(Arc<Ask>),
+    Lacks(Arc<Question>),
     /// There is nothing at the path; the messages may be empty, as clients expect of a nil read.
     Missing(Vec<String>),
     /// No engine or no route serves the path.
@@ -27,6 +27,8 @@ pub enum Refusal {
     Unsupported,
     /// A `PATCH` without `application/merge-patch+json`.
     MediaType,
+    /// Another system did not do what it was asked; for the caller, without any secret.
+    Upstream(String),
     /// Too many requests or attempts; try again after so many seconds.
     Throttled(u64),
     /// The authority is sealed.
@@ -64,6 +66,7 @@ impl Refusal {
             Refusal::Unsupported => 405,
             Refusal::MediaType => 415,
             Refusal::Throttled(_) => 429,
+            Refusal::Upstream(_) => 502,
             Refusal::Sealed => 503,
             Refusal::Storage(Fault::TooBig) => 413,
             // Clients retry 5xx: right for a conflict that outlived our own retries and for a full disk.
@@ -88,6 +91,7 @@ impl Refusal {
             Refusal::Throttled(seconds) => {
                 vec![format!("request path is rate limited: try again in {seconds} seconds")]
             }
+            Refusal::Upstream(why) => vec![multi(why)],
             Refusal::Sealed => vec!["Vault is sealed".to_owned()],
             Refusal::Storage(fault) => vec![format!("internal error: {fault}")],
             Refusal::Corrupt(what) => vec![format!(
@@ -95,7 +99,9 @@ impl Refusal {
                  restore it from a backup"
             )],
             Refusal::Internal(why) => vec![format!("internal error: {why}")],
-            Refusal::Lacks(ask) => vec![format!("internal error: nobody asked {}", ask.url)],
+            Refusal::Lacks(question) => {
+                vec![format!("internal error: nobody asked {}", question.whom())]
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::fields::Fields;
 use keyward_core::Timestamp;
 use keyward_crypto::Secret;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is to be done at a path. `PUT` and `POST` both arrive as [`Operation::Update`] and become
@@ -77,6 +78,9 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The client's address, when the transport has one.
     pub remote: Option<SocketAddr>,
+    /// The certificates that the client showed in TLS, its own first, in DER. It has proved to hold the key of the first;
+    /// nothing else of them is verified. Empty without TLS, or when it showed none.
+    pub certificates: Arc<[Vec<u8>]>,
     /// The `Content-Type` was `application/merge-patch+json`.
     pub merge_patch: bool,
     /// When the request arrived.

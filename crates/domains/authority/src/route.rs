@@ -1,12 +1,16 @@
 //! How a path below a mount finds its handler: static tables, which also yield help, the OpenAPI description and
 //! the warning about unrecognized parameters.
 
+use crate::act::{Done, Undertaking};
 use crate::context::Context;
+use crate::lease;
 use crate::params::Params;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
 use crate::token::Renew;
+use crate::txn::Txn;
+use keyward_core::Timestamp;
 
 /// Decides one operation on one path.
 pub type Handler = fn(&mut Context<'_, '_>) -> Result<Response, Refusal>;
@@ -152,11 +156,28 @@ pub struct Backend {
     pub routes: &'static [&'static [Route]],
     /// What a token issued by a login here may be renewed for; none where there is no login.
     pub renew: Option<Renew>,
+    /// How what it hands out is taken back; none where it has no leases.
+    pub leases: Option<lease::Ops>,
+    /// What it does outside, leases apart.
+    pub journal: Option<Journal>,
+}
+
+/// What is to be done outside now, if anything is.
+pub type Resumed = Result<Option<Undertaking>, Refusal>;
+
+/// How a backend goes on with what it does outside; see [`crate::act`].
+pub struct Journal {
+    /// What is to be done about `what` of a mount, given by its uuid, now that its time has come.
+    pub due: fn(&mut Txn<'_>, uuid: &str, what: &str, now: Timestamp) -> Resumed,
+    /// Records what came of it.
+    pub conclude:
+        fn(&mut Txn<'_>, uuid: &str, what: &str, done: &Done, now: Timestamp) -> Result<(), Refusal>,
 }
 
 impl Backend {
     /// A backend that serves nothing, to be completed by struct update.
-    pub const EMPTY: Backend = Backend { kind: "", about: "", routes: &[], renew: None };
+    pub const EMPTY: Backend =
+        Backend { kind: "", about: "", routes: &[], renew: None, leases: None, journal: None };
 
     /// The first route that matches and serves `operation`; if none does, the first that matches.
     pub fn find(&self, path: &str, operation: Operation) -> Option<(&'static Route, Params)> {
@@ -193,7 +214,7 @@ mod tests {
             Route { pattern: "data/{path*}", operations: OPERATIONS, ..Route::EMPTY },
         ];
         static TABLES: &[&[Route]] = &[ROUTES];
-        let backend = Backend { kind: "test", about: "", routes: TABLES, renew: None };
+        let backend = Backend { kind: "test", routes: TABLES, ..Backend::EMPTY };
         assert!(backend.find("keys/a", Operation::Read).is_some());
         assert!(backend.find("keys/a/", Operation::Read).is_none());
         assert!(backend.find("keys/a/", Operation::List).is_some());

@@ -1,12 +1,13 @@
 //! An authority in a test: a store in memory, a fixed clock, seeded randomness, and requests as clients write
 //! them.
 
+use crate::act::{Act, Done, Failure, Undertaking};
 use crate::audit::{self, Exchange};
-use crate::authority::{Admitted, Authority, Outcome};
+use crate::authority::{Admitted, Authority, Due, Outcome};
 use crate::context::Effect;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
-use crate::outside::{self, Ask, Gathered};
+use crate::outside::{self, Ask, Gathered, Question, Told, ldap};
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request, Shown, Wrap};
 use crate::response::Response;
@@ -30,6 +31,10 @@ pub(crate) struct Bench {
     pub(crate) records: Vec<String>,
     /// What lies outside and answers what decisions lack; silent, unless a test says otherwise.
     pub(crate) world: Box<dyn Fn(&Ask) -> outside::Answer>,
+    /// What does things outside; there is nothing there, unless a test says otherwise.
+    pub(crate) deeds: Box<dyn FnMut(&Act) -> Done>,
+    /// The same for directories.
+    pub(crate) directory: Box<dyn Fn(&ldap::Ask) -> ldap::Answer>,
 }
 
 /// What came of a request: the status and the body.
@@ -75,7 +80,10 @@ impl Bench {
         let authority = opened.unwrap().unwrap();
         let root = made.root_token.expose().clone();
         let silent = |ask: &Ask| Err(format!("{} does not answer", ask.url));
-        Bench { store, clock, random, authority, root, records: Vec::new(), world: Box::new(silent) }
+        let deeds = |_: &Act| Err(Failure { why: "nobody is there".to_owned(), nothing_done: true });
+        let (world, deeds) = (Box::new(silent), Box::new(deeds));
+        let directory = Box::new(|_: &_| Err("no directory answers".to_owned()));
+        Bench { store, clock, random, authority, root, records: Vec::new(), world, directory, deeds }
     }
 
     /// A request with the root token. `body` is JSON; `""` is none.
@@ -135,6 +143,7 @@ impl Bench {
             wrap: None,
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),
+            certificates: Default::default(),
             merge_patch: operation == Operation::Patch,
             arrived: self.clock.now(),
         }
@@ -166,7 +175,7 @@ impl Bench {
     fn try_send(&mut self, request: &Request) -> Result<Response, Refusal> {
         let now = self.clock.now();
         let auditing = self.authority.auditing(&self.store, &self.random)?;
-        let admitted: Admitted = match self.authority.admit(&self.store, request, now, &self.random) {
+        let admitted = match self.authority.admit(&self.store, request, now, &self.random) {
             Ok(admitted) => admitted,
             Err(rejected) => {
                 let exchange = Exchange::new(&auditing, request, (&*rejected).into());
@@ -176,7 +185,7 @@ impl Bench {
                 return Err(rejected.refusal);
             }
         };
-        let exchange = Exchange::new(&auditing, request, (&admitted).into());
+        let exchange = Exchange::new(&auditing, request, (&*admitted).into());
         self.record(&exchange.request_record(now));
         self.store.commit(admitted.claim.clone())?;
         let outcome = self.carry_out(request, &admitted).and_then(|mut outcome| {
@@ -185,23 +194,30 @@ impl Bench {
         });
         self.record(&exchange.response_record(outcome.as_ref().map(|outcome| &outcome.response), now));
         let outcome = outcome?;
-        if outcome.effects.contains(&Effect::RunJobs) {
-            self.work();
+        for effect in outcome.effects {
+            match effect {
+                Effect::RunJobs => self.work(),
+                Effect::Undertake(undertaking) => self.undertake(&undertaking)?,
+                _ => {}
+            }
         }
         Ok(outcome.response)
     }
 
     /// Carries out what was admitted, without committing it; asks the world that the test made for what the
     /// decision lacks.
-    pub(crate) fn carry_out(&self, request: &Request, admitted: &Admitted) -> Result<Outcome, Refusal> {
+    pub(crate) fn carry_out(&self, request: &Request, admitted: &Admitted) -> Result<Box<Outcome>, Refusal> {
         let (mut gathered, now) = (Gathered::default(), self.clock.now());
         loop {
             let outcome =
                 self.authority.carry_out(&self.store, request, admitted, &gathered, now, &self.random);
             match outcome {
-                Err(Refusal::Lacks(ask)) => {
-                    let answer = (self.world)(&ask);
-                    gathered = gathered.with(ask, answer)?;
+                Err(Refusal::Lacks(question)) => {
+                    let told = match &*question {
+                        Question::Http(ask) => Told::Http((self.world)(ask)),
+                        Question::Ldap(ask) => Told::Ldap((self.directory)(ask)),
+                    };
+                    gathered = gathered.with(question, told)?;
                 }
                 outcome => return outcome,
             }
@@ -235,27 +251,42 @@ impl Bench {
         (serde_json::from_str(request).unwrap(), serde_json::from_str(response).unwrap())
     }
 
-    /// Carries out all stored jobs.
-    pub(crate) fn work(&mut self) {
+    /// Has `undertaking` done by the world that the test made, and records what came of it.
+    pub(crate) fn undertake(&mut self, undertaking: &Undertaking) -> Result<(), Refusal> {
+        let done = (self.deeds)(&undertaking.act);
+        let (now, about) = (self.clock.now(), &undertaking.about);
+        let concluded = self.authority.conclude(&self.store, about, &done, now, &self.random)?;
+        self.store.commit(concluded.batch)?;
+        concluded.verdict
+    }
+
+    fn do_what_is_due(&mut self, next: impl Fn(&Bench) -> Due) {
         loop {
-            let batch = self.authority.work(&self.store, &self.random).unwrap();
-            if batch.is_empty() {
+            let due = next(self);
+            if due.batch.is_empty() {
                 return;
             }
-            self.store.commit(batch).unwrap();
+            self.store.commit(due.batch).unwrap();
+            for undertaking in due.undertakings {
+                // What failed is due again later.
+                let _ = self.undertake(&undertaking);
+            }
         }
+    }
+
+    /// Carries out all stored jobs, and what they make due.
+    pub(crate) fn work(&mut self) {
+        self.do_what_is_due(|bench| {
+            bench.authority.work(&bench.store, bench.clock.now(), &bench.random).unwrap()
+        });
     }
 
     /// Lets time pass, and does what it asks for.
     pub(crate) fn pass(&mut self, span: Duration) {
         self.clock.advance(span);
-        loop {
-            let batch = self.authority.tick(&self.store, self.clock.now(), &self.random).unwrap();
-            if batch.is_empty() {
-                return;
-            }
-            self.store.commit(batch).unwrap();
-        }
+        self.do_what_is_due(|bench| {
+            bench.authority.tick(&bench.store, bench.clock.now(), &bench.random).unwrap()
+        });
     }
 
     /// A token with `policies`.

@@ -4,7 +4,7 @@ use crate::cubbyhole;
 use crate::engines::{kv2, pki};
 use crate::identity;
 use crate::jobs::{Job, PATIENT, URGENT};
-use crate::lease::{self, Lease};
+use crate::lease::{self, Holder, Lease};
 use crate::refusal::Refusal;
 use crate::token::{self, TokenEntry};
 use crate::txn::Txn;
@@ -38,7 +38,16 @@ fn carry_on(txn: &mut Txn<'_>, job: Job) -> Result<Option<Job>, Refusal> {
         }
         Job::OrphanChildren { parent } => each_child(txn, parent, make_orphan)?,
         Job::Wipe { prefix } => wipe(txn, prefix)?,
-        Job::RevokePrefix { path } => revoke_leases(txn, path)?,
+        Job::RevokePrefix { path, force, after } => {
+            let next = revoke_leases(txn, path, *force, after)?;
+            return Ok(next.map(|after| Job::RevokePrefix { path: path.clone(), force: *force, after }));
+        }
+        Job::RevokeLeasesOf { token } => revoke_leases_of(txn, token)?,
+        Job::RevokeHolder { holder, directory, after } => {
+            let next = revoke_holder(txn, holder, *directory, after)?;
+            let rest = |(directory, after)| Job::RevokeHolder { holder: holder.clone(), directory, after };
+            return Ok(next.map(rest));
+        }
         Job::UpgradeKv { from, to, at, after } => {
             let next = kv2::upgrade::step(txn, from, to, *at, after)?;
             let rest = |after| Job::UpgradeKv { from: from.clone(), to: to.clone(), at: *at, after };
@@ -94,12 +103,66 @@ fn wipe(txn: &mut Txn<'_>, prefix: &str) -> Result<bool, Refusal> {
     Ok(keys.len() < KEYS_A_CHUNK)
 }
 
-fn revoke_leases(txn: &mut Txn<'_>, path: &str) -> Result<bool, Refusal> {
-    let keys = txn.keys(&format!("{}{path}", lease::ENTRIES), b"", TOKENS_A_CHUNK)?;
+fn revoke_leases(txn: &mut Txn<'_>, path: &str, force: bool, after: &str) -> Result<Option<String>, Refusal> {
+    let keys = txn.keys(&format!("{}{path}", lease::ENTRIES), after.as_bytes(), TOKENS_A_CHUNK)?;
     for key in &keys {
-        lease::revoke(txn, key.get(lease::ENTRIES.len()..).unwrap_or(""))?;
+        lease::revoke(txn, id_of(key), force)?;
+    }
+    let more = keys.len() == TOKENS_A_CHUNK;
+    Ok(keys.into_iter().next_back().filter(|_| more))
+}
+
+/// The id of the lease stored at `key`.
+fn id_of(key: &str) -> &str {
+    key.get(lease::ENTRIES.len()..).unwrap_or("")
+}
+
+fn revoke_leases_of(txn: &mut Txn<'_>, token: &str) -> Result<bool, Refusal> {
+    let keys = txn.keys(&lease::of_token_key(token), b"", TOKENS_A_CHUNK)?;
+    for key in &keys {
+        if let Some(id) = txn.get(key)? {
+            lease::revoke(txn, &String::from_utf8_lossy(&id), false)?;
+        }
+        txn.delete(key);
     }
     Ok(keys.len() < TOKENS_A_CHUNK)
+}
+
+/// Tokens take their leases with them; what is left is what batch tokens were given.
+const HELD: [&str; 2] = [token::ENTRIES, lease::ENTRIES];
+/// Most of what is looked at is somebody else's and only read.
+const LOOKED_AT: usize = 200;
+
+fn revoke_holder(
+    txn: &mut Txn<'_>,
+    holder: &Holder,
+    directory: usize,
+    after: &str,
+) -> Result<Option<(usize, String)>, Refusal> {
+    let Some(prefix) = HELD.get(directory) else { return Ok(None) };
+    let (mut last, mut ended) = (after.to_owned(), 0);
+    let keys = txn.keys(prefix, after.as_bytes(), LOOKED_AT)?;
+    let more = keys.len() == LOOKED_AT;
+    for key in keys {
+        // What is not revoked need not stay as it is.
+        let theirs = txn.unrelied(|txn| match *prefix {
+            token::ENTRIES => {
+                Ok(txn.get_json::<TokenEntry>(&key)?.is_some_and(|entry| holder.is(&Holder::of(&entry))))
+            }
+            _ => Ok(matches!(txn.get_json::<Lease>(&key)?, Some(Lease::Issued(lease)) if holder.is(&lease.holder))),
+        })?;
+        if theirs && *prefix == token::ENTRIES {
+            token::revoke(txn, last_segment(&key))?;
+        } else if theirs {
+            lease::revoke(txn, id_of(&key), false)?;
+        }
+        last = key;
+        ended += usize::from(theirs);
+        if ended == TOKENS_A_CHUNK {
+            return Ok(Some((directory, last)));
+        }
+    }
+    Ok(Some(if more { (directory, last) } else { (directory + 1, String::new()) }))
 }
 
 /// An entity has up to 20 aliases, each of which takes four operations.
@@ -157,7 +220,8 @@ fn tidy(txn: &mut Txn<'_>, prefix: &str, key: &str) -> Result<(), Refusal> {
     let owner = match prefix {
         lease::ENTRIES => match txn.get_json::<Lease>(key)? {
             Some(Lease::Token { name }) => name,
-            None => return Ok(()),
+            // Its own entry is all there is of it, and what takes it back is never lost.
+            Some(Lease::Issued(_)) | None => return Ok(()),
         },
         _ => rest.split('/').next().unwrap_or("").to_owned(),
     };

@@ -19,7 +19,7 @@ use keyward_crypto::Secret;
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -47,19 +47,21 @@ impl Default for Limits {
 }
 
 /// What is known of the connection a request came by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address, unless it came by a Unix socket.
     pub address: Option<SocketAddr>,
     /// The connection is encrypted.
     pub tls: bool,
+    /// What the client showed in TLS; see [`Request::certificates`].
+    pub certificates: Arc<[Vec<u8>]>,
 }
 
 /// Answers one request.
 pub async fn answer(
     node: &Arc<Node>,
     listener: &Listener,
-    peer: Peer,
+    peer: &Peer,
     request: http::Request<Incoming>,
 ) -> http::Response<Full<Bytes>> {
     let head = request.method() == Method::HEAD;
@@ -95,14 +97,15 @@ fn refuse(refusal: &Refusal) -> Refused {
 async fn dispatch(
     node: &Arc<Node>,
     listener: &Listener,
-    peer: Peer,
+    peer: &Peer,
     request: http::Request<Incoming>,
     deadline: Instant,
 ) -> Result<Reply, Refused> {
     let (parts, body) = request.into_parts();
     let path = path_below_v1(parts.uri.path())?;
     check_namespace(&parts.headers)?;
-    let peer = Peer { address: client_address(listener, peer, &parts.headers)?, ..peer };
+    let address = client_address(listener, peer.address, &parts.headers)?;
+    let peer = Peer { address, ..peer.clone() };
     let query = parse_query(parts.uri.query().unwrap_or(""));
     if front::serves(&path) {
         let fields = if parts.method == Method::GET || parts.method == Method::HEAD {
@@ -111,14 +114,15 @@ async fn dispatch(
             Fields::parse(&read_body(body, listener.limits.body, deadline).await?)
                 .map_err(|refusal| refuse(&refusal))?
         };
-        return carried_out(front::serve(node, &parts.method, &path, &fields), deadline).await;
+        let front = Box::pin(front::serve(node, &parts.method, &path, &fields));
+        return carried_out(front, deadline).await;
     }
     let operation = operation(&parts.method, &query)?;
     let body = read_body(body, listener.limits.body, deadline).await?;
     let request = assemble(node, operation, path, &query, &parts.headers, &body, peer);
     let request = request.map_err(|refusal| refuse(&refusal))?;
     if matches!(operation, Operation::Read | Operation::List | Operation::Help) {
-        return carried_out(node.serve(request), deadline).await;
+        return carried_out(pin!(node.serve(request)), deadline).await;
     }
     // A change is seen through to its last record, whether or not its client waits for it; what is done at once needs
     // nobody to see to that.
@@ -129,18 +133,21 @@ async fn dispatch(
     }
     let change = tokio::spawn(change);
     let failed = || Reply::refused(&Refusal::Internal("the request's handler failed".to_owned()));
-    carried_out(async { change.await.unwrap_or_else(|_| failed()) }, deadline).await
+    until(deadline, change).await.map_or_else(|_| Err(late()), |done| Ok(done.unwrap_or_else(|_| failed())))
 }
 
-async fn carried_out(work: impl Future<Output = Reply>, deadline: Instant) -> Result<Reply, Refused> {
-    let late = || Reply::errors(503, &["the request took too long and was given up".to_owned()]);
-    until(deadline, work).await.map_err(|_| Box::new(late()))
+async fn carried_out(work: impl Future<Output = Reply> + Unpin, deadline: Instant) -> Result<Reply, Refused> {
+    until(deadline, work).await.map_err(|_| late())
 }
 
-/// [`timeout_at`], but what is ready at once, as most work is, costs no timer.
-async fn until<F: Future>(deadline: Instant, work: F) -> Result<F::Output, Elapsed> {
-    let mut work = pin!(work);
-    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+fn late() -> Refused {
+    Box::new(Reply::errors(503, &["the request took too long and was given up".to_owned()]))
+}
+
+/// [`timeout_at`], but what is ready at once, as most work is, costs no timer. What is waited for is pinned by its
+/// caller: moving it would cost more than polling it.
+async fn until<F: Future + Unpin>(deadline: Instant, mut work: F) -> Result<F::Output, Elapsed> {
+    match poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await {
         Poll::Ready(done) => Ok(done),
         Poll::Pending => timeout_at(deadline, work).await,
     }
@@ -173,11 +180,11 @@ fn check_namespace(headers: &HeaderMap) -> Result<(), Refused> {
 /// Who the client is, by the proxies this listener trusts.
 fn client_address(
     listener: &Listener,
-    peer: Peer,
+    connected: Option<SocketAddr>,
     headers: &HeaderMap,
 ) -> Result<Option<SocketAddr>, Refused> {
-    let (Some(forwarded), Some(connected)) = (&listener.forwarded, peer.address) else {
-        return Ok(peer.address);
+    let (Some(forwarded), Some(connected)) = (&listener.forwarded, connected) else {
+        return Ok(connected);
     };
     let values = headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or("?"));
     match forwarded.client(connected, values) {
@@ -212,7 +219,7 @@ async fn read_body(mut body: Incoming, most: usize, deadline: Instant) -> Result
     // A length is believed before a byte is read.
     let mut length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     while length <= most {
-        match until(deadline, body.frame()).await {
+        match until(deadline, pin!(body.frame())).await {
             Ok(None) => return Ok(read.freeze()),
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(whole) if read.is_empty() && body.is_end_stream() => return Ok(whole),
@@ -282,6 +289,7 @@ fn assemble(
         wrap: wrap(headers)?,
         headers: recorded(node, headers),
         remote: peer.address,
+        certificates: peer.certificates,
         merge_patch: content_type(headers).starts_with("application/merge-patch+json"),
         arrived: node.now(),
     })

@@ -3,6 +3,8 @@
 //! [`node`] is a request's way through the pure authority, the audit devices and the store; [`http`] and
 //! [`front`] are the wire; [`listener`] and [`tls`] are the sockets.
 
+mod acts;
+mod alarm;
 pub mod audit;
 pub mod clock;
 pub mod config;

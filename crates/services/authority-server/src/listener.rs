@@ -1,5 +1,6 @@
 //! Listeners: sockets to connections, connections to requests, and an orderly end.
 
+use crate::alarm::Alarm;
 use crate::config;
 use crate::http::{Peer, answer};
 use crate::log;
@@ -8,7 +9,7 @@ use crate::tls::{self, TlsError, TlsFiles};
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
@@ -161,7 +162,7 @@ impl Listener {
         address: Option<SocketAddr>,
         stop: watch::Receiver<bool>,
     ) {
-        let peer = Peer { address, tls: self.tls.is_some() };
+        let peer = Peer { address, tls: self.tls.is_some(), certificates: Arc::default() };
         match (&self.tls, stream) {
             (None, Stream::Tcp(stream)) => self.http(node, stream, peer, stop).await,
             (None, Stream::Unix(stream)) => self.http(node, stream, peer, stop).await,
@@ -176,7 +177,11 @@ impl Listener {
     {
         let acceptor = TlsAcceptor::from(tls.config.load_full());
         match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(node, stream, peer, stop).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let certificates = shown.iter().map(|certificate| certificate.to_vec()).collect();
+                self.http(node, stream, Peer { certificates, ..peer }, stop).await;
+            }
             Ok(Err(why)) => log::debug(&format!("a TLS handshake failed: {why}")),
             Err(_) => log::debug("a client did not finish its TLS handshake"),
         }
@@ -189,10 +194,10 @@ impl Listener {
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| async {
             asked.store(true, Ordering::Relaxed);
-            Ok::<_, std::convert::Infallible>(answer(&node, &self.config, peer, request).await)
+            Ok::<_, std::convert::Infallible>(answer(&node, &self.config, &peer, request).await)
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(Alarm::new(self.config.limits.head))
             .header_read_timeout(self.config.limits.head)
             .max_buf_size(64 * 1024)
             .serve_connection(TokioIo::new(stream), service);

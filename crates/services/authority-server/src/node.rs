@@ -1,12 +1,14 @@
 //! One authority process: the store, the seal, and the way of a request through both.
 
+use crate::acts::Acts;
 use crate::audit::Devices;
 use crate::log;
 use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use keyward_authority::act::Undertaking;
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
-use keyward_authority::authority::{Admitted, Authority, Outcome, Rejected};
+use keyward_authority::authority::{Admitted, Authority, Due, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
 use keyward_authority::outside::Gathered;
 use keyward_authority::refusal::Refusal;
@@ -20,9 +22,18 @@ use parking_lot::Mutex;
 use serde_json::{Map, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+/// How long a request waits for what its jobs made due outside.
+const JOBS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a request waits for audit devices that neither accept nor refuse.
 const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Acts outside that are under way at a time because of what is due: more than the connections to a database, so that
+/// one that is slow does not hold up the others.
+const HANDS: usize = 128;
 
 /// How often a request is decided anew after another one changed what it relied on.
 const ATTEMPTS: usize = 64;
@@ -40,12 +51,17 @@ pub struct Node {
     unsealing: Mutex<Unsealing>,
     devices: Devices,
     outside: Outside,
+    acts: Acts,
+    /// Acts that may be under way at a time, requests apart.
+    hands: Arc<Semaphore>,
     /// The request headers that records show.
     recorded: ArcSwap<Vec<String>>,
 }
 
+type Carried = Result<Box<Outcome>, Refusal>;
+
 /// Whether nothing happened but that something was read.
-fn is_only_read(outcome: &Result<Outcome, Refusal>) -> bool {
+fn is_only_read(outcome: &Carried) -> bool {
     match outcome {
         Ok(outcome) => outcome.batch.is_empty() && outcome.effects.is_empty(),
         Err(refusal) => !matches!(refusal, Refusal::Lacks(_)),
@@ -55,9 +71,9 @@ fn is_only_read(outcome: &Result<Outcome, Refusal>) -> bool {
 /// What came of the first look at a request.
 struct Judgement {
     auditing: Arc<Auditing>,
-    decided: Result<Admitted, Box<Rejected>>,
+    decided: Result<Box<Admitted>, Box<Rejected>>,
     /// What carrying it out in the same look came to, where nothing need be recorded or claimed before.
-    early: Option<Result<Outcome, Refusal>>,
+    early: Option<Carried>,
 }
 
 /// What anyone may know of the seal.
@@ -92,6 +108,8 @@ impl Node {
             unsealing: Mutex::default(),
             devices: Devices::new(Arc::new(|what: &str| log::error(what)), AUDIT_PATIENCE),
             outside: Outside::new(),
+            acts: Acts::default(),
+            hands: Arc::new(Semaphore::new(HANDS)),
             recorded: ArcSwap::default(),
         }
     }
@@ -254,7 +272,7 @@ impl Node {
         let Judgement { auditing, decided, early } = self.judge(&authority, request).await?;
         let exchange = (!auditing.devices().is_empty()).then(|| {
             let subject = match &decided {
-                Ok(admitted) => Subject::from(admitted),
+                Ok(admitted) => Subject::from(&**admitted),
                 Err(rejected) => Subject::from(&**rejected),
             };
             Exchange::new(&auditing, request, subject)
@@ -264,9 +282,13 @@ impl Node {
         if let Some(exchange) = exchange.as_ref().filter(|_| !together) {
             self.record(exchange.request_record(self.now())).await?;
         }
-        let outcome = match decided {
-            Ok(admitted) => self.carry_out(&authority, request, Arc::new(admitted), early).await,
-            Err(rejected) => Err(rejected.refusal),
+        let outcome = match (decided, early) {
+            (Err(rejected), _) => Err(rejected.refusal),
+            (Ok(_), Some(done)) if is_only_read(&done) => done.and_then(Outcome::settled),
+            // Apart from the rest, which every request carries around with it.
+            (Ok(admitted), early) => {
+                Box::pin(self.carry_out(&authority, request, admitted.into(), early)).await
+            }
         };
         if let Some(exchange) = &exchange {
             let response = outcome.as_ref().map(|outcome| &outcome.response);
@@ -285,8 +307,8 @@ impl Node {
                 Effect::ShowAuditHeads => outcome.response.data = self.audit_heads()?,
                 Effect::Seal => self.seal(),
                 Effect::RunJobs => self.run_jobs(&authority).await?,
-                // Asked for before the commit.
-                Effect::ProbeAudit(_) => {}
+                // Seen to around the commit.
+                Effect::ProbeAudit(_) | Effect::Prove(_) | Effect::Undertake(_) => {}
             }
         }
         Ok(outcome.response)
@@ -342,15 +364,17 @@ impl Node {
         request: &Request,
     ) -> Result<Judgement, Refusal> {
         let now = self.now();
-        let (auditing, decided) = authority.judge(view, request, now, self.random())?;
+        let Judged { auditing, decided, txn } = authority.judge(view, request, now, self.random())?;
         let silent = auditing.devices().is_empty();
         let at_once = |admitted: &&Admitted| {
             let reads = matches!(admitted.operation, Operation::Read | Operation::List | Operation::Help);
             (silent || reads) && admitted.claim.is_empty() && !admitted.route.traits.heavy
         };
-        let early = decided.as_ref().ok().filter(at_once).map(|admitted| {
-            authority.carry_out(view, request, admitted, &Gathered::default(), now, self.random())
-        });
+        let early = decided
+            .as_deref()
+            .ok()
+            .filter(at_once)
+            .map(|admitted| authority.carry_out_in(txn, request, admitted, &Gathered::default(), now));
         match early {
             Some(Err(Refusal::Storage(fault))) => Err(fault.into()),
             // It is decided anew once it is recorded.
@@ -366,8 +390,8 @@ impl Node {
         authority: &Arc<Authority>,
         request: &Arc<Request>,
         admitted: Arc<Admitted>,
-        mut early: Option<Result<Outcome, Refusal>>,
-    ) -> Result<Outcome, Refusal> {
+        mut early: Option<Carried>,
+    ) -> Carried {
         let mut gathered = Arc::new(Gathered::default());
         for _ in 0..ATTEMPTS {
             let decided = if let Some(decided) = early.take() {
@@ -383,22 +407,29 @@ impl Node {
                 self.decide(authority, request, &admitted, &gathered)
             };
             let mut outcome = match decided {
-                Err(Refusal::Lacks(ask)) => {
-                    let answer = self.outside.answer(&ask).await;
-                    gathered = Arc::new(gathered.with(ask, answer)?);
+                Err(Refusal::Lacks(question)) => {
+                    let told = self.outside.answer(&question).await;
+                    gathered = Arc::new(gathered.with(question, told)?);
                     continue;
                 }
                 decided => decided?,
             };
             for effect in &outcome.effects {
-                if let Effect::ProbeAudit(device) = effect {
-                    self.devices.probe(device).map_err(Refusal::invalid)?;
+                match effect {
+                    Effect::ProbeAudit(device) => self.devices.probe(device).map_err(Refusal::invalid)?,
+                    Effect::Prove(act) => self.acts.perform(act).await.map_err(|failure| {
+                        Refusal::invalid(format!("error verifying connection: {}", failure.why))
+                    })?,
+                    _ => {}
                 }
             }
             match self.commit(std::mem::take(&mut outcome.batch)).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
-                Ok(()) => return outcome.settled(),
+                Ok(()) => {
+                    self.undertake_all(authority, &mut outcome.effects).await?;
+                    return outcome.settled();
+                }
             }
         }
         Err(Refusal::Storage(Fault::Conflict(Vec::new())))
@@ -410,7 +441,7 @@ impl Node {
         request: &Request,
         admitted: &Admitted,
         gathered: &Gathered,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Carried {
         let now = self.now();
         self.look(|view| authority.carry_out(view, request, admitted, gathered, now, self.random()))
     }
@@ -419,16 +450,104 @@ impl Node {
         if batch.is_empty() { Ok(()) } else { self.store.commit(batch).await.map(|_| ()) }
     }
 
-    /// Carries out stored jobs until there are none.
-    async fn run_jobs(&self, authority: &Authority) -> Result<(), Refusal> {
-        self.drain(|view| authority.work(view, self.random())).await
+    /// Does what a request has to have done outside. Nothing of it is left half done because the client went away.
+    async fn undertake_all(
+        self: &Arc<Node>,
+        authority: &Arc<Authority>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        if !effects.iter().any(|effect| matches!(effect, Effect::Undertake(_))) {
+            return Ok(());
+        }
+        for effect in std::mem::take(effects) {
+            match effect {
+                Effect::Undertake(undertaking) => {
+                    let (node, authority) = (self.clone(), authority.clone());
+                    let doing = tokio::spawn(async move { node.undertake(&authority, &undertaking).await });
+                    doing.await.map_err(|_| Refusal::Internal("an act outside failed".to_owned()))??;
+                }
+                other => effects.push(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one act, and stores what came of it.
+    async fn undertake(&self, authority: &Authority, undertaking: &Undertaking) -> Result<(), Refusal> {
+        let done = self.acts.perform(&undertaking.act).await;
+        for _ in 0..ATTEMPTS {
+            let now = self.now();
+            let conclude =
+                |view: &dyn View| authority.conclude(view, &undertaking.about, &done, now, self.random());
+            let concluded = self.look(conclude)?;
+            match self.commit(concluded.batch).await {
+                Err(Fault::Conflict(_)) => {}
+                Err(fault) => return Err(fault.into()),
+                Ok(()) => return concluded.verdict,
+            }
+        }
+        Err(Refusal::Storage(Fault::Conflict(Vec::new())))
+    }
+
+    /// Carries out stored jobs until there are none, and what they made due. What takes long outside goes on behind
+    /// the answer.
+    async fn run_jobs(self: &Arc<Node>, authority: &Arc<Authority>) -> Result<(), Refusal> {
+        let doing =
+            self.do_due(authority, false, |view| authority.work(view, self.now(), self.random())).await?;
+        let _ = tokio::time::timeout(JOBS_PATIENCE, doing.join_all()).await;
+        Ok(())
     }
 
     /// Does what time asks for: expiries, unfinished jobs, key rotation.
-    pub async fn tick(&self) -> Result<(), Refusal> {
-        match self.authority.load_full() {
-            Some(authority) => self.drain(|view| authority.tick(view, self.now(), self.random())).await,
-            None => Ok(()),
+    pub async fn tick(self: &Arc<Node>) -> Result<(), Refusal> {
+        if let Some(authority) = self.authority.load_full() {
+            let next = |view: &dyn View| authority.tick(view, self.now(), self.random());
+            // Whatever takes long is waited for by nobody.
+            self.do_due(&authority, true, next).await?.detach_all();
+        }
+        Ok(())
+    }
+
+    /// As many as `wanted`; none if they are busy and nobody is to wait.
+    async fn take_hands(&self, wanted: u32, waiting: bool) -> Option<OwnedSemaphorePermit> {
+        match waiting {
+            true => self.hands.clone().acquire_many_owned(wanted).await.ok(),
+            false => self.hands.clone().try_acquire_many_owned(wanted).ok(),
+        }
+    }
+
+    /// Commits what `next` yields until it yields nothing; the acts outside that belong to it are under way then. Unless
+    /// it is `waiting` for them, it leaves off when too many others are.
+    async fn do_due(
+        self: &Arc<Node>,
+        authority: &Arc<Authority>,
+        waiting: bool,
+        next: impl Fn(&dyn View) -> Result<Due, Refusal>,
+    ) -> Result<JoinSet<()>, Refusal> {
+        let mut doing = JoinSet::new();
+        loop {
+            let due = self.look(&next)?;
+            if due.batch.is_empty() {
+                return Ok(doing);
+            }
+            // Before the commit, after which their time runs.
+            let wanted = u32::try_from(due.undertakings.len()).unwrap_or(u32::MAX);
+            let Some(mut hands) = self.take_hands(wanted, waiting).await else { return Ok(doing) };
+            match self.store.commit(due.batch).await {
+                Ok(_) => {}
+                Err(Fault::Conflict(_)) => continue,
+                Err(fault) => return Err(fault.into()),
+            }
+            for undertaking in due.undertakings {
+                let hand = hands.split(1);
+                let (node, authority) = (self.clone(), authority.clone());
+                doing.spawn(async move {
+                    if let Err(why) = node.undertake(&authority, &undertaking).await {
+                        log::warn(&format!("{}: {why}; it is tried again", undertaking.about));
+                    }
+                    drop(hand);
+                });
+            }
         }
     }
 

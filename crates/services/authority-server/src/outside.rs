@@ -1,6 +1,10 @@
 //! Finding out what decisions lack: see [`keyward_authority::outside`].
 
-use keyward_authority::outside::{Answer, Ask, Credential, Hidden, LONGEST_ANSWER, Reply, Roots};
+mod ldap;
+
+use keyward_authority::outside::{
+    Answer, Ask, Credential, Hidden, LONGEST_ANSWER, Question, Reply, Roots, Told,
+};
 use keyward_crypto::{Secret, Sha256};
 use keyward_https::{Client, Limits, Trust};
 use quick_cache::sync::Cache;
@@ -30,8 +34,16 @@ impl Outside {
         Outside { client: Client::new(limits), kept: Cache::new(KEPT) }
     }
 
+    /// The answer to `question`.
+    pub(crate) async fn answer(&self, question: &Question) -> Told {
+        match question {
+            Question::Http(ask) => Told::Http(self.http(ask).await),
+            Question::Ldap(ask) => Told::Ldap(ldap::answer(ask, &Path::new(POD).join("ca.crt")).await),
+        }
+    }
+
     /// The answer to `ask`. Of several who ask the same at once, one does and all have the answer.
-    pub(crate) async fn answer(&self, ask: &Ask) -> Answer {
+    async fn http(&self, ask: &Ask) -> Answer {
         if ask.may_be_old.is_zero() {
             return self.fetch(ask).await;
         }

@@ -16,8 +16,8 @@ use super::error::{Error, doing, run, tail};
 use super::images::{Entry, Image};
 use super::network::NODE_ADDRESS;
 use super::{Binary, COMMAND_LIMIT, Cluster, Component, READY_LIMIT};
+use crate::packages::{self, Package};
 use crate::process::{ProcessId, spawn_detached, wait_for};
-use crate::say;
 
 /// An image with a shell and the usual small programs, loaded into every node. Pods name it with
 /// `imagePullPolicy: Never`: there is no registry. Debian 12's `wget -T` crashes; `nc` does not.
@@ -26,7 +26,7 @@ pub const BUSYBOX: &str = "keyward.test/busybox:1";
 const PAUSE: &str = "keyward.test/pause:1";
 
 /// Debian's packages, and a file that tells each is there. The first two every cluster needs.
-const PACKAGES: &[(&str, &str)] = &[
+const PACKAGES: &[Package] = &[
     ("iproute2", "ip"),
     ("util-linux", "nsenter"),
     ("containerd", "containerd"),
@@ -62,35 +62,9 @@ while [ $# -gt 0 ]; do mount --bind \"$1\" \"$2\"; shift 2; done
 touch \"$ready\"
 exec sleep infinity";
 
-/// Installs the Debian packages that are missing, aloud. The caller is root.
+/// Installs the Debian packages that are missing. The caller is root.
 pub(super) fn install_packages(node: bool) -> Result<(), Error> {
-    let wanted = if node { PACKAGES } else { &PACKAGES[..2] };
-    let missing =
-        || wanted.iter().filter(|(_, file)| !installed(file)).map(|(name, _)| *name).collect::<Vec<_>>();
-    let names = missing();
-    if names.is_empty() {
-        return Ok(());
-    }
-    say(format_args!("installing Debian packages: {}", names.join(" ")));
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
-        run(&mut command, b"", COMMAND_LIMIT)
-    };
-    let install = [&["install", "--yes", "--no-install-recommends"], names.as_slice()].concat();
-    // A machine that has never asked for the lists of packages knows none.
-    let installed = apt(&install).or_else(|_| apt(&["update"]).and_then(|_| apt(&install)));
-    match installed {
-        Ok(_) if missing().is_empty() => Ok(()),
-        Ok(_) => Err(Error::Unavailable(format!("still missing after apt-get: {}", missing().join(" ")))),
-        Err(error) => Err(Error::Unavailable(format!("install {} first: {error}", names.join(", ")))),
-    }
-}
-
-fn installed(file: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    Path::new(file).is_absolute() && Path::new(file).exists()
-        || std::env::split_paths(&path).any(|folder| folder.join(file).is_file())
+    packages::install(if node { PACKAGES } else { &PACKAGES[..2] }).map_err(Error::Unavailable)
 }
 
 impl Cluster {

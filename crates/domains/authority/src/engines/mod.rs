@@ -1,13 +1,18 @@
 //! What can be mounted. Each backend is a static table of routes.
 
 pub mod approle;
+pub mod cert;
 pub mod cubbyhole;
+pub mod database;
 pub mod identity;
 pub mod jwt;
 pub mod kubernetes;
 pub mod kv1;
 pub mod kv2;
+pub mod ldap;
+mod named;
 pub mod pki;
+pub mod ssh;
 pub mod system;
 pub mod token_auth;
 mod token_params;
@@ -16,6 +21,7 @@ pub mod userpass;
 
 use crate::mounts::{self, Mount};
 use crate::refusal::Refusal;
+use crate::request::Request;
 use crate::route::Backend;
 use crate::token::{Terms, TokenEntry};
 use crate::txn::Txn;
@@ -26,14 +32,18 @@ pub fn of(mount: &Mount) -> Option<&'static Backend> {
     backend(mount.is_auth(), &mount.kind, mount.options.get("version").map(String::as_str))
 }
 
-/// The mount that issued `entry`, and what its role or user allows now.
-pub fn issuer(txn: &mut Txn<'_>, entry: &TokenEntry) -> Result<(Arc<Mount>, Terms), Refusal> {
+/// The mount that issued `entry`, and what its role or user allows now that `request` asks to renew it.
+pub fn issuer(
+    txn: &mut Txn<'_>,
+    entry: &TokenEntry,
+    request: &Request,
+) -> Result<(Arc<Mount>, Terms), Refusal> {
     let table = mounts::table(txn)?;
     let found = table.find(&entry.path).and_then(|mount| Some((mount, of(mount)?.renew?)));
     let (mount, terms) = found.ok_or_else(|| {
         Refusal::invalid("the auth method that issued the token is not there any more: log in elsewhere")
     })?;
-    Ok((mount.clone(), terms(txn, mount, entry)?))
+    Ok((mount.clone(), terms(txn, mount, entry, request)?))
 }
 
 /// The backend that serves mounts of `kind`, among auth methods or secrets engines. `version` is the mount
@@ -43,14 +53,19 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "kv" | "generic") if version != Some("2") => Some(&kv1::BACKEND),
         (false, "kv") => Some(&kv2::BACKEND),
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
+        (false, "database") => Some(&database::BACKEND),
         (false, "identity") => Some(&identity::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
+        (false, "ssh") => Some(&ssh::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
         (false, "system") => Some(&system::BACKEND),
         (true, "token") => Some(&token_auth::BACKEND),
         (true, "approle") => Some(&approle::BACKEND),
+        (true, "cert") => Some(&cert::BACKEND),
         (true, "jwt") => Some(&jwt::BACKEND),
         (true, "kubernetes") => Some(&kubernetes::BACKEND),
+
+        (true, "ldap") => Some(&ldap::BACKEND),
         (true, "userpass") => Some(&userpass::BACKEND),
         _ => None,
     }
@@ -58,5 +73,9 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
-    if auth { &["approle", "jwt", "kubernetes", "userpass"] } else { &["kv", "pki", "transit"] }
+    if auth {
+        &["approle", "cert", "jwt", "kubernetes", "ldap", "userpass"]
+    } else {
+        &["database", "kv", "pki", "ssh", "transit"]
+    }
 }

@@ -10,7 +10,7 @@ use crate::lockout::{self, Attempt};
 use crate::mounts::Mount;
 use crate::policy;
 use crate::refusal::Refusal;
-use crate::request::Operation;
+use crate::request::{Operation, Request};
 use crate::response::Response;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 use crate::token::{Terms, TokenEntry};
@@ -27,6 +27,7 @@ pub static BACKEND: Backend = Backend {
     about: "Logins of people, by a name and a password.",
     routes: &[ROUTES],
     renew: Some(terms),
+    ..Backend::EMPTY
 };
 
 /// Of new hashes: each step doubles the work of a login, and of guessing.
@@ -264,7 +265,7 @@ fn matches(password: &str, hash: &str) -> bool {
 }
 
 /// The terms of the user as it is now. Other policies than the token has are for a new login to give.
-fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry, _: &Request) -> Result<Terms, Refusal> {
     let user = txn.built_json::<User>(&format!("{}{}", mount.prefix(), key(&token.login)))?;
     let user = user
         .ok_or_else(|| Refusal::invalid(format!("user {:?} does not exist during renewal", token.login)))?;

@@ -4,6 +4,10 @@
 //! Algorithms are those of public keys only (RFC 7518, section 3.1): a shared secret or none never verifies. Which
 //! key type goes with which algorithm is the key's to say, so a token cannot choose.
 
+mod published;
+
+pub(crate) use published::{Fetched, PUBLISHED, fetch, published};
+
 use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, crypto};
 use keyward_core::Timestamp;

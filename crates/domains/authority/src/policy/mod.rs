@@ -33,7 +33,7 @@ pub use conditions::Unmet;
 pub use explain::{Explanation, Matched, Source, explain};
 pub use filter::KeyFilter;
 pub use model::{Policy, PolicyError, Problem};
-pub use templates::{Alias, Group, Subject};
+pub use templates::{Alias, Group, Subject, fill};
 
 use crate::request::Operation;
 use keyward_core::Timestamp;

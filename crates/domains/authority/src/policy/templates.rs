@@ -147,6 +147,13 @@ impl Template {
     }
 }
 
+/// `text` with every place filled in by what is known of `subject`; none when that lacks one of them. The error says what
+/// is wrong with the text. What is filled in may hold anything, so whoever splits the text does that first.
+pub fn fill(text: &str, subject: Option<&Subject>) -> Result<Option<String>, String> {
+    let template = Template::parse(text)?;
+    Ok(template.render(subject, true).map(|rendered| rendered.text.into_owned()))
+}
+
 impl Selector {
     fn parse(text: &str) -> Option<Selector> {
         if let Some(rest) = text.strip_prefix("identity.entity.aliases.") {

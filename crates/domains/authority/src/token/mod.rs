@@ -13,7 +13,7 @@ mod uses;
 
 pub use issue::{NewToken, issue};
 pub use login::log_in;
-pub use renew::{Issuer, Renew, Renewed, Terms, renew};
+pub use renew::{Renew, Renewed, Terms, renew};
 pub use revoke::{revoke, revoke_if_over, revoke_orphan};
 pub use ttl::{Granted, Wish, go_duration, grant, human};
 pub use uses::{claim_use, end_after_last_use};

@@ -4,6 +4,7 @@ use super::{TokenEntry, TokenKind, Wish, entry_key, grant};
 use crate::expiry::{self, Due};
 use crate::mounts::Mount;
 use crate::refusal::Refusal;
+use crate::request::Request;
 use crate::settings::Settings;
 use crate::txn::Txn;
 use keyward_core::Timestamp;
@@ -23,11 +24,9 @@ pub struct Terms {
     pub explicit_max_ttl: Duration,
 }
 
-/// Tells the present terms of a token that a backend's login issued, or refuses because the role or user is gone.
-pub type Renew = fn(&mut Txn<'_>, &Mount, &TokenEntry) -> Result<Terms, Refusal>;
-
-/// Finds the mount that issued a token, and what it allows the token now.
-pub type Issuer = fn(&mut Txn<'_>, &TokenEntry) -> Result<(Arc<Mount>, Terms), Refusal>;
+/// Tells the present terms of a token that a backend's login issued, or refuses because the role or user is gone, or
+/// because the request does not come from who logged in.
+pub type Renew = fn(&mut Txn<'_>, &Mount, &TokenEntry, &Request) -> Result<Terms, Refusal>;
 
 /// A renewed token.
 pub struct Renewed {
@@ -40,7 +39,7 @@ pub struct Renewed {
 }
 
 /// Extends the token stored as `name` by `increment`, or as its role has it when that is zero; never past its
-/// maxima.
+/// maxima. `issuer` finds the mount that issued it, and what that allows it now.
 pub fn renew(
     txn: &mut Txn<'_>,
     settings: &Settings,
@@ -48,7 +47,7 @@ pub fn renew(
     entry: &TokenEntry,
     increment: Duration,
     now: Timestamp,
-    issuer: Issuer,
+    issuer: impl FnOnce(&mut Txn<'_>, &TokenEntry) -> Result<(Arc<Mount>, Terms), Refusal>,
 ) -> Result<Renewed, Refusal> {
     if entry.kind == TokenKind::Batch {
         return Err(Refusal::invalid("batch tokens cannot be renewed"));

@@ -47,6 +47,9 @@ fn forget(txn: &mut Txn<'_>, name: &str) -> Result<bool, Refusal> {
     if !entry.parent.is_empty() {
         txn.delete(&format!("{}{name}", children_key(&entry.parent)));
     }
+    if !txn.keys(&lease::of_token_key(name), b"", 1)?.is_empty() {
+        jobs::add(txn, &Job::RevokeLeasesOf { token: name.to_owned() })?;
+    }
     let kept = cubbyhole::prefix(name);
     if !txn.keys(&kept, b"", 1)?.is_empty() {
         jobs::add(txn, &Job::Wipe { prefix: kept })?;

@@ -108,6 +108,7 @@ impl Lab {
             wrap: None,
             headers: Vec::new(),
             remote: None,
+            certificates: Default::default(),
             shown: Shown::default(),
             merge_patch: false,
             arrived: Timestamp::EPOCH,

@@ -123,13 +123,14 @@ const TCP_KEYS: &[Entry] = &[
         "tls_client_ca_file",
         Shape::Text,
         "",
-        "authorities in PEM that client certificates are verified against, if a client shows one",
+        "authorities in PEM for `tls_require_and_verify_client_cert`",
     ),
     used(
         "tls_require_and_verify_client_cert",
         Shape::Flag,
         "false",
-        "refuse clients without a certificate of `tls_client_ca_file`",
+        "refuse clients without a certificate of `tls_client_ca_file`; otherwise any certificate may be shown, and TLS \
+         certificate logins decide whether it counts",
     ),
     used("tls_disable_client_certs", Shape::Flag, "false", "do not ask for client certificates"),
     used(

@@ -5,7 +5,7 @@ use super::report::{Place, Report};
 use super::{Forwarded, Listener, address, keys, schema};
 use crate::http::Limits;
 use crate::listener::Address;
-use crate::tls::TlsFiles;
+use crate::tls::{Clients, TlsFiles};
 use keyward_authority::cidr;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -166,6 +166,10 @@ fn tls(report: &mut Report, block: &Found<'_>) -> Option<Option<TlsFiles>> {
             "name its certificate: tls_client_ca_file = \"…\"",
         );
     }
+    if client_ca.is_some() && !require {
+        let what = "`tls_client_ca_file` has no effect without tls_require_and_verify_client_cert";
+        report.warn(place_of(block, "tls_client_ca_file"), what);
+    }
     let tls12 = tls12(report, block);
     let (certificate, key) = (block.text("tls_cert_file"), block.text("tls_key_file"));
     let missing = match (block.get("tls_cert_file"), block.get("tls_key_file")) {
@@ -184,8 +188,11 @@ fn tls(report: &mut Report, block: &Found<'_>) -> Option<Option<TlsFiles>> {
     Some(Some(TlsFiles {
         certificate: PathBuf::from(certificate?),
         key: PathBuf::from(key?),
-        client_ca: client_ca.filter(|_| !silent),
-        require_client_certificate: require,
+        clients: match client_ca {
+            _ if silent => Clients::Silent,
+            Some(authorities) if require => Clients::Of(authorities),
+            _ => Clients::Any,
+        },
         tls12,
     }))
 }

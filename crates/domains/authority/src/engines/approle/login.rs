@@ -1,15 +1,13 @@
 //! Logging in.
 
+use super::super::named;
 use super::role::{self, Role};
 use super::secret;
 use crate::cidr;
 use crate::context::Context;
 use crate::lockout::{self, Attempt};
-use crate::mounts::Mount;
 use crate::refusal::Refusal;
 use crate::response::{Login, Response};
-use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -67,7 +65,7 @@ fn attempt(
 fn by_role_id(cx: &mut Context<'_, '_>, role_id: &str) -> Result<Option<(String, Arc<Role>)>, Refusal> {
     let index = role::role_id_key(cx.txn, &cx.mount.uuid, role_id);
     let Some(name) = cx.built_json::<String>(&index)? else { return Ok(None) };
-    let role = cx.built_json::<Role>(&role::key(&name))?;
+    let role = named::find::<Role>(cx, &name)?;
     Ok(role.map(|role| ((*name).clone(), role)))
 }
 
@@ -94,14 +92,5 @@ fn check_source(cx: &Context<'_, '_>, networks: &[String], by: &str) -> Result<(
         Some(from) if cidr::any(networks, from) => Ok(()),
         Some(from) => Err(Refusal::invalid(format!("source address \"{from}\" unauthorized {by}"))),
         None => Err(Refusal::invalid(format!("a login without a source address is unauthorized {by}"))),
-    }
-}
-
-/// The terms of the role as it is now.
-pub(super) fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
-    let role = txn.built_json::<Role>(&format!("{}{}", mount.prefix(), role::key(&token.login)))?;
-    match role {
-        Some(role) => Ok(role.token.terms(token)),
-        None => Err(Refusal::invalid(format!("role {:?} does not exist during renewal", token.login))),
     }
 }

@@ -11,16 +11,18 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use super::token_params;
+use super::{named, token_params};
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
+use role::Role;
 
 /// See the module.
 pub static BACKEND: Backend = Backend {
     kind: "approle",
     about: "Logins of machines, by a role id and a secret id.",
     routes: &[ROUTES, settings::ROUTES],
-    renew: Some(login::terms),
+    renew: Some(named::terms::<Role>),
+    ..Backend::EMPTY
 };
 
 const BIND: Field = field("bind_secret_id", Kind::Bool, "A login needs a secret id; yes by default.");
@@ -62,18 +64,18 @@ const ROUTES: &[Route] = &[
     },
     Route {
         pattern: "role",
-        operations: &[(Operation::List, role::list)],
+        operations: &[(Operation::List, named::list::<Role>)],
         help: "Lists the roles.",
         ..Route::EMPTY
     },
     Route {
         pattern: "role/{role_name}",
         operations: &[
-            (Operation::Read, role::read),
+            (Operation::Read, named::read::<Role>),
             (Operation::Update, role::write),
             (Operation::Delete, role::delete),
         ],
-        exists: Some(role::exists),
+        exists: Some(named::exists::<Role>),
         fields: ROLE,
         help: "Who may log in how, and what the token may do.",
         ..Route::EMPTY

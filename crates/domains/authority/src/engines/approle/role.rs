@@ -1,5 +1,6 @@
 //! Roles.
 
+use super::super::named::{Issues, Named, key, name, wanted};
 use super::super::token_params::{Older, TokenParams, count, seconds};
 use crate::cidr;
 use crate::context::{Context, Effect};
@@ -11,7 +12,7 @@ use crate::token::go_duration;
 use crate::txn::Txn;
 use keyward_core::random;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,13 +40,50 @@ impl Role {
     }
 }
 
-/// The names of roles have no case.
-pub(super) fn name(cx: &Context<'_, '_>) -> String {
-    cx.param("role_name").to_lowercase()
+impl Named for Role {
+    const DIRECTORY: &'static str = "role/";
+    const PARAM: &'static str = "role_name";
+
+    fn take(&mut self, sent: &Fields, max_ttl: Duration) -> Result<Vec<String>, Refusal> {
+        if sent.bool("local_secret_ids")?.unwrap_or(false) {
+            return Err(Refusal::invalid(
+                "local_secret_ids is not supported: secret ids are not replicated, so all of them are local",
+            ));
+        }
+        if let Some(role_id) = sent.string("role_id")? {
+            self.role_id = role_id;
+        }
+        let mut warnings = self.token.read(sent, OLDER)?;
+        read_own_fields(self, sent)?;
+        if self.token.max_ttl > max_ttl.as_secs() {
+            warnings.push(
+                "token_max_ttl is greater than the backend mount's maximum TTL value; issued tokens' max TTL value \
+                 will be truncated"
+                    .to_owned(),
+            );
+        }
+        Ok(warnings)
+    }
+
+    fn describe(&self) -> Map<String, Value> {
+        let mut shown = self.token.describe(OLDER);
+        for (name, value) in [
+            ("bind_secret_id", json!(self.bind_secret_id)),
+            ("local_secret_ids", json!(false)),
+            ("secret_id_bound_cidrs", json!(self.bound_cidrs)),
+            ("secret_id_num_uses", json!(self.num_uses)),
+            ("secret_id_ttl", json!(self.ttl)),
+        ] {
+            shown.insert(name.to_owned(), value);
+        }
+        shown
+    }
 }
 
-pub(super) fn key(name: &str) -> String {
-    format!("role/{name}")
+impl Issues for Role {
+    fn token(&self) -> &TokenParams {
+        &self.token
+    }
 }
 
 /// Role ids are hashed: an operator may choose any text, and it need not be a good key.
@@ -54,42 +92,14 @@ pub(super) fn role_id_key(txn: &Txn<'_>, mount: &str, role_id: &str) -> String {
     format!("role-id/{}", hex::encode(&tag[..20]))
 }
 
-pub(super) fn find(cx: &mut Context<'_, '_>) -> Result<Option<Arc<Role>>, Refusal> {
-    let path = key(&name(cx));
-    cx.built_json(&path)
-}
-
 /// The role that must be there, or 404.
 pub(super) fn required(cx: &mut Context<'_, '_>) -> Result<Arc<Role>, Refusal> {
-    let missing = Refusal::Missing(vec![format!("role {:?} does not exist", name(cx))]);
-    find(cx)?.ok_or(missing)
-}
-
-pub(super) fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
-    Ok(find(cx)?.is_some())
-}
-
-pub(super) fn list(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    Response::keys(&cx.list("role/")?)
-}
-
-pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let role = find(cx)?.ok_or(Refusal::missing())?;
-    let mut shown = role.token.describe(OLDER);
-    for (name, value) in [
-        ("bind_secret_id", json!(role.bind_secret_id)),
-        ("local_secret_ids", json!(false)),
-        ("secret_id_bound_cidrs", json!(role.bound_cidrs)),
-        ("secret_id_num_uses", json!(role.num_uses)),
-        ("secret_id_ttl", json!(role.ttl)),
-    ] {
-        shown.insert(name.to_owned(), value);
-    }
-    Response::data(&shown)
+    let missing = Refusal::Missing(vec![format!("role {:?} does not exist", name::<Role>(cx))]);
+    wanted(cx)?.ok_or(missing)
 }
 
 pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let before = find(cx)?;
+    let before = wanted::<Role>(cx)?;
     let mut role = match &before {
         Some(role) => (**role).clone(),
         None => Role {
@@ -99,23 +109,7 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
             ..Role::default()
         },
     };
-    if cx.fields().bool("local_secret_ids")?.unwrap_or(false) {
-        return Err(Refusal::invalid(
-            "local_secret_ids is not supported: secret ids are not replicated, so all of them are local",
-        ));
-    }
-    if let Some(role_id) = cx.fields().string("role_id")? {
-        role.role_id = role_id;
-    }
-    let mut warnings = role.token.read(cx.fields(), OLDER)?;
-    read_own_fields(&mut role, cx.fields())?;
-    if role.token.max_ttl > cx.max_ttl().as_secs() {
-        warnings.push(
-            "token_max_ttl is greater than the backend mount's maximum TTL value; issued tokens' max TTL value \
-             will be truncated"
-                .to_owned(),
-        );
-    }
+    let warnings = role.take(cx.fields(), cx.max_ttl())?;
     store(cx, before.as_deref(), &role)?;
     Ok(Response { warnings, ..Response::empty() })
 }
@@ -138,7 +132,7 @@ pub(super) fn read_own_fields(role: &mut Role, sent: &Fields) -> Result<(), Refu
 
 /// Checks and writes `role`, and keeps the way from its role id to it.
 pub(super) fn store(cx: &mut Context<'_, '_>, before: Option<&Role>, role: &Role) -> Result<(), Refusal> {
-    let name = name(cx);
+    let name = name::<Role>(cx);
     if role.role_id.is_empty() {
         return Err(Refusal::invalid("invalid role_id supplied, or failed to generate a role_id"));
     }
@@ -165,12 +159,12 @@ pub(super) fn store(cx: &mut Context<'_, '_>, before: Option<&Role>, role: &Role
             cx.delete(&index);
         }
     }
-    cx.put_json(&key(&name), role)
+    cx.put_json(&key::<Role>(&name), role)
 }
 
 pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let Some(role) = find(cx)? else { return Ok(Response::empty()) };
-    let (path, index) = (key(&name(cx)), role_id_key(cx.txn, &cx.mount.uuid, &role.role_id));
+    let Some(role) = wanted::<Role>(cx)? else { return Ok(Response::empty()) };
+    let (path, index) = (key::<Role>(&name::<Role>(cx)), role_id_key(cx.txn, &cx.mount.uuid, &role.role_id));
     cx.delete(&path);
     cx.delete(&index);
     let secrets = cx.key(&role.secrets());
@@ -180,7 +174,7 @@ pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 }
 
 pub(super) fn read_role_id(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let role = find(cx)?.ok_or(Refusal::missing())?;
+    let role = wanted::<Role>(cx)?.ok_or(Refusal::missing())?;
     Response::data(&json!({ "role_id": role.role_id }))
 }
 

@@ -1,5 +1,6 @@
 //! A role's settings one at a time, each at a path of its own.
 
+use super::super::named::wanted;
 use super::role::{self, OLDER, Role};
 use super::{BIND, BOUND, OLD_BOUND, OLD_PERIOD, OLD_POLICIES, TTL, USES};
 use crate::cidr;
@@ -81,7 +82,7 @@ fn requested(cx: &Context<'_, '_>) -> Result<Setting, Refusal> {
 
 fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let setting = requested(cx)?;
-    let role = role::find(cx)?.ok_or(Refusal::missing())?;
+    let role = wanted::<Role>(cx)?.ok_or(Refusal::missing())?;
     let mut all = role.token.describe(OLDER);
     for (name, value) in [
         ("bind_secret_id", json!(role.bind_secret_id)),
@@ -133,7 +134,7 @@ fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 fn reset(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let setting = requested(cx)?;
-    let Some(before) = role::find(cx)? else { return Ok(Response::empty()) };
+    let Some(before) = wanted::<Role>(cx)? else { return Ok(Response::empty()) };
     let mut role = (*before).clone();
     (setting.reset)(&mut role);
     for name in setting.names {

@@ -441,7 +441,7 @@ fn a_renewal_follows_the_role_as_it_is_now() {
     bench.write("auth/approle/role/web", r#"{"token_period":"5h","token_max_ttl":0}"#);
     assert_eq!(renew(&mut bench, "").body["auth"]["lease_duration"], 5 * 3600);
     bench.root(Delete, "auth/approle/role/web", "");
-    assert_eq!(renew(&mut bench, "").errors(), "role \"web\" does not exist during renewal");
+    assert_eq!(renew(&mut bench, "").errors(), "role web does not exist during renewal");
 }
 
 #[test]

@@ -1,21 +1,16 @@
 //! The configuration of a mount.
 
 use crate::context::Context;
-use crate::jwt::{ALGORITHMS, Keys, Token};
-use crate::outside::{Ask, Reply, Roots};
+use crate::jwt::{ALGORITHMS, Fetched, Keys, PUBLISHED, Token, fetch, published};
+use crate::outside::{Ask, Roots};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 
 const PATH: &str = "config";
 const WELL_KNOWN: &str = ".well-known/openid-configuration";
-/// Keys and discovery documents; keys are asked for anew when a token names one that is not among them.
-const PUBLISHED: Duration = Duration::from_secs(3600);
-/// How often unknown names of keys make us ask anew.
-const PUBLISHED_AT_LEAST: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -104,35 +99,24 @@ impl Config {
         &self,
         cx: &Context<'_, '_>,
         token: Option<&Token<'_>>,
-    ) -> Result<Result<Arc<Keys>, String>, Refusal> {
+    ) -> Result<Fetched<Arc<Keys>>, Refusal> {
+        let at = |url: &str, roots: &Roots| {
+            published(cx, token, |may_be_old| Ask::get(url, roots.clone(), may_be_old))
+        };
         match &self.signer {
             Signer::Keys(keys) => Ok(Ok(keys.clone())),
-            Signer::KeySet { url, roots } => published(cx, url, roots, token),
+            Signer::KeySet { url, roots } => at(url, roots),
             Signer::Provider { issuer, roots } => match discover(cx, issuer, roots)? {
-                Ok(discovery) => published(cx, &discovery.jwks_uri, roots, token),
+                Ok(discovery) => at(&discovery.jwks_uri, roots),
                 Err(why) => Ok(Err(why)),
             },
         }
     }
 }
 
-fn fetch(
-    cx: &Context<'_, '_>,
-    url: &str,
-    roots: &Roots,
-    may_be_old: Duration,
-) -> Result<Result<Reply, String>, Refusal> {
-    let answer = cx.ask(Ask::get(url, roots.clone(), may_be_old))?;
-    Ok(match answer {
-        Ok(reply) if reply.status == 200 => Ok(reply.clone()),
-        Ok(reply) => Err(format!("{url} answers with HTTP status {}", reply.status)),
-        Err(why) => Err(why.clone()),
-    })
-}
-
-fn discover(cx: &Context<'_, '_>, issuer: &str, roots: &Roots) -> Result<Result<Discovery, String>, Refusal> {
+fn discover(cx: &Context<'_, '_>, issuer: &str, roots: &Roots) -> Result<Fetched<Discovery>, Refusal> {
     let url = format!("{}/{WELL_KNOWN}", issuer.trim_end_matches('/'));
-    Ok(fetch(cx, &url, roots, PUBLISHED)?.and_then(|reply| {
+    Ok(fetch(cx, Ask::get(&url, roots.clone(), PUBLISHED))?.and_then(|reply| {
         let found: Discovery =
             serde_json::from_slice(&reply.body).map_err(|_| format!("{url} is no discovery document"))?;
         // OpenID Connect Discovery 1.0, section 4.3: a document for another issuer is not to be believed.
@@ -141,28 +125,6 @@ fn discover(cx: &Context<'_, '_>, issuer: &str, roots: &Roots) -> Result<Result<
         }
         Ok(found)
     }))
-}
-
-fn published(
-    cx: &Context<'_, '_>,
-    url: &str,
-    roots: &Roots,
-    token: Option<&Token<'_>>,
-) -> Result<Result<Arc<Keys>, String>, Refusal> {
-    let key = format!("jwks:{url}");
-    let get = |may_be_old| -> Result<Result<Arc<Keys>, String>, Refusal> {
-        let reply = match fetch(cx, url, roots, may_be_old)? {
-            Ok(reply) => reply,
-            Err(why) => return Ok(Err(why)),
-        };
-        let build = || Keys::from_jwks(&reply.body).map_err(|why| Refusal::invalid(format!("{url}: {why}")));
-        Ok(cx.txn.built_of(key.as_bytes(), reply.version, build).map_err(|why| why.to_string()))
-    };
-    match (get(PUBLISHED)?, token) {
-        // The issuer may have begun to sign with a new key.
-        (Ok(keys), Some(token)) if !keys.may_know(token) => get(PUBLISHED_AT_LEAST),
-        (keys, _) => Ok(keys),
-    }
 }
 
 pub(super) fn find(cx: &mut Context<'_, '_>) -> Result<Option<Arc<Config>>, Refusal> {

@@ -1,15 +1,13 @@
 //! Logging in.
 
+use super::super::named;
 use super::claims;
 use super::config::{self, Config};
-use super::role::{self, Role};
+use super::role::Role;
 use crate::context::Context;
 use crate::jwt::{Bad, Token};
-use crate::mounts::Mount;
 use crate::refusal::Refusal;
 use crate::response::{Login, Response};
-use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -24,7 +22,7 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if name.is_empty() {
         return Err(Refusal::invalid("missing role"));
     }
-    let Some(role) = role::find(cx, &name)? else {
+    let Some(role) = named::find::<Role>(cx, &name)? else {
         return Err(Refusal::invalid(format!("role {name:?} could not be found")));
     };
     let text = cx.fields().string("jwt")?.unwrap_or_default();
@@ -124,12 +122,4 @@ fn groups(role: &Role, token: &Token<'_>) -> Result<Option<Vec<String>>, Refusal
     let mut groups = listed.iter().map(group).collect::<Result<Vec<String>, Refusal>>()?;
     groups.retain(|group| !group.is_empty());
     Ok(Some(groups))
-}
-
-/// The terms of the role as it is now.
-pub(super) fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
-    match txn.built_json::<Role>(&format!("{}{}", mount.prefix(), role::key(&token.login)))? {
-        Some(role) => Ok(role.token.terms(token)),
-        None => Err(Refusal::invalid(format!("role {} does not exist during renewal", token.login))),
-    }
 }

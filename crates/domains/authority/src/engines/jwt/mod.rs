@@ -10,6 +10,7 @@ mod role;
 #[cfg(test)]
 mod tests;
 
+use super::named::{self, Routes};
 use super::token_params;
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
@@ -18,8 +19,9 @@ use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 pub static BACKEND: Backend = Backend {
     kind: "jwt",
     about: "Logins with tokens that someone else signed.",
-    routes: &[ROUTES],
-    renew: Some(login::terms),
+    routes: &[ROUTES, ROLES],
+    renew: Some(named::terms::<role::Role>),
+    ..Backend::EMPTY
 };
 
 const CONFIG: &[Field] = &[
@@ -109,22 +111,10 @@ const ROUTES: &[Route] = &[
         help: "Whose tokens count.",
         ..Route::EMPTY
     },
-    Route {
-        pattern: "role",
-        operations: &[(Operation::List, role::list)],
-        help: "Lists the roles.",
-        ..Route::EMPTY
-    },
-    Route {
-        pattern: "role/{name}",
-        operations: &[
-            (Operation::Read, role::read),
-            (Operation::Update, role::write),
-            (Operation::Delete, role::delete),
-        ],
-        exists: Some(role::exists),
-        fields: ROLE,
-        help: "Which tokens may log in, and what the tokens issued for them may do.",
-        ..Route::EMPTY
-    },
 ];
+
+const ROLES: &[Route] = &Routes::<role::Role>::table(
+    ("role", "Lists the roles."),
+    ("role/{name}", "Which tokens may log in, and what the tokens issued for them may do."),
+    ROLE,
+);

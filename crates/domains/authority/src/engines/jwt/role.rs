@@ -1,16 +1,14 @@
 //! Roles.
 
+use super::super::named::{Issues, Named};
 use super::super::token_params::{OLDER, TokenParams};
 use super::claims;
-use crate::context::Context;
 use crate::fields::Fields;
 use crate::jwt::Leeways;
 use crate::refusal::Refusal;
-use crate::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One role. Leeways are in seconds: the default when zero, none when negative.
@@ -46,71 +44,48 @@ impl Role {
     }
 }
 
-/// Where a role is stored. Names of roles have no case.
-pub(super) fn key(name: &str) -> String {
-    format!("role/{}", name.to_lowercase())
-}
+impl Named for Role {
+    const DIRECTORY: &'static str = "role/";
 
-pub(super) fn find(cx: &mut Context<'_, '_>, name: &str) -> Result<Option<Arc<Role>>, Refusal> {
-    cx.built_json(&key(name))
-}
-
-fn named(cx: &mut Context<'_, '_>) -> Result<Option<Arc<Role>>, Refusal> {
-    let name = cx.param("name").to_owned();
-    find(cx, &name)
-}
-
-pub(super) fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
-    Ok(named(cx)?.is_some())
-}
-
-pub(super) fn list(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    Response::keys(&cx.list("role/")?)
-}
-
-pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let key = key(cx.param("name"));
-    cx.delete(&key);
-    Ok(Response::empty())
-}
-
-pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let role = named(cx)?.ok_or(Refusal::missing())?;
-    let mut shown = role.token.describe(OLDER);
-    for (name, value) in [
-        ("role_type", json!("jwt")),
-        ("user_claim", json!(role.user_claim)),
-        ("user_claim_json_pointer", json!(role.user_claim_json_pointer)),
-        ("bound_audiences", json!(role.audiences)),
-        ("bound_subject", json!(role.subject)),
-        ("bound_claims", json!(role.claims)),
-        ("bound_claims_type", json!(if role.globs { "glob" } else { "string" })),
-        ("claim_mappings", json!(role.mappings)),
-        ("groups_claim", json!(role.groups_claim)),
-        ("expiration_leeway", json!(role.expiration_leeway)),
-        ("not_before_leeway", json!(role.not_before_leeway)),
-        ("clock_skew_leeway", json!(role.skew_leeway)),
-        ("allowed_redirect_uris", Value::Null),
-        ("oidc_scopes", Value::Null),
-        ("max_age", json!(0)),
-        ("verbose_oidc_logging", json!(false)),
-    ] {
-        shown.insert(name.to_owned(), value);
+    fn take(&mut self, sent: &Fields, max_ttl: Duration) -> Result<Vec<String>, Refusal> {
+        refuse_absent(sent)?;
+        let mut warnings = self.token.read(sent, OLDER)?;
+        take_over(self, sent)?;
+        warnings.extend(self.token.check_limits(max_ttl)?);
+        check(self)?;
+        Ok(warnings)
     }
-    Response::data(&shown)
+
+    fn describe(&self) -> Map<String, Value> {
+        let mut shown = self.token.describe(OLDER);
+        for (name, value) in [
+            ("role_type", json!("jwt")),
+            ("user_claim", json!(self.user_claim)),
+            ("user_claim_json_pointer", json!(self.user_claim_json_pointer)),
+            ("bound_audiences", json!(self.audiences)),
+            ("bound_subject", json!(self.subject)),
+            ("bound_claims", json!(self.claims)),
+            ("bound_claims_type", json!(if self.globs { "glob" } else { "string" })),
+            ("claim_mappings", json!(self.mappings)),
+            ("groups_claim", json!(self.groups_claim)),
+            ("expiration_leeway", json!(self.expiration_leeway)),
+            ("not_before_leeway", json!(self.not_before_leeway)),
+            ("clock_skew_leeway", json!(self.skew_leeway)),
+            ("allowed_redirect_uris", Value::Null),
+            ("oidc_scopes", Value::Null),
+            ("max_age", json!(0)),
+            ("verbose_oidc_logging", json!(false)),
+        ] {
+            shown.insert(name.to_owned(), value);
+        }
+        shown
+    }
 }
 
-pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let mut role = named(cx)?.map(Arc::unwrap_or_clone).unwrap_or_default();
-    let sent = cx.fields();
-    refuse_absent(sent)?;
-    let mut warnings = role.token.read(sent, OLDER)?;
-    take_over(&mut role, sent)?;
-    warnings.extend(role.token.check_limits(cx.max_ttl())?);
-    check(&role)?;
-    let key = key(cx.param("name"));
-    cx.put_json(&key, &role)?;
-    Ok(Response { warnings, ..Response::empty() })
+impl Issues for Role {
+    fn token(&self) -> &TokenParams {
+        &self.token
+    }
 }
 
 fn refuse_absent(sent: &Fields) -> Result<(), Refusal> {

@@ -1,22 +1,20 @@
 //! Logging in.
 
+use super::super::named;
 use super::account::Account;
 use super::config::{self, Config, Verification};
-use super::role::{self, AliasName, Role};
+use super::role::{AliasName, Role};
 use super::{review, selector};
 use crate::context::Context;
 use crate::glob;
 use crate::jwt::{Leeways, Token};
-use crate::mounts::Mount;
 use crate::refusal::Refusal;
 use crate::response::{Login, Response};
-use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use std::collections::BTreeMap;
 
 pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let (name, jwt) = (cx.fields().required("role")?, cx.fields().required("jwt")?);
-    let Some(role) = role::find(cx, &name)? else {
+    let Some(role) = named::find::<Role>(cx, &name)? else {
         return Err(Refusal::invalid(format!("invalid role name {name:?}")));
     };
     role.token.check_address(cx.request)?;
@@ -145,12 +143,4 @@ fn answer(
     };
     login.role = role_name;
     Ok(login)
-}
-
-/// The terms of the role as it is now.
-pub(super) fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
-    match txn.built_json::<Role>(&format!("{}{}", mount.prefix(), role::key(&token.login)))? {
-        Some(role) => Ok(role.token.terms(token)),
-        None => Err(Refusal::invalid(format!("role {} does not exist during renewal", token.login))),
-    }
 }

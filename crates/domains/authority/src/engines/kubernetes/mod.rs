@@ -13,6 +13,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+use super::named::{self, Routes};
 use super::token_params;
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
@@ -21,8 +22,9 @@ use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 pub static BACKEND: Backend = Backend {
     kind: "kubernetes",
     about: "Logins of pods, by the token of their ServiceAccount.",
-    routes: &[ROUTES],
-    renew: Some(login::terms),
+    routes: &[ROUTES, ROLES],
+    renew: Some(named::terms::<role::Role>),
+    ..Backend::EMPTY
 };
 
 const CONFIG: &[Field] = &[
@@ -90,22 +92,10 @@ const ROUTES: &[Route] = &[
         help: "Which cluster's tokens count, and how they are proved.",
         ..Route::EMPTY
     },
-    Route {
-        pattern: "role",
-        operations: &[(Operation::List, role::list)],
-        help: "Lists the roles.",
-        ..Route::EMPTY
-    },
-    Route {
-        pattern: "role/{name}",
-        operations: &[
-            (Operation::Read, role::read),
-            (Operation::Update, role::write),
-            (Operation::Delete, role::delete),
-        ],
-        exists: Some(role::exists),
-        fields: ROLE,
-        help: "Which ServiceAccounts may log in, and what their tokens may do.",
-        ..Route::EMPTY
-    },
 ];
+
+const ROLES: &[Route] = &Routes::<role::Role>::table(
+    ("role", "Lists the roles."),
+    ("role/{name}", "Which ServiceAccounts may log in, and what their tokens may do."),
+    ROLE,
+);

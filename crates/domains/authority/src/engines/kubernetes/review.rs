@@ -3,8 +3,8 @@
 use super::account::Account;
 use super::config::Config;
 use crate::context::Context;
-use crate::jwt::{Keys, Token};
-use crate::outside::{Ask, Hidden, Reply};
+use crate::jwt::{Keys, Token, published};
+use crate::outside::{Ask, Credential, Hidden, Reply};
 use crate::refusal::Refusal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,10 +17,6 @@ use std::time::Duration;
 const REVIEWED: Duration = Duration::from_secs(10);
 /// Labels and annotations of objects.
 const LOOKED_UP: Duration = Duration::from_secs(10);
-/// The cluster's keys; they are asked for anew when a token names one that is not among them.
-const PUBLISHED: Duration = Duration::from_secs(3600);
-/// How often unknown names of keys make us ask anew.
-const PUBLISHED_AT_LEAST: Duration = Duration::from_secs(30);
 
 fn failed(what: &str, why: impl std::fmt::Display) -> Refusal {
     Refusal::denied(format!("{what}: {why}"))
@@ -120,28 +116,16 @@ pub(super) fn keys(
     token: &Token<'_>,
     jwt: &str,
 ) -> Result<Arc<Keys>, Refusal> {
-    let fetch = |may_be_old| -> Result<Arc<Keys>, Refusal> {
-        let url = config.jwks_url();
-        let credential = match url.starts_with(&config.url("/")) {
-            true => config.reviewer(jwt),
-            false => crate::outside::Credential::None,
-        };
-        let key = format!("jwks:{url}");
-        let answer = cx.ask(Ask { url, roots: config.roots(), credential, body: None, may_be_old })?;
-        let reply = answer.as_ref().map_err(|why| failed("the cluster's keys cannot be fetched", why))?;
-        if reply.status != 200 {
-            return Err(failed(
-                "the cluster's keys cannot be fetched",
-                format!("HTTP status {}", reply.status),
-            ));
-        }
-        let build =
-            || Keys::from_jwks(&reply.body).map_err(|why| failed("the cluster's keys cannot be read", why));
-        cx.txn.built_of(key.as_bytes(), reply.version, build)
+    let url = config.jwks_url();
+    let is_own = url.starts_with(&config.url("/"));
+    let ask = |may_be_old| Ask {
+        url: url.clone(),
+        roots: config.roots(),
+        credential: if is_own { config.reviewer(jwt) } else { Credential::None },
+        body: None,
+        may_be_old,
     };
-    let keys = fetch(PUBLISHED)?;
-    // The cluster may have begun to sign with a new key.
-    if keys.may_know(token) { Ok(keys) } else { fetch(PUBLISHED_AT_LEAST) }
+    published(cx, Some(token), ask)?.map_err(|why| failed("the cluster's keys cannot be had", why))
 }
 
 #[derive(Deserialize)]

@@ -1,13 +1,13 @@
 //! Roles.
 
+use super::super::named::{Issues, Named};
 use super::super::token_params::{OLDER, TokenParams};
 use super::selector;
-use crate::context::Context;
+use crate::fields::Fields;
 use crate::refusal::Refusal;
-use crate::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::sync::Arc;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// What a login is an identity by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,83 +33,60 @@ pub(super) struct Role {
     pub(super) token: TokenParams,
 }
 
-/// Where a role is stored. Names of roles have no case.
-pub(super) fn key(name: &str) -> String {
-    format!("role/{}", name.to_lowercase())
+impl Named for Role {
+    const DIRECTORY: &'static str = "role/";
+
+    fn take(&mut self, sent: &Fields, max_ttl: Duration) -> Result<Vec<String>, Refusal> {
+        let mut warnings = self.token.read(sent, OLDER)?;
+        if let Some(names) = sent.strings("bound_service_account_names")? {
+            self.names = names;
+        }
+        if let Some(namespaces) = sent.strings("bound_service_account_namespaces")? {
+            self.namespaces = namespaces;
+        }
+        if let Some(selector) = sent.string("bound_service_account_namespace_selector")? {
+            self.namespace_selector = selector;
+        }
+        if let Some(audience) = sent.string("audience")? {
+            self.audience = audience;
+        }
+        if let Some(source) = sent.string("alias_name_source")? {
+            self.alias_name = match source.as_str() {
+                "" | "serviceaccount_uid" => AliasName::Uid,
+                "serviceaccount_name" => AliasName::Name,
+                _ => {
+                    return Err(Refusal::invalid(format!(
+                        "invalid alias_name_source {source:?}, must be one of: serviceaccount_uid, serviceaccount_name"
+                    )));
+                }
+            };
+        }
+        warnings.extend(self.token.check_limits(max_ttl)?);
+        check(self)?;
+        Ok(warnings)
+    }
+
+    fn describe(&self) -> Map<String, Value> {
+        let mut shown = self.token.describe(OLDER);
+        for (name, value) in [
+            ("bound_service_account_names", json!(self.names)),
+            ("bound_service_account_namespaces", json!(self.namespaces)),
+            ("bound_service_account_namespace_selector", json!(self.namespace_selector)),
+            ("alias_name_source", json!(self.alias_name)),
+        ] {
+            shown.insert(name.to_owned(), value);
+        }
+        if !self.audience.is_empty() {
+            shown.insert("audience".to_owned(), json!(self.audience));
+        }
+        shown
+    }
 }
 
-pub(super) fn find(cx: &mut Context<'_, '_>, name: &str) -> Result<Option<Arc<Role>>, Refusal> {
-    cx.built_json(&key(name))
-}
-
-fn named(cx: &mut Context<'_, '_>) -> Result<Option<Arc<Role>>, Refusal> {
-    let name = cx.param("name").to_owned();
-    find(cx, &name)
-}
-
-pub(super) fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
-    Ok(named(cx)?.is_some())
-}
-
-pub(super) fn list(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    Response::keys(&cx.list("role/")?)
-}
-
-pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let key = key(cx.param("name"));
-    cx.delete(&key);
-    Ok(Response::empty())
-}
-
-pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let role = named(cx)?.ok_or(Refusal::missing())?;
-    let mut shown = role.token.describe(OLDER);
-    for (name, value) in [
-        ("bound_service_account_names", json!(role.names)),
-        ("bound_service_account_namespaces", json!(role.namespaces)),
-        ("bound_service_account_namespace_selector", json!(role.namespace_selector)),
-        ("alias_name_source", json!(role.alias_name)),
-    ] {
-        shown.insert(name.to_owned(), value);
+impl Issues for Role {
+    fn token(&self) -> &TokenParams {
+        &self.token
     }
-    if !role.audience.is_empty() {
-        shown.insert("audience".to_owned(), json!(role.audience));
-    }
-    Response::data(&shown)
-}
-
-pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let mut role = named(cx)?.map(Arc::unwrap_or_clone).unwrap_or_default();
-    let sent = cx.fields();
-    let mut warnings = role.token.read(sent, OLDER)?;
-    if let Some(names) = sent.strings("bound_service_account_names")? {
-        role.names = names;
-    }
-    if let Some(namespaces) = sent.strings("bound_service_account_namespaces")? {
-        role.namespaces = namespaces;
-    }
-    if let Some(selector) = sent.string("bound_service_account_namespace_selector")? {
-        role.namespace_selector = selector;
-    }
-    if let Some(audience) = sent.string("audience")? {
-        role.audience = audience;
-    }
-    if let Some(source) = sent.string("alias_name_source")? {
-        role.alias_name = match source.as_str() {
-            "" | "serviceaccount_uid" => AliasName::Uid,
-            "serviceaccount_name" => AliasName::Name,
-            _ => {
-                return Err(Refusal::invalid(format!(
-                    "invalid alias_name_source {source:?}, must be one of: serviceaccount_uid, serviceaccount_name"
-                )));
-            }
-        };
-    }
-    warnings.extend(role.token.check_limits(cx.max_ttl())?);
-    check(&role)?;
-    let key = key(cx.param("name"));
-    cx.put_json(&key, &role)?;
-    Ok(Response { warnings, ..Response::empty() })
 }
 
 fn check(role: &Role) -> Result<(), Refusal> {

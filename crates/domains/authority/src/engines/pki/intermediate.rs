@@ -1,10 +1,10 @@
 //! `intermediate/`: authorities that others sign.
 
 use super::bundle::Format;
-use super::params::{self, FORMAT, KEY_BITS, KEY_NAME, KEY_REF, KEY_TYPE, PRIVATE_KEY_FORMAT};
-use super::roots::{self, AUTHORITY, Source};
+use super::params;
+use super::roots::{self, KEYED, Source};
 use super::table;
-use super::wanted::{self, FIELDS as SHARED};
+use super::wanted;
 use super::{HEAVY, refuse};
 use crate::context::Context;
 use crate::refusal::Refusal;
@@ -15,17 +15,8 @@ use keyward_crypto::x509::{Extension, KeyUsages, Scheme, pem, sign_request};
 use serde_json::{Map, json};
 
 const GENERATE: &[Field] = &joined::<28>(&[
-    &SHARED,
-    &AUTHORITY,
-    &[
-        FORMAT,
-        PRIVATE_KEY_FORMAT,
-        KEY_TYPE,
-        KEY_BITS,
-        KEY_NAME,
-        KEY_REF,
-        field("add_basic_constraints", Kind::Bool, "Ask in the request to be an authority."),
-    ],
+    &KEYED,
+    &[field("add_basic_constraints", Kind::Bool, "Ask in the request to be an authority.")],
 ]);
 
 const fn generates(pattern: &'static str, operations: &'static [(Operation, Handler)]) -> Route {

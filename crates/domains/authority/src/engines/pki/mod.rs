@@ -90,7 +90,7 @@ fn new_serial(cx: &Context<'_, '_>) -> [u8; 20] {
 }
 
 /// Bytes as hexadecimal with colons between, as Vault writes serial numbers and key identifiers.
-fn colons(bytes: &[u8]) -> String {
+pub(super) fn colons(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 3);
     for (at, byte) in bytes.iter().enumerate() {
         let separator = if at == 0 { "" } else { ":" };

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, Effect};
 use crate::jobs::{self, Job};
-use crate::lease::{self, Lease};
+use crate::lease::{self, Holder, Lease};
 use crate::mounts;
 use crate::refusal::Refusal;
 use crate::request::Operation;
@@ -14,7 +14,16 @@ use std::collections::BTreeMap;
 const ID: Field = field("lease_id", Kind::Text, "The lease.");
 const SYNC: Field = field("sync", Kind::Bool, "Answer when it is done, not before; yes by default.");
 const RENEW: &[Field] = &[ID, field("increment", Kind::Duration, "For how much longer.")];
-const KIND: &[Field] = &[field("type", Kind::Text, "`irrevocable`, or nothing for all leases.")];
+const KIND: &[Field] = &[
+    field("type", Kind::Text, "`irrevocable`, or nothing for all leases."),
+    field("limit", Kind::Text, "How many leases to list; `none` for all."),
+];
+const HOLDER: &[Field] = &[
+    field("pod", Kind::Text, "The pod, as NAMESPACE/NAME."),
+    field("pod_uid", Kind::Text, "The pod's UID."),
+    field("entity_id", Kind::Text, "The identity."),
+    SYNC,
+];
 const SUDO: Traits = Traits { sudo: true, ..Route::EMPTY.traits };
 
 const fn update(
@@ -30,10 +39,14 @@ const fn update(
 const RENEWING: &[(Operation, Handler)] = &[(Operation::Update, renew)];
 const REVOKING: &[(Operation, Handler)] = &[(Operation::Update, revoke)];
 const REVOKING_ALL: &[(Operation, Handler)] = &[(Operation::Update, revoke_prefix)];
+const FORCING: &[(Operation, Handler)] = &[(Operation::Update, revoke_force)];
 const PLAIN: Traits = Route::EMPTY.traits;
 const EXTENDS: &str = "Extends a lease.";
 const ENDS: &str = "Ends a lease.";
 const ENDS_ALL: &str = "Ends all leases whose ids begin with a path.";
+const ENDS_FORCED: &str = "As revoke-prefix, and forgets leases that cannot be taken back outside: what is left there \
+    must be removed by hand.";
+const ENDS_HELD: &str = "Ends all tokens of a pod or an identity, and all leases handed out to it.";
 
 pub(super) const ROUTES: &[Route] = &[
     update("leases/lookup", &[(Operation::Update, look_up)], &[ID], PLAIN, "What is known of a lease."),
@@ -43,7 +56,8 @@ pub(super) const ROUTES: &[Route] = &[
     update("leases/revoke", REVOKING, &[ID, SYNC], PLAIN, ENDS),
     update("leases/revoke/{url_lease_id*}", REVOKING, &[ID, SYNC], PLAIN, ENDS),
     update("leases/revoke-prefix/{prefix*}", REVOKING_ALL, &[SYNC], SUDO, ENDS_ALL),
-    update("leases/revoke-force/{prefix*}", REVOKING_ALL, &[], SUDO, ENDS_ALL),
+    update("leases/revoke-force/{prefix*}", FORCING, &[], SUDO, ENDS_FORCED),
+    update("leases/revoke-holder", &[(Operation::Update, revoke_holder)], HOLDER, SUDO, ENDS_HELD),
     update("leases/count", &[(Operation::Read, count)], KIND, PLAIN, "Counts leases by mount."),
     update("leases/tidy", &[(Operation::Update, tidy)], &[], PLAIN, "Removes leases of what is not there."),
     update(
@@ -58,7 +72,7 @@ pub(super) const ROUTES: &[Route] = &[
     update("revoke", REVOKING, &[ID, SYNC], PLAIN, ENDS),
     update("revoke/{url_lease_id*}", REVOKING, &[ID, SYNC], PLAIN, ENDS),
     update("revoke-prefix/{prefix*}", REVOKING_ALL, &[SYNC], SUDO, ENDS_ALL),
-    update("revoke-force/{prefix*}", REVOKING_ALL, &[], SUDO, ENDS_ALL),
+    update("revoke-force/{prefix*}", FORCING, &[], SUDO, ENDS_FORCED),
 ];
 
 /// The lease named in the body, or in the path.
@@ -97,31 +111,58 @@ fn list(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 fn renew(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let id = lease_id(cx)?;
+    let increment = cx.fields().duration("increment")?.unwrap_or_default();
     match lease::find(cx.txn, &id, cx.now)? {
         Some((Lease::Token { .. }, _)) => {
             Err(Refusal::invalid("tokens cannot be renewed through this endpoint"))
         }
+        Some((Lease::Issued(issued), times)) if times.renewable => lease::renew(cx, &id, *issued, increment),
+        Some((_, times)) if times.ttl == 0 => Err(Refusal::invalid("lease expired")),
+        Some(_) => Err(Refusal::invalid("lease is not renewable")),
         None => Err(Refusal::invalid("lease not found")),
     }
 }
 
 fn revoke(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let id = lease_id(cx)?;
-    lease::revoke(cx.txn, &id)?;
+    lease::revoke(cx.txn, &id, false)?;
     done(cx)
 }
 
 fn revoke_prefix(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    revoke_all(cx, false)
+}
+
+fn revoke_force(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    revoke_all(cx, true)
+}
+
+fn revoke_all(cx: &mut Context<'_, '_>, force: bool) -> Result<Response, Refusal> {
     let prefix = cx.param("prefix").to_owned();
     let path = prefix.trim_end_matches('/');
     if path.is_empty() {
         return Err(Refusal::invalid("the path of the leases to revoke is missing"));
     }
     // Without a slash it may be a lease's own id.
-    if prefix == path && lease::revoke(cx.txn, path)? {
+    if prefix == path && lease::revoke(cx.txn, path, force)? {
         return done(cx);
     }
-    jobs::add(cx.txn, &Job::RevokePrefix { path: format!("{path}/") })?;
+    jobs::add(cx.txn, &Job::RevokePrefix { path: format!("{path}/"), force, after: String::new() })?;
+    done(cx)
+}
+
+fn revoke_holder(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let said = |name: &str| Ok::<_, Refusal>(cx.fields().string(name)?.unwrap_or_default());
+    let holder = Holder { entity_id: said("entity_id")?, pod: said("pod")?, pod_uid: said("pod_uid")? };
+    if holder == Holder::default() {
+        return Err(Refusal::invalid(
+            "say whose tokens and leases to revoke: pod (as NAMESPACE/NAME), pod_uid or entity_id",
+        ));
+    }
+    if !holder.pod.is_empty() && holder.pod.split('/').filter(|part| !part.is_empty()).count() != 2 {
+        return Err(Refusal::invalid("pod must be written as NAMESPACE/NAME"));
+    }
+    jobs::add(cx.txn, &Job::RevokeHolder { holder, directory: 0, after: String::new() })?;
     done(cx)
 }
 
@@ -130,9 +171,7 @@ fn done(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if !cx.fields().bool("sync")?.unwrap_or(true) {
         return Ok(Response { status: Some(202), ..Response::empty() });
     }
-    if jobs::pending(cx.txn)? {
-        cx.effects.push(Effect::RunJobs);
-    }
+    cx.effects.push(Effect::RunJobs);
     Ok(Response::empty())
 }
 
@@ -142,7 +181,7 @@ fn tidy(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     Ok(started.warn("Tidy operation successfully started. It goes on in the background."))
 }
 
-/// True when leases are meant that could not be revoked. There are none: revoking a token cannot fail.
+/// True when leases are meant that could not be revoked: what has to be done outside for it has failed several times.
 fn only_irrevocable(cx: &Context<'_, '_>) -> Result<bool, Refusal> {
     match cx.fields().string("type")?.unwrap_or_default().to_lowercase().as_str() {
         "irrevocable" => Ok(true),
@@ -156,7 +195,12 @@ fn only_irrevocable(cx: &Context<'_, '_>) -> Result<bool, Refusal> {
 fn count(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     const PAGE: usize = 1000;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let mut page = if only_irrevocable(cx)? { Vec::new() } else { cx.txn.keys(lease::ENTRIES, b"", PAGE)? };
+    if only_irrevocable(cx)? {
+        let stuck = lease::stuck(cx.txn, usize::MAX)?;
+        let counts = stuck_by_mount(cx, &stuck)?;
+        return Response::data(&json!({ "lease_count": counts.values().sum::<u64>(), "counts": counts }));
+    }
+    let mut page = cx.txn.keys(lease::ENTRIES, b"", PAGE)?;
     let table = mounts::table(cx.txn)?;
     while let Some(last) = page.last().cloned() {
         for key in &page {
@@ -169,13 +213,39 @@ fn count(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     Response::data(&json!({ "lease_count": counts.values().sum::<u64>(), "counts": counts }))
 }
 
-fn irrevocable(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    match only_irrevocable(cx)? {
-        true => Response::data(&json!({ "lease_count": 0, "counts": {}, "leases": [] })),
-        false => {
-            Err(Refusal::invalid("type must be irrevocable; list all leases with LIST sys/leases/lookup"))
-        }
+fn stuck_by_mount(
+    cx: &mut Context<'_, '_>,
+    stuck: &[lease::Stuck],
+) -> Result<BTreeMap<String, u64>, Refusal> {
+    let table = mounts::table(cx.txn)?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for stuck in stuck {
+        let mount = table.iter().find(|mount| mount.uuid == stuck.lease.mount);
+        *counts.entry(mount.map_or_else(String::new, |mount| mount.accessor.clone())).or_default() += 1;
     }
+    Ok(counts)
+}
+
+fn irrevocable(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    /// What one answer shows unless all are asked for, as in Vault.
+    const MOST: usize = 10_000;
+    if !only_irrevocable(cx)? {
+        return Err(Refusal::invalid(
+            "type must be irrevocable; list all leases with LIST sys/leases/lookup",
+        ));
+    }
+    let most = match cx.fields().string("limit")?.as_deref() {
+        Some("none") => usize::MAX,
+        None | Some("") => MOST,
+        Some(number) => number
+            .parse()
+            .map_err(|_| Refusal::invalid(format!("limit must be a number or none, not {number:?}")))?,
+    };
+    let stuck = lease::stuck(cx.txn, most)?;
+    let counts = stuck_by_mount(cx, &stuck)?;
+    let leases: Vec<_> =
+        stuck.iter().map(|stuck| json!({ "lease_id": stuck.id, "error": stuck.why })).collect();
+    Response::data(&json!({ "lease_count": leases.len(), "counts": counts, "leases": leases }))
 }
 
 #[cfg(test)]

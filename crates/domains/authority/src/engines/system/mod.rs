@@ -1,7 +1,7 @@
 //! `sys/`: the authority's own paths, those that need it unsealed.
 //!
 //! Absent, and answered as paths that are not there: quotas, raft, namespaces, replication, counters, loggers,
-//! host-info, monitor, in-flight requests, CORS and user-interface headers, password policies.
+//! host-info, monitor, in-flight requests, CORS and user-interface headers.
 
 mod audit;
 mod capabilities;
@@ -13,6 +13,7 @@ mod locked;
 mod mfa;
 mod mounts;
 mod openapi;
+mod passwords;
 mod policies;
 mod remount;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub static BACKEND: Backend = Backend {
         openapi::ROUTES,
         explain::ROUTES,
         policies::ROUTES,
+        passwords::ROUTES,
         capabilities::ROUTES,
         audit::ROUTES,
         tools::ROUTES,

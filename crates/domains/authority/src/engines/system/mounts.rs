@@ -382,8 +382,8 @@ fn disable(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     // Unmounting what is not there succeeds too, so that nobody learns what is.
     if let Some(mount) = mounts::table(cx.txn)?.at(&path) {
         mounts::remove(cx.txn, mount)?;
-        jobs::add(cx.txn, &Job::RevokePrefix { path: path.clone() })?;
-        jobs::add(cx.txn, &Job::Wipe { prefix: mount.prefix() })?;
+        jobs::add(cx.txn, &Job::RevokePrefix { path, force: false, after: String::new() })?;
+        mounts::wipe_later(cx.txn, mount, cx.now)?;
         if auth {
             jobs::add(cx.txn, &Job::ForgetAliases { accessor: mount.accessor.clone() })?;
         }

@@ -59,7 +59,7 @@ fn remount(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Err(Refusal::invalid(format!("path already in use at {taken:?}")));
     }
     mounts::put(cx.txn, &Mount { path: to.clone(), ..Mount::clone(known) })?;
-    jobs::add(cx.txn, &Job::RevokePrefix { path: from.clone() })?;
+    jobs::add(cx.txn, &Job::RevokePrefix { path: from.clone(), force: false, after: String::new() })?;
     cx.effects.push(Effect::RunJobs);
     let id = random::uuid(cx.random());
     let mut moves: Vec<Move> = cx.txn.get_json(MOVES)?.unwrap_or_default();

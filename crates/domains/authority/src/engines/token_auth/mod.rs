@@ -19,6 +19,7 @@ pub static BACKEND: Backend = Backend {
     about: "Tokens: made from other tokens, looked up, renewed and revoked.",
     routes: &[ROUTES],
     renew: Some(roles::terms),
+    ..Backend::EMPTY
 };
 
 const CREATE: &[Field] = &[

@@ -7,7 +7,7 @@ use crate::glob;
 use crate::mounts::Mount;
 use crate::policy;
 use crate::refusal::Refusal;
-use crate::request::Operation;
+use crate::request::{Operation, Request};
 use crate::response::Response;
 use crate::route::{Field, Kind, field};
 use crate::token::{Terms, TokenEntry};
@@ -239,7 +239,12 @@ pub(super) fn listed(name: &str, names: &[String], patterns: &[String]) -> bool 
 }
 
 /// The terms of tokens made here: as they were granted last, or as their role has them now.
-pub(super) fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+pub(super) fn terms(
+    txn: &mut Txn<'_>,
+    mount: &Mount,
+    token: &TokenEntry,
+    _: &Request,
+) -> Result<Terms, Refusal> {
     let own = Terms {
         ttl: token.last_granted(),
         max_ttl: Duration::ZERO,

@@ -85,7 +85,7 @@ fn mistakes_change_nothing() {
         (
             "mounts/x",
             r#"{"type":"nosuch"}"#,
-            "plugin not found in the catalog: nosuch; known types: kv, pki, transit",
+            "plugin not found in the catalog: nosuch; known types: database, ",
         ),
         ("mounts/x", r#"{"type":"approle"}"#, "plugin not found in the catalog: approle"),
         ("mounts/x", r#"{"type":"plugin"}"#, "plugin_name must be provided for plugin backend"),
@@ -121,7 +121,7 @@ fn mistakes_change_nothing() {
         ("mounts/x", r#"{"type":"kv","config":{"plugin_version":"v1.0.0"}}"#, "plugin_version"),
         ("mounts/x", r#"{"type":"kv","config":"x"}"#, "send one JSON object"),
         ("auth/x", r#"{"type":"token"}"#, "token credential backend cannot be instantiated"),
-        ("auth/x", r#"{"type":"kv"}"#, "plugin not found in the catalog: kv; known types: "),
+        ("auth/x", r#"{"type":"kv"}"#, "plugin not found in the catalog: kv; known types: approle, "),
         ("auth/app", r#"{"type":"approle"}"#, "path is already in use at app/"),
         ("auth/token/x", r#"{"type":"approle"}"#, "path is already in use at token/"),
         ("auth/x", r#"{"type":"approle","config":{"token_type":"x"}}"#, "invalid value for 'token_type'"),

@@ -2,6 +2,13 @@
 //! that handed it out and a name of its own, so that all leases of a path, a role or a mount can be revoked by
 //! their common beginning.
 
+mod issued;
+
+pub use issued::{
+    GUARD, Holder, Issue, Issued, Next, Ops, State, Stuck, Terms, come_due, conclude, is_live, is_of, issue,
+    of_token_key, renew, stuck,
+};
+
 use crate::refusal::Refusal;
 use crate::token::{self, TokenEntry};
 use crate::txn::Txn;
@@ -21,6 +28,8 @@ pub enum Lease {
         /// Its storage name.
         name: String,
     },
+    /// Something that an engine handed out.
+    Issued(Box<Issued>),
 }
 
 /// When a lease began and ends.
@@ -65,21 +74,26 @@ pub fn delete(txn: &mut Txn<'_>, id: &str) {
     txn.delete(&key(id));
 }
 
-/// What `id` stands for, if it has not ended.
+/// What `id` stands for, if it has not ended. What is still being made is not there yet.
 pub fn find(txn: &mut Txn<'_>, id: &str, now: Timestamp) -> Result<Option<(Lease, Times)>, Refusal> {
     let Some(lease) = txn.built_json::<Lease>(&key(id))? else { return Ok(None) };
     let times = match &*lease {
         Lease::Token { name } => token::entry(txn, name, now)?.map(|token| Times::of(&token, now)),
+        Lease::Issued(issued) => issued.times(now),
     };
     Ok(times.map(|times| (Arc::unwrap_or_clone(lease), times)))
 }
 
-/// Revokes the lease `id` with all that hangs on it. Answers whether there was one.
-pub fn revoke(txn: &mut Txn<'_>, id: &str) -> Result<bool, Refusal> {
+/// Revokes the lease `id` with all that hangs on it. What has to be done outside for that is due at once; with `force`
+/// it is tried once, and the lease ends whatever comes of it. Answers whether there was one.
+pub fn revoke(txn: &mut Txn<'_>, id: &str, force: bool) -> Result<bool, Refusal> {
     let Some(lease) = txn.get_json::<Lease>(&key(id))? else { return Ok(false) };
-    delete(txn, id);
     match lease {
-        Lease::Token { name } => token::revoke(txn, &name)?,
-    };
+        Lease::Token { name } => {
+            delete(txn, id);
+            token::revoke(txn, &name)?;
+        }
+        Lease::Issued(issued) => issued::end(txn, id, *issued, force)?,
+    }
     Ok(true)
 }

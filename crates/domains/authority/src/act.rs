@@ -1,0 +1,68 @@
+//! What is done outside: a user of a database made, changed or dropped.
+//!
+//! A handler is run again after a conflict and does nothing itself. It commits what it is about to have done, be it a
+//! lease that is being made or a password that is going to be set, and hands out an [`Undertaking`]; the server does
+//! it, and [`crate::authority::Authority::conclude`] commits what came of it before anybody is answered. Wherever a
+//! crash falls in between, what was committed first says what is left to do: every act can be done twice.
+
+use crate::engines::database::Deed;
+use crate::lease::Issued;
+
+/// Something to be done outside.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Act {
+    /// By a database.
+    Database(Box<Deed>),
+}
+
+/// Why an act was not done; for people, without any secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened.
+    pub why: String,
+    /// It is certain that nothing was changed: there was no connection.
+    pub nothing_done: bool,
+}
+
+/// What came of an act.
+pub type Done = Result<(), Failure>;
+
+/// An act, and what its result is recorded in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Undertaking {
+    /// What is to be done.
+    pub act: Act,
+    /// What for.
+    pub about: About,
+}
+
+impl std::fmt::Display for About {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            About::Make(id, _) => write!(f, "lease {id} was not made"),
+            About::Extend(id, _) => write!(f, "lease {id} was not extended"),
+            About::Revoke(id) => write!(f, "lease {id} was not revoked"),
+            About::Engine { kind, what, .. } => write!(f, "{what} of a {kind} mount was not changed"),
+        }
+    }
+}
+
+/// What an act is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A lease is made, under this id and as it was recorded.
+    Make(String, Box<Issued>),
+    /// A lease is extended to a moment, in nanoseconds since the epoch.
+    Extend(String, u64),
+    /// A lease is taken back.
+    Revoke(String),
+    /// Something of an engine's own.
+    Engine {
+        /// The mount's uuid.
+        mount: String,
+        /// The mount's type.
+        kind: String,
+        /// In the engine's words.
+        what: String,
+    },
+}

@@ -1,0 +1,122 @@
+//! Changing a connection's own password.
+//!
+//! The new password is stored beside the old one before the server is asked. Until it is known which of the two the
+//! server has, connections try both; setting it once more does no harm.
+
+use super::config::{self, Next, Stored};
+use super::deed::{Deed, Dialect};
+use super::dialect::{self, Values};
+use crate::act::{About, Act, Done, Undertaking};
+use crate::context::Context;
+use crate::expiry::{self, Due};
+use crate::lease::GUARD;
+use crate::password_policy;
+use crate::refusal::Refusal;
+use crate::response::Response;
+use crate::route::Resumed;
+use crate::txn::Txn;
+use keyward_core::Timestamp;
+use std::time::Duration;
+
+/// Before another try.
+const PAUSE: Duration = Duration::from_secs(30);
+
+fn due_name(uuid: &str, name: &str) -> String {
+    format!("{uuid}/{}{name}", config::DIRECTORY)
+}
+
+fn due_entry(uuid: &str, name: &str) -> Due {
+    Due::Engine {
+        mount: uuid.to_owned(),
+        kind: super::BACKEND.kind.to_owned(),
+        what: format!("{}{name}", config::DIRECTORY),
+    }
+}
+
+fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str) -> Result<Option<Undertaking>, Refusal> {
+    let (connection, server) = config::server(txn, uuid, name)?;
+    let Some(next) = &connection.stored.next else { return Ok(None) };
+    let username = &connection.stored.username;
+    let values = Values { username, password: &next.password, expires: None };
+    let work = match connection.dialect {
+        // Nothing but the password: the user keeps its rights.
+        Dialect::Redis => {
+            let shown = format!(">{}", next.password);
+            connection.commands(&["ACL", "SETUSER", username, "resetpass", &shown])
+        }
+        dialect => {
+            let usual = [dialect.rotation().to_owned()];
+            let own = &connection.stored.rotation_statements;
+            dialect::work(if own.is_empty() { &usual } else { own }, &values)
+        }
+    };
+    let act = Act::Database(Box::new(Deed { server, work }));
+    let about = About::Engine {
+        mount: uuid.to_owned(),
+        kind: super::BACKEND.kind.to_owned(),
+        what: format!("{}{name}", config::DIRECTORY),
+    };
+    Ok(Some(Undertaking { act, about }))
+}
+
+pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let name = cx.param("name").to_owned();
+    let uuid = cx.mount.uuid.clone();
+    let connection = config::find(cx.txn, &uuid, &name)?;
+    let mut stored = connection.stored.clone();
+    if stored.username.is_empty() || stored.password.is_empty() {
+        return Err(Refusal::invalid(
+            "unable to rotate root credentials: no username or password in the configuration, apart from its URL",
+        ));
+    }
+    let policy = password_policy::find(cx.txn, &stored.password_policy)?;
+    let policy =
+        policy.ok_or_else(|| Refusal::invalid("the connection's password policy is not there any more"))?;
+    // A password that was perhaps set already is set once more, rather than a third one.
+    let (password, was_due) = match stored.next.take() {
+        Some(next) => (next.password, Some(next.due)),
+        None => (policy.generate(cx.random())?, None),
+    };
+    dialect::check_password(&password)?;
+    if let Some(was_due) = was_due {
+        expiry::forget(cx.txn, was_due, &due_name(&uuid, &name));
+    }
+    let due = cx.now.plus(GUARD).nanos();
+    stored.next = Some(Next { password, due, tries: 0 });
+    cx.txn.put_json(&config::key(&uuid, &name), &stored)?;
+    expiry::remember(cx.txn, due, &due_name(&uuid, &name), &due_entry(&uuid, &name))?;
+    if let Some(undertaking) = undertaking(cx.txn, &uuid, &name)? {
+        cx.undertake(undertaking);
+    }
+    Ok(Response::empty())
+}
+
+pub(super) fn due(txn: &mut Txn<'_>, uuid: &str, name: &str, now: Timestamp) -> Resumed {
+    let Some(mut stored) = txn.get_json::<Stored>(&config::key(uuid, name))? else { return Ok(None) };
+    let Some(next) = stored.next.as_mut().filter(|next| next.due <= now.nanos()) else { return Ok(None) };
+    next.tries = next.tries.saturating_add(1);
+    next.due = now.plus(GUARD.max(PAUSE.saturating_mul(next.tries.min(20)))).nanos();
+    expiry::remember(txn, next.due, &due_name(uuid, name), &due_entry(uuid, name))?;
+    txn.put_json(&config::key(uuid, name), &stored)?;
+    undertaking(txn, uuid, name)
+}
+
+pub(super) fn conclude(
+    txn: &mut Txn<'_>,
+    uuid: &str,
+    name: &str,
+    done: &Done,
+    _now: Timestamp,
+) -> Result<(), Refusal> {
+    let Some(mut stored) = txn.get_json::<Stored>(&config::key(uuid, name))? else { return Ok(()) };
+    let Some(next) = stored.next.take() else { return Ok(()) };
+    match done {
+        Ok(()) => stored.password = next.password,
+        // The first try did not get through: there is nothing to go on with.
+        Err(failure) if failure.nothing_done && next.tries == 0 => {}
+        // The stored due entry sees to another try.
+        Err(_) => return Ok(()),
+    }
+    expiry::forget(txn, next.due, &due_name(uuid, name));
+    txn.put_json(&config::key(uuid, name), &stored)
+}

@@ -1,0 +1,185 @@
+//! Logging in.
+
+use super::super::named;
+use super::config::{self, Bearer, Config, Stored};
+use super::groups::{Group, User};
+use super::names::common_name;
+use crate::context::Context;
+use crate::mounts::Mount;
+use crate::outside::Hidden;
+use crate::outside::ldap::{Ask, Entry, Found, Search};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::response::{Login, Response};
+use crate::token::{Terms, TokenEntry};
+use crate::txn::Txn;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest name and password that the directory is asked about, in bytes.
+const LONGEST: usize = 1024;
+
+/// Whether a user is unknown or a password wrong cannot be told from the answer.
+fn wrong() -> Refusal {
+    Refusal::invalid("ldap operation failed: failed to bind as user")
+}
+
+pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let config = config::find(cx)?.ok_or_else(|| {
+        Refusal::invalid("ldap backend not configured: write the config of this auth method first")
+    })?;
+    config.stored.token.check_address(cx.request)?;
+    let username = cx.param("username").to_owned();
+    let password = cx.fields().string("password")?.unwrap_or_default();
+    if password.is_empty() {
+        return Err(Refusal::invalid(
+            "password cannot be of zero length when passwordless binds are being denied",
+        ));
+    }
+    if username.len() > LONGEST || password.len() > LONGEST {
+        return Err(wrong());
+    }
+    let person = prove(cx, &config, &username, &password)?;
+    let found = groups(cx, &config, &username, &password, &person.dn)?;
+    answer(cx, &config, username, person, found)
+}
+
+/// Whoever the password is of.
+struct Person {
+    /// Their entry; or, where only that is known, what they bound as.
+    dn: String,
+    /// What they are an identity by.
+    alias: String,
+}
+
+/// The entries that `search` finds for whoever binds, or why not: for the operator.
+fn searched(
+    cx: &Context<'_, '_>,
+    config: &Config,
+    bind: Option<(String, Hidden)>,
+    search: Search,
+) -> Result<Vec<Entry>, Refusal> {
+    let ask = Ask { server: config.server.clone(), bind, search: Some(search) };
+    match cx.ask_directory(ask)? {
+        Ok(Found::Entries(entries)) => Ok(entries.clone()),
+        Ok(Found::Denied(why)) => {
+            Err(Refusal::denied(format!("the directory refuses the search's bind: {why}")))
+        }
+        Err(why) => Err(Refusal::denied(format!("the directory cannot be asked: {why}"))),
+    }
+}
+
+fn prove(cx: &Context<'_, '_>, config: &Config, username: &str, password: &str) -> Result<Person, Refusal> {
+    let (dn, alias) = match config.bearer(username)? {
+        Bearer::Named(name) => (name.clone(), name),
+        Bearer::Found(search) => {
+            let entries = searched(cx, config, config.service(), search)?;
+            let [entry] = &entries[..] else { return Err(wrong()) };
+            let values = entry.attributes.get(&config.userattr().to_lowercase());
+            let alias = values.and_then(|values| values.first()).cloned().unwrap_or_default();
+            (entry.dn.clone(), alias)
+        }
+    };
+    // An entry without a name would make the bind one that succeeds for everybody.
+    if dn.is_empty() {
+        return Err(wrong());
+    }
+    let bind = Some((dn.clone(), Hidden::new(password)));
+    match cx.ask_directory(Ask { server: config.server.clone(), bind, search: None })? {
+        Ok(Found::Entries(_)) => {}
+        Ok(Found::Denied(_)) => return Err(wrong()),
+        Err(why) => return Err(Refusal::denied(format!("the directory cannot be asked: {why}"))),
+    }
+    let alias = match config.stored.username_as_alias {
+        true => username.to_owned(),
+        false if alias.is_empty() => {
+            return Err(Refusal::denied(format!(
+                "the entry of the user has no {} to be known by: set userattr or username_as_alias",
+                config.userattr()
+            )));
+        }
+        false => alias,
+    };
+    Ok(Person { dn, alias })
+}
+
+/// The names of the groups that the directory has them in.
+fn groups(
+    cx: &Context<'_, '_>,
+    config: &Config,
+    username: &str,
+    password: &str,
+    bound_as: &str,
+) -> Result<BTreeSet<String>, Refusal> {
+    let own = || (bound_as.to_owned(), Hidden::new(password));
+    let bind = || config.service().or_else(|| Some(own()));
+    // Who bound as NAME@DOMAIN has an entry of another name.
+    let dn = match config.principal(username) {
+        None => bound_as.to_owned(),
+        Some(search) => match &searched(cx, config, bind(), search)?[..] {
+            [entry] => entry.dn.clone(),
+            _ => bound_as.to_owned(),
+        },
+    };
+    let Some(search) = config.groups(username, &dn)? else { return Ok(BTreeSet::new()) };
+    let bind = if config.anonymous_groups() { None } else { bind() };
+    let entries = searched(cx, config, bind, search)?;
+    Ok(entries.iter().flat_map(|entry| names_of(entry, config.groupattr())).collect())
+}
+
+/// What a group is called: what its attribute says, or the entry's own name; of names of entries the common name.
+fn names_of(entry: &Entry, attribute: &str) -> Vec<String> {
+    let short = |name: &String| common_name(name).unwrap_or_else(|| name.clone());
+    match entry.attributes.get(&attribute.to_lowercase()) {
+        Some(values) if !values.is_empty() => values.iter().map(short).collect(),
+        _ => vec![short(&entry.dn)],
+    }
+}
+
+fn answer(
+    cx: &mut Context<'_, '_>,
+    config: &Config,
+    username: String,
+    person: Person,
+    found: BTreeSet<String>,
+) -> Result<Response, Refusal> {
+    let mut warnings = Vec::new();
+    if found.is_empty() {
+        warnings.push(format!(
+            "no LDAP groups found in groupDN {:?}; only policies from locally-defined groups available",
+            config.groupdn()
+        ));
+    }
+    let username = username.to_lowercase();
+    let user = named::find::<User>(cx, &username)?;
+    let mut login = config.stored.token.login();
+    let local = user.iter().flat_map(|user| user.groups.iter().cloned());
+    let all: BTreeSet<String> = found.into_iter().chain(local).map(|name| name.to_lowercase()).collect();
+    for name in &all {
+        if let Some(group) = named::find::<Group>(cx, name)? {
+            login.policies.extend(group.policies.iter().cloned());
+        }
+    }
+    login.policies.extend(user.iter().flat_map(|user| user.policies.iter().cloned()));
+    let login = Login {
+        alias: person.alias,
+        metadata: BTreeMap::from([("username".to_owned(), username.clone())]),
+        display_name: username.clone(),
+        role: username,
+        ..login
+    };
+    Ok(Response { warnings, ..Response::login(login) })
+}
+
+/// The terms of the configuration as it is now. The directory is not asked: no password is kept to ask with.
+pub(super) fn terms(
+    txn: &mut Txn<'_>,
+    mount: &Mount,
+    token: &TokenEntry,
+    _: &Request,
+) -> Result<Terms, Refusal> {
+    let config = txn.built_json::<Stored>(&format!("{}{}", mount.prefix(), config::PATH))?;
+    match config {
+        Some(config) => Ok(config.token.terms(token)),
+        None => Err(Refusal::invalid("the auth method is not configured any more: log in again")),
+    }
+}
