@@ -41,7 +41,9 @@ fn as_user(user: &str, program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"]).arg(program);
+    command
+        .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"])
+        .arg(program);
     command
 }
 
@@ -99,7 +101,17 @@ impl Postgres {
         finished(
             as_user("postgres", &bin.join("initdb"))
                 .current_dir(folder.path())
-                .args(["-A", "scram-sha-256", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C", "-D"])
+                .args([
+                    "-A",
+                    "scram-sha-256",
+                    "-U",
+                    "postgres",
+                    "--no-sync",
+                    "-E",
+                    "UTF8",
+                    "--locale=C",
+                    "-D",
+                ])
                 .arg(&data)
                 .arg(format!("--pwfile={}", secret.display())),
         );
@@ -150,7 +162,17 @@ impl Postgres {
         command
             .env("PGPASSWORD", password)
             .env("PGCONNECT_TIMEOUT", "10")
-            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &self.address, "-p", &self.port.to_string()])
+            .args([
+                "-X",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                &self.address,
+                "-p",
+                &self.port.to_string(),
+            ])
             .args(["-U", user, "-d", "postgres", "-c", sql]);
         let done = run(&mut command, b"", LATE).map_err(|why| why.to_string())?;
         match done.status.success() {
@@ -166,7 +188,10 @@ impl Postgres {
 
     /// The users whose names begin as those that are made on demand do.
     pub fn made(&self) -> Vec<String> {
-        self.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%' ORDER BY 1").lines().map(str::to_owned).collect()
+        self.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%' ORDER BY 1")
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -224,9 +249,18 @@ impl MariaDb {
     /// What `sql` yields for `user`, or what the client says.
     pub fn sql(&self, user: &str, password: &str, sql: &str) -> Result<String, String> {
         let mut command = Command::new("mariadb");
-        command
-            .env("MYSQL_PWD", password)
-            .args(["--no-defaults", "-N", "-h", "127.0.0.1", "-P", &self.port.to_string(), "-u", user, "-e", sql]);
+        command.env("MYSQL_PWD", password).args([
+            "--no-defaults",
+            "-N",
+            "-h",
+            "127.0.0.1",
+            "-P",
+            &self.port.to_string(),
+            "-u",
+            user,
+            "-e",
+            sql,
+        ]);
         let done = run(&mut command, b"", LATE).map_err(|why| why.to_string())?;
         match done.status.success() {
             true => Ok(text(&done.stdout)),

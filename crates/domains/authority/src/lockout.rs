@@ -32,8 +32,8 @@ struct Failures {
 
 /// What came of an attempt to log in.
 pub enum Attempt {
-    /// It succeeded.
-    Good(Box<Login>),
+    /// It succeeded: a login.
+    Good(Box<Response>),
     /// What was shown was wrong: this counts.
     Wrong(Refusal),
 }
@@ -55,6 +55,13 @@ impl UserLockout {
     }
 }
 
+impl Attempt {
+    /// One that succeeded.
+    pub fn good(login: Login) -> Attempt {
+        Attempt::Good(Box::new(Response::login(login)))
+    }
+}
+
 /// Lets `attempt` decide on a login of `name`, unless the name is locked, and counts what is wrong.
 pub fn guarded(
     cx: &mut Context<'_, '_>,
@@ -64,7 +71,7 @@ pub fn guarded(
     let config = cx.mount.config.user_lockout.clone().unwrap_or_default();
     if config.disable {
         return match attempt(cx)? {
-            Attempt::Good(login) => Ok(Response::login(*login)),
+            Attempt::Good(login) => Ok(*login),
             Attempt::Wrong(refusal) => Err(refusal),
         };
     }
@@ -75,10 +82,10 @@ pub fn guarded(
         return Err(Refusal::denied("too many failed logins: the name is locked for a while"));
     }
     match (attempt(cx)?, before) {
-        (Attempt::Good(login), None) => Ok(Response::login(*login)),
+        (Attempt::Good(login), None) => Ok(*login),
         (Attempt::Good(login), Some(failures)) => {
             forget(cx.txn, &key, &failures);
-            Ok(Response::login(*login))
+            Ok(*login)
         }
         (Attempt::Wrong(refusal), before) => {
             cx.txn.exists(&key)?;

@@ -73,7 +73,8 @@ fn no_user_is_orphaned_and_no_lease_is_lost_whenever_the_machine_dies() {
         assert!(!there.contains(user), "{user} was revoked and is there");
     }
     // What nobody was told of is taken back, and nothing else.
-    let orphans = || postgres.made().into_iter().filter(|user| known.iter().all(|one| one.user != *user)).count();
+    let orphans =
+        || postgres.made().into_iter().filter(|user| known.iter().all(|one| one.user != *user)).count();
     wait_for("what was half made to be gone", PATIENCE, || (orphans() == 0).then_some(())).unwrap();
     assert_eq!(postgres.made().len(), known.len());
     root.write("sys/leases/revoke-prefix/database", &json!({})).expect(204);

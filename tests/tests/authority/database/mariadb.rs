@@ -14,7 +14,8 @@ fn users_of_mariadb_are_made_renewed_and_removed() {
         "connection_url": format!("{{{{username}}}}:{{{{password}}}}@tcp(127.0.0.1:{})/", database.port),
         "password": PASSWORD,
     });
-    let creation = "CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'; GRANT SELECT ON app.* TO '{{name}}'@'%';";
+    let creation =
+        "CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'; GRANT SELECT ON app.* TO '{{name}}'@'%';";
     let root = configure(&server, &connection, creation, &json!({}));
     let one = made(&root.read("database/creds/app").expect(200));
     assert!(one.user.len() <= 32, "{}", one.user);
@@ -28,7 +29,8 @@ fn users_of_mariadb_are_made_renewed_and_removed() {
     root.write("database/roles/app", &broken).expect(204);
     root.read("database/creds/app").refused(502, "a statement has a syntax error");
     root.write("sys/leases/revoke-prefix/database", &json!({})).expect(204);
-    let left = database.sql("keyward", PASSWORD, "SELECT COUNT(*) FROM mysql.user WHERE User LIKE 'v-%'").unwrap();
+    let left =
+        database.sql("keyward", PASSWORD, "SELECT COUNT(*) FROM mysql.user WHERE User LIKE 'v-%'").unwrap();
     assert_eq!(left, "0");
 
     root.write("database/rotate-root/db", &json!({})).expect(204);

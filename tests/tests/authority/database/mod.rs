@@ -37,7 +37,8 @@ fn configure(server: &Server, connection: &Value, creation: &str, more: &Value) 
     config.as_object_mut().unwrap().extend(connection.as_object().unwrap().clone());
     let written = root.write("database/config/db", &config);
     assert!(written.status < 300, "{}", written.text());
-    let mut role = json!({ "db_name": "db", "creation_statements": creation, "default_ttl": "1h", "max_ttl": "24h" });
+    let mut role =
+        json!({ "db_name": "db", "creation_statements": creation, "default_ttl": "1h", "max_ttl": "24h" });
     role.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     root.write("database/roles/app", &role).expect(204);
     root

@@ -33,10 +33,15 @@ fn a_user_lives_as_long_as_its_lease() {
     assert_eq!((&answer.json()["lease_duration"], &answer.json()["renewable"]), (&json!(3600), &json!(true)));
     let one = made(&answer);
     assert_eq!(postgres.try_sql(&one.user, &one.password, "SELECT id FROM orders").unwrap(), "7");
-    assert!(postgres.try_sql(&one.user, &one.password, "DROP TABLE orders").is_err(), "it has no more rights than that");
-    let until = || postgres.sql(&format!("SELECT rolvaliduntil FROM pg_roles WHERE rolname = '{}'", one.user));
+    assert!(
+        postgres.try_sql(&one.user, &one.password, "DROP TABLE orders").is_err(),
+        "it has no more rights than that"
+    );
+    let until =
+        || postgres.sql(&format!("SELECT rolvaliduntil FROM pg_roles WHERE rolname = '{}'", one.user));
     let first = until();
-    let renewed = root.write("sys/leases/renew", &json!({ "lease_id": one.lease, "increment": "2h" })).expect(200);
+    let renewed =
+        root.write("sys/leases/renew", &json!({ "lease_id": one.lease, "increment": "2h" })).expect(200);
     assert_eq!(renewed.json()["lease_duration"], 7200);
     assert!(until() > first, "the database lets it in for longer");
     // A session that is open when the lease ends does not outlive it.
@@ -44,8 +49,19 @@ fn a_user_lives_as_long_as_its_lease() {
         let (user, password, port) = (one.user.clone(), one.password.clone(), postgres.port().to_string());
         move || {
             let mut psql = Command::new("psql");
-            psql.env("PGPASSWORD", password)
-                .args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", &user, "-d", "postgres", "-c", "SELECT pg_sleep(100)"]);
+            psql.env("PGPASSWORD", password).args([
+                "-X",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "-U",
+                &user,
+                "-d",
+                "postgres",
+                "-c",
+                "SELECT pg_sleep(100)",
+            ]);
             run(&mut psql, b"", Duration::from_secs(90)).unwrap()
         }
     });
@@ -101,9 +117,15 @@ fn statements_of_ones_own_are_used_and_repeated_safely() {
 fn hostile_names_stay_names() {
     let Some((_server, root, postgres)) = with_postgresql(&json!({})) else { return };
     root.write("sys/auth/userpass", &json!({ "type": "userpass" })).expect(204);
-    root.write("sys/policies/acl/db", &json!({ "policy": "path \"database/creds/*\" { capabilities = [\"read\"] }" }));
-    root.write("database/roles/app';DROP TABLE orders;--", &json!({ "db_name": "db", "creation_statements": CREATION }))
-        .expect(204);
+    root.write(
+        "sys/policies/acl/db",
+        &json!({ "policy": "path \"database/creds/*\" { capabilities = [\"read\"] }" }),
+    );
+    root.write(
+        "database/roles/app';DROP TABLE orders;--",
+        &json!({ "db_name": "db", "creation_statements": CREATION }),
+    )
+    .expect(204);
     let token = json!({ "policies": ["db"], "display_name": "x\"; DROP TABLE orders; --'" });
     let token = root.write("auth/token/create", &token).expect(200).json();
     let asking = root.with_token(token["auth"]["client_token"].as_str().unwrap());
@@ -119,7 +141,8 @@ fn hostile_names_stay_names() {
 fn passwords_are_changed_without_locking_us_out() {
     let Some((_server, root, postgres)) = with_postgresql(&json!({})) else { return };
     postgres.sql("CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'admin-password'; CREATE ROLE legacy LOGIN");
-    root.write("database/config/db", &json!({ "username": "admin", "password": "admin-password" })).expect(204);
+    root.write("database/config/db", &json!({ "username": "admin", "password": "admin-password" }))
+        .expect(204);
     root.write("database/rotate-root/db", &json!({})).expect(204);
     assert!(postgres.try_sql("admin", "admin-password", "SELECT 1").is_err());
     root.read("database/creds/app").expect(200);
@@ -128,7 +151,9 @@ fn passwords_are_changed_without_locking_us_out() {
     root.read("database/creds/app").expect(200);
     let role = json!({ "db_name": "db", "username": "legacy", "rotation_period": "1h" });
     root.write("database/static-roles/legacy", &role).expect(204);
-    let password = || root.read("database/static-creds/legacy").expect(200).data()["password"].as_str().unwrap().to_owned();
+    let password = || {
+        root.read("database/static-creds/legacy").expect(200).data()["password"].as_str().unwrap().to_owned()
+    };
     let first = password();
     postgres.try_sql("legacy", &first, "SELECT 1").unwrap();
     root.write("database/rotate-role/legacy", &json!({})).expect(204);
@@ -147,7 +172,13 @@ fn a_database_that_is_away_is_waited_for() {
     let busy: Vec<_> = (0..26)
         .map(|_| {
             let mut psql = Command::new("psql");
-            psql.env("PGPASSWORD", PASSWORD).args(["-X", "-h", "127.0.0.1", "-p", &postgres.port().to_string()]);
+            psql.env("PGPASSWORD", PASSWORD).args([
+                "-X",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &postgres.port().to_string(),
+            ]);
             psql.args(["-U", "postgres", "-d", "postgres", "-c", "SELECT pg_sleep(300)"]);
             let folder = tempfile::tempdir().unwrap();
             let log = folder.path().join("log");
@@ -155,7 +186,10 @@ fn a_database_that_is_away_is_waited_for() {
         })
         .collect();
     root.write("database/reset/db", &json!({})).expect(204);
-    wait_for("no connection to be left", SOON, || (root.read("database/creds/app").status == 502).then_some(())).unwrap();
+    wait_for("no connection to be left", SOON, || {
+        (root.read("database/creds/app").status == 502).then_some(())
+    })
+    .unwrap();
     drop(busy);
     wait_for("connections", SOON, || (root.read("database/creds/app").status == 200).then_some(())).unwrap();
     postgres.stop();
@@ -164,7 +198,8 @@ fn a_database_that_is_away_is_waited_for() {
     root.write("sys/leases/lookup", &json!({ "lease_id": one.lease })).expect(200);
     postgres.resume();
     wait_for("what was made to be gone", SOON, || postgres.made().is_empty().then_some(())).unwrap();
-    wait_for("no lease", SOON, || (root.list("sys/leases/lookup/database").status == 404).then_some(())).unwrap();
+    wait_for("no lease", SOON, || (root.list("sys/leases/lookup/database").status == 404).then_some(()))
+        .unwrap();
 }
 
 /// The two commands of document 002, to the letter, where `postgres` is the name of a host.
@@ -182,7 +217,9 @@ default_ttl="1h" \
 max_ttl="24h"
 "#;
     let root = rustix::process::geteuid().is_root();
-    if !require(root.then_some(()).ok_or("a host of the name `postgres` needs a mount namespace, which needs root")) {
+    if !require(
+        root.then_some(()).ok_or("a host of the name `postgres` needs a mount namespace, which needs root"),
+    ) {
         return;
     }
     // An address of its own, so that the port of the document is free there.
@@ -208,7 +245,8 @@ max_ttl="24h"
     let done = run(&mut shell, b"", SOON).unwrap();
     assert!(done.status.success(), "{}", done.stderr);
     let one = made(&server.root().read("database/creds/api-role").expect(200));
-    let until = postgres.sql(&format!("SELECT rolvaliduntil - now() FROM pg_roles WHERE rolname = '{}'", one.user));
+    let until =
+        postgres.sql(&format!("SELECT rolvaliduntil - now() FROM pg_roles WHERE rolname = '{}'", one.user));
     assert!(until.starts_with("00:59:") || until.starts_with("01:00:0"), "{until}");
     let role = server.root().read("database/roles/api-role").expect(200).data();
     assert_eq!((&role["default_ttl"], &role["max_ttl"]), (&json!(3600), &json!(86400)));

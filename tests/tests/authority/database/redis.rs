@@ -25,5 +25,6 @@ fn users_of_redis_are_made_and_removed() {
     root.write("database/rotate-root/db", &json!({})).expect(204);
     assert!(database.command("keyward", PASSWORD, &["PING"]).contains("WRONGPASS"));
     root.read("database/creds/app").expect(200);
-    root.write("database/config/db", &json!({ "password": "wrong" })).refused(400, "error verifying connection");
+    root.write("database/config/db", &json!({ "password": "wrong" }))
+        .refused(400, "error verifying connection");
 }

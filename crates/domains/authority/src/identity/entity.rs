@@ -1,6 +1,6 @@
 //! Entities and their aliases.
 
-use super::{Named, alias_key, check_name, group, id_key, mfa, name_key};
+use super::{Named, alias_key, check_name, folded, group, id_key, mfa, name_key};
 use crate::jobs::{self, Job};
 use crate::refusal::Refusal;
 use crate::txn::Txn;
@@ -93,6 +93,11 @@ impl Alias {
             updated: now.nanos(),
             ..Alias::default()
         }
+    }
+
+    /// Whether this is what the mount `accessor` knows as `name`.
+    pub fn is(&self, accessor: &str, name: &str) -> bool {
+        self.mount_accessor == accessor && folded(accessor, &self.name) == folded(accessor, name)
     }
 
     /// Whether both are found by the same index entries.

@@ -126,6 +126,31 @@ fn aliases_are_made_found_moved_and_removed() {
 }
 
 #[test]
+fn where_names_have_no_case_nobody_is_another_by_it() {
+    let (mut bench, people, _) = bench();
+    let approle = bench.mount_auth("approle", "machines").accessor;
+    let entity = made(&mut bench, "entity", &json!({}));
+    let alias = made(
+        &mut bench,
+        "entity-alias",
+        &json!({"name": "Ann", "mount_accessor": people, "canonical_id": entity}),
+    );
+    assert_eq!(log_in(&mut bench, "people", "aNN")["entity_id"], entity.as_str());
+    let shown = bench.read(&format!("identity/entity/id/{entity}")).data().clone();
+    assert_eq!(
+        (shown["aliases"].as_array().unwrap().len(), &shown["aliases"][0]["name"]),
+        (1, &json!("Ann"))
+    );
+    assert_eq!(post(&mut bench, &format!("entity-alias/id/{alias}"), &json!({"name": "ANN"})).status, 200);
+    let found =
+        post(&mut bench, "lookup/entity", &json!({"alias_name": "ann", "alias_mount_accessor": people}));
+    assert_eq!(found.data()["aliases"][0]["name"], "ANN");
+    // Elsewhere names are what they are.
+    let lower = made(&mut bench, "entity-alias", &json!({"name": "id", "mount_accessor": approle}));
+    assert_ne!(made(&mut bench, "entity-alias", &json!({"name": "ID", "mount_accessor": approle})), lower);
+}
+
+#[test]
 fn a_disabled_entity_and_one_that_is_gone_have_no_tokens() {
     let (mut bench, ..) = bench();
     let auth = log_in(&mut bench, "people", "ann");

@@ -5,6 +5,7 @@ use super::config::{self, Bearer, Config, Stored};
 use super::groups::{Group, User};
 use super::names::common_name;
 use crate::context::Context;
+use crate::lockout::{self, Attempt};
 use crate::mounts::Mount;
 use crate::outside::Hidden;
 use crate::outside::ldap::{Ask, Entry, Found, Search};
@@ -38,9 +39,14 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if username.len() > LONGEST || password.len() > LONGEST {
         return Err(wrong());
     }
-    let person = prove(cx, &config, &username, &password)?;
-    let found = groups(cx, &config, &username, &password, &person.dn)?;
-    answer(cx, &config, username, person, found)
+    let name = username.to_lowercase();
+    lockout::guarded(cx, &name, |cx| {
+        let Some(person) = prove(cx, &config, &username, &password)? else {
+            return Ok(Attempt::Wrong(wrong()));
+        };
+        let found = groups(cx, &config, &username, &password, &person.dn)?;
+        answer(cx, &config, username, person, found).map(|login| Attempt::Good(Box::new(login)))
+    })
 }
 
 /// Whoever the password is of.
@@ -68,12 +74,18 @@ fn searched(
     }
 }
 
-fn prove(cx: &Context<'_, '_>, config: &Config, username: &str, password: &str) -> Result<Person, Refusal> {
+/// Whose password it is, if it is somebody's.
+fn prove(
+    cx: &Context<'_, '_>,
+    config: &Config,
+    username: &str,
+    password: &str,
+) -> Result<Option<Person>, Refusal> {
     let (dn, alias) = match config.bearer(username)? {
         Bearer::Named(name) => (name.clone(), name),
         Bearer::Found(search) => {
             let entries = searched(cx, config, config.service(), search)?;
-            let [entry] = &entries[..] else { return Err(wrong()) };
+            let [entry] = &entries[..] else { return Ok(None) };
             let values = entry.attributes.get(&config.userattr().to_lowercase());
             let alias = values.and_then(|values| values.first()).cloned().unwrap_or_default();
             (entry.dn.clone(), alias)
@@ -81,12 +93,12 @@ fn prove(cx: &Context<'_, '_>, config: &Config, username: &str, password: &str) 
     };
     // An entry without a name would make the bind one that succeeds for everybody.
     if dn.is_empty() {
-        return Err(wrong());
+        return Ok(None);
     }
     let bind = Some((dn.clone(), Hidden::new(password)));
     match cx.ask_directory(Ask { server: config.server.clone(), bind, search: None })? {
         Ok(Found::Entries(_)) => {}
-        Ok(Found::Denied(_)) => return Err(wrong()),
+        Ok(Found::Denied(_)) => return Ok(None),
         Err(why) => return Err(Refusal::denied(format!("the directory cannot be asked: {why}"))),
     }
     let alias = match config.stored.username_as_alias {
@@ -99,7 +111,7 @@ fn prove(cx: &Context<'_, '_>, config: &Config, username: &str, password: &str) 
         }
         false => alias,
     };
-    Ok(Person { dn, alias })
+    Ok(Some(Person { dn, alias }))
 }
 
 /// The names of the groups that the directory has them in.
@@ -164,6 +176,7 @@ fn answer(
         alias: person.alias,
         metadata: BTreeMap::from([("username".to_owned(), username.clone())]),
         display_name: username.clone(),
+        groups: Some(all.into_iter().collect()),
         role: username,
         ..login
     };
