@@ -297,7 +297,8 @@ pub fn forget_aliases(txn: &mut Txn<'_>, accessor: &str) -> Result<bool, Refusal
         }
         txn.delete(key);
     }
-    Ok(keys.len() < ALIASES_A_CHUNK && group::forget_aliases(txn, accessor)?)
+    // Those of groups have chunks of their own: both together would not fit into one transaction.
+    if keys.is_empty() { group::forget_aliases(txn, accessor) } else { Ok(false) }
 }
 
 /// Remembers that the entity `from` is `into` now.

@@ -406,7 +406,10 @@ fn a_mount_that_is_gone_leaves_no_aliases() {
     let ann = log_in(&mut bench, "people", "ann");
     log_in(&mut bench, "people", "bob");
     log_in(&mut bench, "staff", "ann");
-    made(&mut bench, "group-alias", &json!({"name": "admins", "mount_accessor": people}));
+    for number in 0..20 {
+        made(&mut bench, "group-alias", &json!({"name": format!("g{number}"), "mount_accessor": people}));
+        made(&mut bench, "entity-alias", &json!({"name": format!("u{number}"), "mount_accessor": people}));
+    }
     assert_eq!(bench.root(Delete, "sys/auth/people", "").status, 204);
     assert_eq!((bench.count(&format!("identity/entity-alias/{people}/"))), 0);
     assert_eq!((bench.count(&format!("identity/entity-alias/{staff}/"))), 1);
@@ -415,6 +418,23 @@ fn a_mount_that_is_gone_leaves_no_aliases() {
         bench.read(&format!("identity/entity/id/{}", ann["entity_id"].as_str().unwrap())).data().clone();
     assert_eq!(left["aliases"], json!([]));
     assert_eq!(bench.root(List, "identity/entity-alias/id", "").data()["keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_entity_with_all_the_aliases_it_can_have_goes_at_once() {
+    let mut bench = Bench::new();
+    let id = made(&mut bench, "entity", &json!({"name": "many"}));
+    for number in 0..20 {
+        let mount = bench.mount_auth("approle", &format!("m{number}")).accessor;
+        let body = json!({"name": "a", "mount_accessor": mount, "canonical_id": id});
+        made(&mut bench, "entity-alias", &body);
+    }
+    let mount = bench.mount_auth("approle", "one-too-many").accessor;
+    let more =
+        post(&mut bench, "entity-alias", &json!({"name": "a", "mount_accessor": mount, "canonical_id": id}));
+    assert_eq!(more.errors(), "an entity can have at most 20 aliases");
+    assert_eq!(bench.root(Delete, "identity/entity/name/many", "").status, 204);
+    assert_eq!(bench.count("identity/"), 0);
 }
 
 #[test]
