@@ -107,3 +107,40 @@ class Identity(Case):
         self.identity.update_entity(login["entity_id"], disabled=True)
         self.assertFalse(client.is_authenticated())
         self.assertRaises(exceptions.Forbidden, self.log_in, "zoe")
+
+
+class Tokens(Case):
+    def setUp(self):
+        super().setUp()
+        self.identity = self.client.secrets.identity
+        if "people/" not in self.client.sys.list_auth_methods()["data"]:
+            self.client.sys.enable_auth_method("userpass", path="people")
+        self.client.sys.create_or_update_policy("tokens", 'path "identity/oidc/token/*" { capabilities = ["read"] }')
+        self.client.auth.userpass.create_or_update_user("ida", "x", policies=["tokens"], mount_point="people")
+
+    def test_signed_and_introspected(self):
+        self.identity.configure_tokens_backend(issuer="https://keyward.test:1234")
+        issuer = self.identity.read_tokens_backend_configuration()["data"]["issuer"]
+        self.assertEqual(issuer, "https://keyward.test:1234")
+        self.identity.create_named_key("k", algorithm="ES256", allowed_client_ids=["*"])
+        key = self.identity.read_named_key("k")["data"]
+        self.assertEqual((key["algorithm"], key["rotation_period"]), ("ES256", 86400))
+        self.identity.create_or_update_role("app", key="k", ttl="5m", template='{"who": {{identity.entity.name}}}')
+        self.assertEqual(self.identity.read_role("app")["data"]["ttl"], 300)
+        client = self.client_with(None)
+        client.auth.userpass.login("ida", "x", mount_point="people")
+        signed = client.secrets.identity.generate_signed_id_token("app")["data"]
+        self.assertEqual(signed["ttl"], 300)
+        self.assertTrue(self.identity.introspect_signed_id_token(signed["token"], signed["client_id"])["active"])
+        self.assertFalse(self.identity.introspect_signed_id_token(signed["token"] + "x")["active"])
+        known = self.identity.read_well_known_configurations()
+        self.assertEqual(known["issuer"], "https://keyward.test:1234/v1/identity/oidc")
+        self.assertEqual(len(self.identity.read_active_public_keys()["keys"]), 2)
+        # hvac posts to the key itself, which is another thing.
+        self.client.write_data("identity/oidc/key/k/rotate", data={"verification_ttl": 0})
+        self.assertFalse(self.identity.introspect_signed_id_token(signed["token"])["active"])
+        self.assertEqual(self.identity.list_roles()["data"]["keys"], ["app"])
+        self.assert_refused(exceptions.InvalidRequest, "these roles: app", self.identity.delete_named_key, "k")
+        self.identity.delete_role("app")
+        self.identity.delete_named_key("k")
+        self.assertRaises(exceptions.InvalidPath, self.identity.list_named_keys)

@@ -57,6 +57,7 @@ fn no_secret_is_in_anything_that_is_written() {
     logins(&root, &mut flock);
     directory(&root, &mut flock);
     keys(&root, &mut flock);
+    identity(&root, &mut flock);
     transit(&root, &mut flock);
     wrapping(&root, &mut flock);
     refusals(&root, &mut flock);
@@ -223,6 +224,39 @@ fn keys(root: &Client, flock: &mut Flock) {
     let bad = format!("{}!", flock.word("key that is none"));
     for field in ["key", "url"] {
         root.write("totp/keys/bad", &json!({ field: bad })).expect(400);
+    }
+}
+
+fn identity(root: &Client, flock: &mut Flock) {
+    let password = flock.word("password of somebody who signs in");
+    root.write("auth/userpass/users/ida", &json!({ "password": password })).expect(204);
+    let auth = root.write("auth/userpass/login/ida", &json!({ "password": password })).expect(200).json();
+    let token = flock.answered("token of somebody who signs in", &auth["auth"]["client_token"]);
+    let method = root.write("identity/mfa/method/totp", &json!({"issuer": "Keyward"})).expect(200).data();
+    let wish = json!({"method_id": method["method_id"], "entity_id": auth["auth"]["entity_id"]});
+    let made = root.write("identity/mfa/method/totp/admin-generate", &wish).expect(200).data();
+    let address = made["url"].as_str().unwrap();
+    flock.keep("key for one-time passwords", address.split_once("secret=").unwrap().1);
+
+    let client = json!({"redirect_uris": "https://app.test/cb", "assignments": "allow_all"});
+    root.write("identity/oidc/client/web", &client).expect(204);
+    let client = root.read("identity/oidc/client/web").expect(200).data();
+    let secret = flock.answered("secret of an application", &client["client_secret"]);
+    let asked = json!({"client_id": client["client_id"], "redirect_uri": "https://app.test/cb", "scope": "openid",
+        "response_type": "code"});
+    let path = "identity/oidc/provider/default";
+    let code = root.with_token(&token).write(&format!("{path}/authorize"), &asked).expect(200).json();
+    let code = flock.answered("code for an application", &code["code"]);
+    let wrong = flock.word("wrong secret of an application");
+    for (secret, status) in [(wrong, 401), (secret, 200)] {
+        let body = json!({"grant_type": "authorization_code", "code": code, "client_id": client["client_id"],
+            "client_secret": secret, "redirect_uri": "https://app.test/cb"});
+        let answer = root.guest().write(&format!("{path}/token"), &body).expect(status).json();
+        if status == 200 {
+            flock.answered("identity token", &answer["id_token"]);
+            let access = flock.answered("access token", &answer["access_token"]);
+            root.with_token(&access).read(&format!("{path}/userinfo")).expect(200);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod database;
 mod faults;
 mod go_client;
 mod hvac;
+mod identity;
 mod ldap;
 mod oidc;
 mod pki;

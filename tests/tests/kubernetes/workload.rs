@@ -92,7 +92,8 @@ fn a_pod_has_a_database_user_of_its_own_until_it_is_revoked() {
             let [(auth, one), (_, two)] = tokens.each_ref().map(|jwt| setting.holder(jwt));
             assert_eq!(auth["metadata"]["pod_name"], "api-1");
             assert!(!auth["metadata"]["pod_uid"].as_str().unwrap().is_empty());
-            let [first, second] = [&one, &two].map(|client| client.read("database/creds/api-role").expect(200).json());
+            let [first, second] =
+                [&one, &two].map(|client| client.read("database/creds/api-role").expect(200).json());
             assert_eq!(first["lease_duration"], 3600);
             assert_ne!(first["data"]["username"], second["data"]["username"]);
             assert!(works(&postgres, &first) && works(&postgres, &second));

@@ -32,8 +32,8 @@ struct Failures {
 
 /// What came of an attempt to log in.
 pub enum Attempt {
-    /// It succeeded.
-    Good(Box<Login>),
+    /// It succeeded: a login.
+    Good(Box<Response>),
     /// What was shown was wrong: this counts.
     Wrong(Refusal),
 }
@@ -55,6 +55,13 @@ impl UserLockout {
     }
 }
 
+impl Attempt {
+    /// One that succeeded.
+    pub fn good(login: Login) -> Attempt {
+        Attempt::Good(Box::new(Response::login(login)))
+    }
+}
+
 /// Lets `attempt` decide on a login of `name`, unless the name is locked, and counts what is wrong.
 pub fn guarded(
     cx: &mut Context<'_, '_>,
@@ -64,22 +71,24 @@ pub fn guarded(
     let config = cx.mount.config.user_lockout.clone().unwrap_or_default();
     if config.disable {
         return match attempt(cx)? {
-            Attempt::Good(login) => Ok(Response::login(*login)),
+            Attempt::Good(login) => Ok(*login),
             Attempt::Wrong(refusal) => Err(refusal),
         };
     }
     let key = key(cx.txn, &cx.mount.accessor, name);
-    let before = cx.txn.built_json::<Failures>(&key)?;
+    // Logins at the same time need not wait for each other: only who counts relies on the count.
+    let before = cx.txn.unrelied(|txn| txn.built_json::<Failures>(&key))?;
     if before.as_ref().is_some_and(|failures| failures.locks(&config, cx.now)) {
         return Err(Refusal::denied("too many failed logins: the name is locked for a while"));
     }
     match (attempt(cx)?, before) {
-        (Attempt::Good(login), None) => Ok(Response::login(*login)),
+        (Attempt::Good(login), None) => Ok(*login),
         (Attempt::Good(login), Some(failures)) => {
             forget(cx.txn, &key, &failures);
-            Ok(Response::login(*login))
+            Ok(*login)
         }
         (Attempt::Wrong(refusal), before) => {
+            cx.txn.exists(&key)?;
             if let Some(before) = &before {
                 forget(cx.txn, &key, before);
             }
@@ -211,7 +220,7 @@ mod tests {
         assert_eq!(bench.count("core/lockout/"), 0);
         fail(&mut bench, "ann", 4);
         assert_eq!(log_in(&mut bench, "ann", "right").status, 200);
-        let config = json!({"lockout_counter_reset_duration": "10s", "lockout_threshold": "2"});
+        let config = json!(r#"{"lockout_counter_reset_duration": "10s", "lockout_threshold": "2"}"#);
         assert_eq!(tune(&mut bench, &config).status, 204);
         fail(&mut bench, "ann", 1);
         bench.pass(Duration::from_secs(10));

@@ -255,7 +255,7 @@ fn attempt(cx: &mut Context<'_, '_>) -> Result<Attempt, Refusal> {
     login.display_name.clone_from(&name);
     login.alias.clone_from(&name);
     login.role = name;
-    Ok(Attempt::Good(Box::new(login)))
+    Ok(Attempt::good(login))
 }
 
 /// Compares in constant time, as bcrypt's crate does.

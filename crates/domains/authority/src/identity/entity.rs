@@ -1,6 +1,6 @@
 //! Entities and their aliases.
 
-use super::{Named, alias_key, check_name, group, id_key, mfa, name_key};
+use super::{Named, alias_key, check_name, folded, group, id_key, mfa, name_key};
 use crate::jobs::{self, Job};
 use crate::refusal::Refusal;
 use crate::txn::Txn;
@@ -93,6 +93,11 @@ impl Alias {
             updated: now.nanos(),
             ..Alias::default()
         }
+    }
+
+    /// Whether this is what the mount `accessor` knows as `name`.
+    pub fn is(&self, accessor: &str, name: &str) -> bool {
+        self.mount_accessor == accessor && folded(accessor, &self.name) == folded(accessor, name)
     }
 
     /// Whether both are found by the same index entries.
@@ -292,7 +297,8 @@ pub fn forget_aliases(txn: &mut Txn<'_>, accessor: &str) -> Result<bool, Refusal
         }
         txn.delete(key);
     }
-    Ok(keys.len() < ALIASES_A_CHUNK && group::forget_aliases(txn, accessor)?)
+    // Those of groups have chunks of their own: both together would not fit into one transaction.
+    if keys.is_empty() { group::forget_aliases(txn, accessor) } else { Ok(false) }
 }
 
 /// Remembers that the entity `from` is `into` now.

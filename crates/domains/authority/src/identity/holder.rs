@@ -46,6 +46,21 @@ pub fn holder(txn: &mut Txn<'_>, id: &str) -> Result<Option<Arc<Holder>>, Refusa
     }
 }
 
+/// The id of the entity `id`, or of the one it was merged into; nothing when it is gone.
+pub fn present(txn: &mut Txn<'_>, id: &str) -> Result<Option<String>, Refusal> {
+    let mut id = id.to_owned();
+    loop {
+        let Some(key) = entity::key(&id) else { return Ok(None) };
+        if txn.exists(&key)? {
+            return Ok(Some(id));
+        }
+        match entity::merged_into(txn, &id)? {
+            Some(into) => id = (*into).clone(),
+            None => return Ok(None),
+        }
+    }
+}
+
 fn build(txn: &mut Txn<'_>, id: &str, state: String) -> Result<Holder, Refusal> {
     let entity = entity::by_id(txn, id)?.ok_or_else(|| Refusal::Corrupt(format!("identity/entity/{id}")))?;
     let graph = group::graph(txn)?;
@@ -109,7 +124,9 @@ pub fn complete(txn: &mut Txn<'_>, auth: &mut Auth) -> Result<(), Refusal> {
     if auth.entity_id.is_empty() {
         return Ok(());
     }
-    if let Some(holder) = holder(txn, &auth.entity_id)?.filter(|holder| !holder.policies.is_empty()) {
+    // For the answer alone: nothing that is written depends on it.
+    let holder = txn.unrelied(|txn| holder(txn, &auth.entity_id))?;
+    if let Some(holder) = holder.filter(|holder| !holder.policies.is_empty()) {
         auth.policies = policy::sanitize(auth.token_policies.iter().chain(&holder.policies));
         auth.identity_policies = Some(holder.policies.clone());
     }

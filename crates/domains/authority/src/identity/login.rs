@@ -38,10 +38,10 @@ pub fn of_login(txn: &mut Txn<'_>, known: Known<'_>, now: Timestamp) -> Result<A
         Some(before) => (**before).clone(),
         None => entity::new(txn, "", now)?,
     };
-    if !entity.aliases.iter().any(|alias| is_of(alias, known)) {
+    if !entity.aliases.iter().any(|alias| alias.is(known.accessor, known.name)) {
         entity.aliases.push(Alias::new(txn, known.accessor, known.name, now));
     }
-    if let Some(alias) = entity.aliases.iter_mut().find(|alias| is_of(alias, known)) {
+    if let Some(alias) = entity.aliases.iter_mut().find(|alias| alias.is(known.accessor, known.name)) {
         if alias.metadata != *known.metadata {
             alias.updated = now.nanos();
         }
@@ -57,13 +57,9 @@ pub fn of_login(txn: &mut Txn<'_>, known: Known<'_>, now: Timestamp) -> Result<A
     Ok(Arc::new(entity))
 }
 
-fn is_of(alias: &Alias, known: Known<'_>) -> bool {
-    alias.mount_accessor == known.accessor && alias.name == known.name
-}
-
 /// Whether a login tells something that is not stored yet.
 fn is_news(entity: &Entity, known: Known<'_>, groups: Option<&Vec<String>>) -> bool {
-    let alias = entity.aliases.iter().find(|alias| is_of(alias, known));
+    let alias = entity.aliases.iter().find(|alias| alias.is(known.accessor, known.name));
     let stored = entity.external.get(known.accessor).map_or(&[][..], |ids| ids);
     alias.is_none_or(|alias| alias.metadata != *known.metadata)
         || groups.is_some_and(|groups| groups != stored)

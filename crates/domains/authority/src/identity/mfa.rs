@@ -161,13 +161,13 @@ pub fn remove_enforcement(txn: &mut Txn<'_>, name: &str) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// What a login of the entity `id` at `mount` must satisfy.
+/// What a login of the entity `id` at `mount` must satisfy. A rule made at the same time may count from the next one.
 pub fn enforced(txn: &mut Txn<'_>, mount: &Mount, id: &str) -> Result<Vec<Arc<Enforcement>>, Refusal> {
-    let rules = rules(txn)?;
+    let rules = txn.unrelied(rules)?;
     if rules.enforcements.is_empty() {
         return Ok(Vec::new());
     }
-    let holder = if id.is_empty() { None } else { holder(txn, id)? };
+    let holder = if id.is_empty() { None } else { txn.unrelied(|txn| holder(txn, id))? };
     let concerns = |rule: &&Arc<Enforcement>| {
         rule.accessors.contains(&mount.accessor)
             || rule.kinds.contains(&mount.kind)

@@ -21,13 +21,14 @@ pub use group::{
     GROUP_ALIAS_IDS, GROUP_NAMES, GROUPS, Graph, Group, GroupAlias, MEMBERS, graph, group_by_alias,
     group_by_alias_id, group_by_id, group_by_name, remove_group, save_group,
 };
-pub use holder::{Holder, complete, holder, of_token};
+pub use holder::{Holder, complete, holder, of_token, present};
 pub use login::{Known, of_login};
 pub use merge::merge;
 
 use crate::refusal::Refusal;
 use crate::txn::Txn;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Of names that operators give, in bytes: keys made of them stay within the store's limit.
 const LONGEST_NAME: usize = 512;
@@ -66,9 +67,22 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The auth methods whose names have no case, by what the accessors of their mounts begin with.
+const CASELESS: [&str; 2] = ["auth_ldap_", "auth_userpass_"];
+
+/// A name at the mount `accessor` in the one spelling that counts: where names have no case, nobody is another by another
+/// spelling.
+pub fn folded<'n>(accessor: &str, name: &'n str) -> Cow<'n, str> {
+    match CASELESS.iter().any(|kind| accessor.starts_with(kind)) {
+        true => Cow::Owned(name.to_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
+
 /// Alias names come from outside (user names): hashed, so that any name is a valid key. Those of one mount stand
 /// together.
 fn alias_key(txn: &Txn<'_>, directory: &str, accessor: &str, name: &str) -> String {
+    let name = folded(accessor, name);
     let tag = txn.keyring().names.tag_parts(&[b"alias\0", accessor.as_bytes(), b"\0", name.as_bytes()]);
     [directory, accessor, "/", &hex::encode(&tag[..20])].concat()
 }

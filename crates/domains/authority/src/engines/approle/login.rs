@@ -58,7 +58,7 @@ fn attempt(
     login.metadata.insert("role_name".to_owned(), name.clone());
     role_id.clone_into(&mut login.alias);
     login.role = name;
-    Ok(Attempt::Good(Box::new(login)))
+    Ok(Attempt::good(login))
 }
 
 /// Role names are found by their ids; both are kept in memory.

@@ -87,7 +87,7 @@ fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 }
 
 fn find<'e>(owner: &'e Entity, wish: &Wish) -> Option<&'e Alias> {
-    owner.aliases.iter().find(|alias| alias.mount_accessor == wish.accessor && alias.name == wish.name)
+    owner.aliases.iter().find(|alias| alias.is(&wish.accessor, &wish.name))
 }
 
 fn create(cx: &mut Context<'_, '_>, wish: Wish) -> Result<Response, Refusal> {
@@ -147,7 +147,7 @@ fn change(cx: &mut Context<'_, '_>, owner: &Arc<Entity>, id: &str, wish: Wish) -
     }
     let taken = identity::by_alias(cx.txn, &alias.mount_accessor, &alias.name)?;
     let is_other = |entity: &Arc<Entity>| {
-        let same = |other: &&Alias| other.mount_accessor == alias.mount_accessor && other.name == alias.name;
+        let same = |other: &&Alias| other.is(&alias.mount_accessor, &alias.name);
         entity.aliases.iter().find(same).is_some_and(|other| other.id != alias.id)
     };
     if taken.is_some_and(|entity| is_other(&entity)) {

@@ -199,7 +199,7 @@ fn members(cx: &mut Context<'_, '_>, group: &Group) -> Result<Vec<String>, Refus
     let mut ids = Vec::with_capacity(group.members.len());
     for id in &group.members {
         // Merged ones by their new id; such as are gone not at all.
-        ids.extend(identity::holder(cx.txn, id)?.map(|holder| holder.entity.id.clone()));
+        ids.extend(identity::present(cx.txn, id)?);
     }
     ids.sort_unstable();
     ids.dedup();

@@ -126,6 +126,31 @@ fn aliases_are_made_found_moved_and_removed() {
 }
 
 #[test]
+fn where_names_have_no_case_nobody_is_another_by_it() {
+    let (mut bench, people, _) = bench();
+    let approle = bench.mount_auth("approle", "machines").accessor;
+    let entity = made(&mut bench, "entity", &json!({}));
+    let alias = made(
+        &mut bench,
+        "entity-alias",
+        &json!({"name": "Ann", "mount_accessor": people, "canonical_id": entity}),
+    );
+    assert_eq!(log_in(&mut bench, "people", "aNN")["entity_id"], entity.as_str());
+    let shown = bench.read(&format!("identity/entity/id/{entity}")).data().clone();
+    assert_eq!(
+        (shown["aliases"].as_array().unwrap().len(), &shown["aliases"][0]["name"]),
+        (1, &json!("Ann"))
+    );
+    assert_eq!(post(&mut bench, &format!("entity-alias/id/{alias}"), &json!({"name": "ANN"})).status, 200);
+    let found =
+        post(&mut bench, "lookup/entity", &json!({"alias_name": "ann", "alias_mount_accessor": people}));
+    assert_eq!(found.data()["aliases"][0]["name"], "ANN");
+    // Elsewhere names are what they are.
+    let lower = made(&mut bench, "entity-alias", &json!({"name": "id", "mount_accessor": approle}));
+    assert_ne!(made(&mut bench, "entity-alias", &json!({"name": "ID", "mount_accessor": approle})), lower);
+}
+
+#[test]
 fn a_disabled_entity_and_one_that_is_gone_have_no_tokens() {
     let (mut bench, ..) = bench();
     let auth = log_in(&mut bench, "people", "ann");
@@ -381,7 +406,10 @@ fn a_mount_that_is_gone_leaves_no_aliases() {
     let ann = log_in(&mut bench, "people", "ann");
     log_in(&mut bench, "people", "bob");
     log_in(&mut bench, "staff", "ann");
-    made(&mut bench, "group-alias", &json!({"name": "admins", "mount_accessor": people}));
+    for number in 0..20 {
+        made(&mut bench, "group-alias", &json!({"name": format!("g{number}"), "mount_accessor": people}));
+        made(&mut bench, "entity-alias", &json!({"name": format!("u{number}"), "mount_accessor": people}));
+    }
     assert_eq!(bench.root(Delete, "sys/auth/people", "").status, 204);
     assert_eq!((bench.count(&format!("identity/entity-alias/{people}/"))), 0);
     assert_eq!((bench.count(&format!("identity/entity-alias/{staff}/"))), 1);
@@ -390,6 +418,23 @@ fn a_mount_that_is_gone_leaves_no_aliases() {
         bench.read(&format!("identity/entity/id/{}", ann["entity_id"].as_str().unwrap())).data().clone();
     assert_eq!(left["aliases"], json!([]));
     assert_eq!(bench.root(List, "identity/entity-alias/id", "").data()["keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_entity_with_all_the_aliases_it_can_have_goes_at_once() {
+    let mut bench = Bench::new();
+    let id = made(&mut bench, "entity", &json!({"name": "many"}));
+    for number in 0..20 {
+        let mount = bench.mount_auth("approle", &format!("m{number}")).accessor;
+        let body = json!({"name": "a", "mount_accessor": mount, "canonical_id": id});
+        made(&mut bench, "entity-alias", &body);
+    }
+    let mount = bench.mount_auth("approle", "one-too-many").accessor;
+    let more =
+        post(&mut bench, "entity-alias", &json!({"name": "a", "mount_accessor": mount, "canonical_id": id}));
+    assert_eq!(more.errors(), "an entity can have at most 20 aliases");
+    assert_eq!(bench.root(Delete, "identity/entity/name/many", "").status, 204);
+    assert_eq!(bench.count("identity/"), 0);
 }
 
 #[test]

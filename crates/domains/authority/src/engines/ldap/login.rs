@@ -25,13 +25,6 @@ fn wrong() -> Refusal {
 }
 
 pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let mut warnings = Vec::new();
-    let name = cx.param("username").to_lowercase();
-    let response = lockout::guarded(cx, &name, |cx| attempt(cx, &mut warnings))?;
-    Ok(warnings.into_iter().fold(response, Response::warn))
-}
-
-fn attempt(cx: &mut Context<'_, '_>, warnings: &mut Vec<String>) -> Result<Attempt, Refusal> {
     let config = config::find(cx)?.ok_or_else(|| {
         Refusal::invalid("ldap backend not configured: write the config of this auth method first")
     })?;
@@ -44,19 +37,16 @@ fn attempt(cx: &mut Context<'_, '_>, warnings: &mut Vec<String>) -> Result<Attem
         ));
     }
     if username.len() > LONGEST || password.len() > LONGEST {
-        return Ok(Attempt::Wrong(wrong()));
+        return Err(wrong());
     }
-    let Some(person) = prove(cx, &config, &username, &password)? else {
-        return Ok(Attempt::Wrong(wrong()));
-    };
-    let found = groups(cx, &config, &username, &password, &person.dn)?;
-    if found.is_empty() {
-        warnings.push(format!(
-            "no LDAP groups found in groupDN {:?}; only policies from locally-defined groups available",
-            config.groupdn()
-        ));
-    }
-    Ok(Attempt::Good(Box::new(answer(cx, &config, &username, person, found)?)))
+    let name = username.to_lowercase();
+    lockout::guarded(cx, &name, |cx| {
+        let Some(person) = prove(cx, &config, &username, &password)? else {
+            return Ok(Attempt::Wrong(wrong()));
+        };
+        let found = groups(cx, &config, &username, &password, &person.dn)?;
+        answer(cx, &config, username, person, found).map(|login| Attempt::Good(Box::new(login)))
+    })
 }
 
 /// Whoever the password is of.
@@ -84,7 +74,7 @@ fn searched(
     }
 }
 
-/// Whom the password is of; nobody when it is wrong or there is no such user.
+/// Whose password it is, if it is somebody's.
 fn prove(
     cx: &Context<'_, '_>,
     config: &Config,
@@ -160,29 +150,37 @@ fn names_of(entry: &Entry, attribute: &str) -> Vec<String> {
 fn answer(
     cx: &mut Context<'_, '_>,
     config: &Config,
-    username: &str,
+    username: String,
     person: Person,
     found: BTreeSet<String>,
-) -> Result<Login, Refusal> {
+) -> Result<Response, Refusal> {
+    let mut warnings = Vec::new();
+    if found.is_empty() {
+        warnings.push(format!(
+            "no LDAP groups found in groupDN {:?}; only policies from locally-defined groups available",
+            config.groupdn()
+        ));
+    }
     let username = username.to_lowercase();
     let user = named::find::<User>(cx, &username)?;
     let mut login = config.stored.token.login();
     let local = user.iter().flat_map(|user| user.groups.iter().cloned());
-    let all: BTreeSet<String> = found.into_iter().chain(local).collect();
+    let all: BTreeSet<String> = found.into_iter().chain(local).map(|name| name.to_lowercase()).collect();
     for name in &all {
         if let Some(group) = named::find::<Group>(cx, name)? {
             login.policies.extend(group.policies.iter().cloned());
         }
     }
     login.policies.extend(user.iter().flat_map(|user| user.policies.iter().cloned()));
-    Ok(Login {
+    let login = Login {
         alias: person.alias,
-        groups: Some(all.into_iter().collect()),
         metadata: BTreeMap::from([("username".to_owned(), username.clone())]),
         display_name: username.clone(),
+        groups: Some(all.into_iter().collect()),
         role: username,
         ..login
-    })
+    };
+    Ok(Response { warnings, ..Response::login(login) })
 }
 
 /// The terms of the configuration as it is now. The directory is not asked: no password is kept to ask with.

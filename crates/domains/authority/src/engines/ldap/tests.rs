@@ -129,6 +129,22 @@ fn nothing_is_told_about_who_is_known() {
 }
 
 #[test]
+fn groups_of_the_directory_are_identity_groups_and_names_are_locked() {
+    let (mut bench, _) = bench(&json!({}));
+    let accessor = bench.read("sys/auth").data()["ldap/"]["accessor"].clone();
+    let group =
+        bench.write("identity/group", r#"{"type":"external","policies":"from-ops"}"#).data()["id"].clone();
+    let alias = json!({"name": "OPS", "mount_accessor": accessor, "canonical_id": group});
+    bench.write("identity/group-alias", &alias.to_string());
+    let auth = login(&mut bench, "ada", ADA.1).body["auth"].clone();
+    assert_eq!(auth["identity_policies"], json!(["from-ops"]), "{auth}");
+    for _ in 0..5 {
+        assert_eq!(login(&mut bench, "Ada", ADA.1).status, 400, "the directory knows no such name");
+    }
+    assert_eq!(login(&mut bench, "ada", ADA.1).status, 403);
+}
+
+#[test]
 fn names_are_values_and_nothing_else() {
     let (mut bench, asked) = bench(&json!({}));
     for (name, filter) in [

@@ -57,6 +57,11 @@ fn factors(cx: &Context<'_, '_>) -> Result<Vec<Factor>, Refusal> {
     let Some(payload) = cx.fields().value("mfa_payload")? else {
         return Err(Refusal::invalid("missing mfa payload"));
     };
+    // Clients on a command line send the text of an object.
+    let payload = match payload {
+        Value::String(text) => serde_json::from_str(&text).map_err(|_| invalid())?,
+        payload => payload,
+    };
     let mut factors = Vec::new();
     for (method, codes) in payload.as_object().ok_or_else(invalid)? {
         let codes = match codes {

@@ -328,16 +328,22 @@ pub(super) fn configure(config: &mut MountConfig, sent: &Fields, auth: bool) -> 
 
 /// Reads when names are locked. What is not sent stays.
 pub(super) fn configure_lockout(mount: &mut Mount, sent: &Fields) -> Result<(), Refusal> {
-    let Some(lockout) = sent.raw("user_lockout_config").filter(|lockout| lockout.get() != "{}") else {
-        return Ok(());
+    // Clients on a command line send the text of an object.
+    let lockout = match sent.value("user_lockout_config")? {
+        Some(Value::String(text)) => text,
+        Some(lockout) => lockout.to_string(),
+        None => return Ok(()),
     };
+    if matches!(lockout.as_str(), "" | "{}") {
+        return Ok(());
+    }
     if !mount.is_auth() || !lockout::METHODS.contains(&mount.kind.as_str()) {
         return Err(Refusal::invalid(format!(
             "tuning of user lockout configuration for auth type {:?} not allowed",
             mount.kind
         )));
     }
-    let sent = Fields::parse(lockout.get().as_bytes())?;
+    let sent = Fields::parse(lockout.as_bytes())?;
     let mut config = mount.config.user_lockout.clone().unwrap_or_default();
     if let Some(threshold) = sent.int("lockout_threshold")? {
         config.threshold =

@@ -1,6 +1,6 @@
 //! `identity/oidc/key`: what signs identity tokens.
 
-use super::signing::{DEFAULT, KEYS, Named, Store};
+use super::signing::{DEFAULT, KEYS, Named};
 use super::{name, provider, roles, store};
 use crate::context::Context;
 use crate::refusal::Refusal;
@@ -74,7 +74,7 @@ fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let known = if exists(cx)? { store.load(cx.txn, &name)? } else { None };
     let is_new = known.is_none();
     let mut named = known.unwrap_or_default();
-    let (before, due) = (named.algorithm.clone(), Store::due(&named));
+    let (before, due) = (named.algorithm.clone(), named.due());
     let seconds = |name: &str| cx.fields().duration(name).map(|span| span.map(|span| span.as_secs()));
     named.rotation_period = seconds("rotation_period")?.unwrap_or(named.rotation_period);
     if named.rotation_period < 60 {
@@ -121,7 +121,7 @@ fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let mut named = found.ok_or_else(|| Refusal::invalid(format!("no named key found at {name:?}")))?;
     let own = Duration::from_secs(named.verification_ttl);
     let verification = cx.fields().duration("verification_ttl")?.unwrap_or(own);
-    let due = Store::due(&named);
+    let due = named.due();
     named.rotate(cx.txn, verification, cx.now)?;
     store.save(cx.txn, &name, &named, due)?;
     Ok(Response::empty())

@@ -116,6 +116,11 @@ impl Named {
         self.allowed_client_ids.iter().any(|allowed| allowed == "*" || allowed == client)
     }
 
+    /// When the next key pair takes its turn, in nanoseconds since the epoch; zero while there is none.
+    pub(super) const fn due(&self) -> u64 {
+        self.next_rotation
+    }
+
     /// Makes both key pairs anew, for another algorithm.
     pub(super) fn renew(&mut self, txn: &Txn<'_>, now: Timestamp) -> Result<(), Refusal> {
         let algorithm = self.algorithm()?;
@@ -261,11 +266,6 @@ impl Store {
         }
         txn.bump(&self.epoch())?;
         txn.put_json(&key, named)
-    }
-
-    /// When the key is due, for [`Store::save`].
-    pub(super) const fn due(named: &Named) -> u64 {
-        named.next_rotation
     }
 
     /// Removes the key `name`.
