@@ -255,7 +255,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let caller = known.caller.as_ref().ok_or(Refusal::denied("no token was sent"))?;
-        let verdict = caller.acl.check(&ask(request, operation, now));
+        let verdict = caller.acl.check(&ask(request, caller, operation, now));
         if !verdict.allowed {
             return Err(Refusal::denied("no policy of the token allows the operation on this path"));
         }
@@ -435,7 +435,7 @@ impl Authority {
         let mut txn = self.begin(view, random)?;
         let mut undertakings = Vec::new();
         if !work::step(&mut txn)? {
-            crate::expiry::step(&mut txn, &mut undertakings, now)?;
+            crate::expiry::urgent_step(&mut txn, &mut undertakings, now)?;
         }
         Ok(Due { batch: txn.finish(), undertakings })
     }
@@ -478,7 +478,7 @@ fn narrow(
     request: &Request,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let ask = ask(request, Operation::List, now);
+    let ask = ask(request, caller, Operation::List, now);
     let verdict = caller.acl.check(&ask);
     let (page, filter) = (verdict.page(), verdict.filter());
     if let (Some(data), true) = (&response.data, page.is_some() || filter.is_some()) {
@@ -486,7 +486,7 @@ fn narrow(
             .map_err(|_| Refusal::Internal("a list could not be read back".to_owned()))?;
         if let Some(keys) = data.get_mut("keys").and_then(serde_json::Value::as_array_mut) {
             if let Some(filter) = filter {
-                let shows = |key: &str| caller.acl.shows(filter, &request.path, key, now).allowed;
+                let shows = |key: &str| caller.acl.shows(filter, key, &ask).allowed;
                 keys.retain(|key| key.as_str().is_some_and(shows));
             }
             keys.truncate(page.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)));
@@ -505,13 +505,14 @@ fn narrow(
 }
 
 /// The request as policies look at it.
-fn ask(request: &Request, operation: Operation, now: Timestamp) -> Ask<'_> {
+fn ask<'a>(request: &'a Request, caller: &'a Caller, operation: Operation, now: Timestamp) -> Ask<'a> {
     Ask {
         path: &request.path,
         operation,
         parameters: Some(&request.fields as &dyn Parameters),
         wrap_ttl: request.wrap.map(|wrap| wrap.ttl),
         now,
+        who: Some(caller.who(request)),
     }
 }
 

@@ -65,9 +65,30 @@ pub fn forget(txn: &mut Txn<'_>, at: u64, name: &str) {
     txn.delete(&key(at, name));
 }
 
+/// The moment of what is due as soon as possible; before all others.
+pub const AT_ONCE: u64 = 0;
+
 /// Ends what is due at `now`, one chunk. Answers whether there was any; what has to be done outside for it is added to
 /// `undertakings`.
 pub fn step(txn: &mut Txn<'_>, undertakings: &mut Vec<Undertaking>, now: Timestamp) -> Result<bool, Refusal> {
+    end(txn, undertakings, now.nanos(), now)
+}
+
+/// As [`step`], but only what is due at once: what a request made due, and not what time did.
+pub fn urgent_step(
+    txn: &mut Txn<'_>,
+    undertakings: &mut Vec<Undertaking>,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
+    end(txn, undertakings, AT_ONCE, now)
+}
+
+fn end(
+    txn: &mut Txn<'_>,
+    undertakings: &mut Vec<Undertaking>,
+    until: u64,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
     let mut any = false;
     for key in txn.keys(ENTRIES, b"", ENDS_A_CHUNK)? {
         let waiting = key.get(ENTRIES.len()..).and_then(|rest| rest.split_once('/'));
@@ -75,7 +96,7 @@ pub fn step(txn: &mut Txn<'_>, undertakings: &mut Vec<Undertaking>, now: Timesta
             txn.delete(&key);
             continue;
         };
-        if u64::from_str_radix(at, 16).is_ok_and(|at| at > now.nanos()) {
+        if u64::from_str_radix(at, 16).is_ok_and(|at| at > until) {
             break;
         }
         let due = txn.get_json::<Due>(&key)?;

@@ -221,9 +221,9 @@ const LOOKED_AT: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Has the entries of a mount that was at `path` deleted, once no lease needs them to be taken back.
-pub fn wipe_later(txn: &mut Txn<'_>, mount: &Mount, now: Timestamp) -> Result<(), Refusal> {
+pub fn wipe_later(txn: &mut Txn<'_>, mount: &Mount) -> Result<(), Refusal> {
     let due = Due::WipeMount { uuid: mount.uuid.clone(), path: mount.path.clone(), after: String::new() };
-    expiry::remember(txn, now.nanos(), &mount.uuid, &due)
+    expiry::remember(txn, expiry::AT_ONCE, &mount.uuid, &due)
 }
 
 /// Goes on with what [`wipe_later`] began.
@@ -238,7 +238,7 @@ pub fn wipe_when_free(
     let at = match (needed, &next) {
         (false, None) => return jobs::add(txn, &Job::Wipe { prefix: prefix(&uuid) }),
         (true, _) => now.plus(PATIENCE).nanos(),
-        (false, Some(_)) => now.nanos(),
+        (false, Some(_)) => expiry::AT_ONCE,
     };
     let due = Due::WipeMount { uuid: uuid.clone(), path, after: next.unwrap_or_default() };
     expiry::remember(txn, at, &uuid, &due)

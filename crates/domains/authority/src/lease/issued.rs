@@ -8,7 +8,7 @@ use super::{ENTRIES, Lease, Times, delete, key, put};
 use crate::act::{About, Act, Done, Undertaking};
 use crate::context::Context;
 use crate::engines;
-use crate::expiry::{self, Due};
+use crate::expiry::{self, AT_ONCE, Due};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::token::{Caller, Granted, TokenKind, Wish, grant};
@@ -314,14 +314,14 @@ pub(super) fn end(txn: &mut Txn<'_>, id: &str, mut lease: Issued, force: bool) -
         State::Ending { force: forced, next, .. } => {
             *forced |= force;
             if force {
-                *next = 0;
+                *next = AT_ONCE;
             }
         }
         // Nobody takes back what may not be there yet.
         State::Making(until) => {
             lease.state = State::Ending { tries: 0, next: *until, why: String::new(), force };
         }
-        State::Live => lease.state = State::Ending { tries: 0, next: 0, why: String::new(), force },
+        State::Live => lease.state = State::Ending { tries: 0, next: AT_ONCE, why: String::new(), force },
     }
     turn(txn, id, lease, was_due)
 }
@@ -379,8 +379,8 @@ pub fn conclude(txn: &mut Txn<'_>, about: &About, done: &Done, now: Timestamp) -
         // It was taken back before it was there.
         (_, About::Make(_, lease)) if !matches!(done, Err(failure) if failure.nothing_done) => {
             let mut lease = lease.as_ref().clone();
-            lease.state = State::Ending { tries: 0, next: 0, why: String::new(), force: false };
-            return turn(txn, id, lease, 0);
+            lease.state = State::Ending { tries: 0, next: AT_ONCE, why: String::new(), force: false };
+            return turn(txn, id, lease, AT_ONCE);
         }
         _ => return Ok(()),
     };
@@ -391,7 +391,7 @@ pub fn conclude(txn: &mut Txn<'_>, about: &About, done: &Done, now: Timestamp) -
             turn(txn, id, lease, was_due)
         }
         (About::Make(..), _, State::Ending { next, .. }) => {
-            *next = 0;
+            *next = AT_ONCE;
             turn(txn, id, lease, was_due)
         }
         (About::Make(..), Err(failure), State::Making(_)) if failure.nothing_done => {
@@ -400,7 +400,7 @@ pub fn conclude(txn: &mut Txn<'_>, about: &About, done: &Done, now: Timestamp) -
         }
         // Nobody knows how far it came.
         (About::Make(..), Err(_), State::Making(_)) => {
-            lease.state = State::Ending { tries: 0, next: 0, why: String::new(), force: false };
+            lease.state = State::Ending { tries: 0, next: AT_ONCE, why: String::new(), force: false };
             turn(txn, id, lease, was_due)
         }
         (About::Extend(_, until), Ok(()), State::Live) => extended(txn, id, lease, *until, now),

@@ -2,12 +2,13 @@
 
 use super::capability::Capabilities;
 use super::conditions::{Conditions, Unmet};
+use super::expression::Expression;
 use super::filter::KeyFilter;
 use super::model::{Policy, Rule};
 use super::pattern::{Kind, Pattern};
 use super::templates::Subject;
 use super::trie::Trie;
-use super::{Ask, MAX_PATH, Parameters};
+use super::{Ask, MAX_PATH};
 use crate::request::Operation;
 use keyward_core::Timestamp;
 use std::borrow::Cow;
@@ -43,10 +44,15 @@ pub struct Ruled<'a> {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) pattern: Pattern,
-    /// What they come to before the first of them expires.
+    /// What they come to before the first of them expires, conditions aside.
     merged: Merged,
     expiring: Option<Box<Expiring>>,
+    /// All of them, if one has a condition: what they come to is another thing for every request.
+    conditional: Option<RuleRefs>,
 }
+
+/// A policy and the index of its rule, of each.
+type RuleRefs = Vec<(Arc<Policy>, usize)>;
 
 /// Rules for one pattern of which some expire. What is left of them is merged when it is asked for.
 #[derive(Debug)]
@@ -54,8 +60,7 @@ struct Expiring {
     first: Timestamp,
     /// `None` if a rule never expires.
     last: Option<Timestamp>,
-    /// A policy and the index of its rule.
-    rules: Vec<(Arc<Policy>, usize)>,
+    rules: RuleRefs,
 }
 
 /// What the rules for one pattern come to.
@@ -73,6 +78,7 @@ pub(super) struct Grant {
     pub(super) policy: Arc<str>,
     pub(super) line: u32,
     pub(super) capabilities: Capabilities,
+    pub(super) expression: Option<Arc<Expression>>,
 }
 
 /// The answer to an [`Ask`].
@@ -159,7 +165,7 @@ impl Acl {
         {
             return Acl::root();
         }
-        let mut merged: HashMap<Pattern, Vec<(Arc<Policy>, usize)>> = HashMap::new();
+        let mut merged: HashMap<Pattern, RuleRefs> = HashMap::new();
         for policy in policies {
             for (index, rule) in policy.rules.iter().enumerate() {
                 // A denial that fails to name anything would be a grant to whoever chose the name.
@@ -215,11 +221,11 @@ impl Acl {
         let Some((rank, entry)) = self.decide(ask.path, list, ask.now) else {
             return verdict(false, false, Reason::NoRule, None);
         };
-        let merged = entry.at(ask.now);
+        let merged = entry.on(ask);
         let reason = if merged.capabilities.has(Capabilities::DENY) {
             Reason::Denied
         } else if !merged.capabilities.has(needed) {
-            Reason::NotGranted
+            entry.unmet(ask, needed).map_or(Reason::NotGranted, Reason::Condition)
         } else {
             let met = merged.conditions.as_ref().map_or(Ok(()), |conditions| conditions.check(ask));
             met.map_or_else(Reason::Condition, |()| Reason::Granted)
@@ -229,7 +235,8 @@ impl Acl {
     }
 
     /// What may be done at a path, as `sys/capabilities` answers it: names in alphabetical order, or `root`, or
-    /// `deny` where nothing is granted. A path that ends in a slash is looked up as a list is.
+    /// `deny` where nothing is granted. A path that ends in a slash is looked up as a list is. Rules with a condition
+    /// count as if it held: what is asked for is nobody's request.
     pub fn capabilities(&self, path: &str, now: Timestamp) -> Vec<&'static str> {
         if self.root {
             return vec!["root"];
@@ -264,12 +271,12 @@ impl Acl {
             || self.entries.iter().filter(below).any(|entry| grants((0, entry)))
     }
 
-    /// Whether a list of `path` that is filtered shows `key`: whether the path the filter makes of it may be
+    /// Whether the list `list`, which is filtered, shows `key`: whether the path the filter makes of it may be
     /// read, or listed if the key ends in a slash. If that path is root-protected, ask for `sudo` too.
-    pub fn shows(&self, filter: &KeyFilter, path: &str, key: &str, now: Timestamp) -> Verdict<'_> {
+    pub fn shows(&self, filter: &KeyFilter, key: &str, list: &Ask<'_>) -> Verdict<'_> {
         let operation = if key.ends_with('/') { Operation::List } else { Operation::Read };
-        let parameters: Option<&dyn Parameters> = None;
-        self.check(&Ask { path: &filter.path(path, key), operation, parameters, wrap_ttl: None, now })
+        let path = filter.path(list.path, key);
+        self.check(&Ask { path: &path, operation, parameters: None, wrap_ttl: None, ..*list })
     }
 
     /// The entry of that rank and what it comes to.
@@ -359,15 +366,17 @@ impl Acl {
 }
 
 impl Entry {
-    fn of(pattern: Pattern, rules: Vec<(Arc<Policy>, usize)>) -> Entry {
+    fn of(pattern: Pattern, rules: RuleRefs) -> Entry {
         let merged = merge(rules.iter().filter_map(rule));
+        let judged = rules.iter().filter_map(rule).any(|(_, rule)| rule.expression.is_some());
+        let conditional = judged.then(|| rules.clone());
         let ends: Vec<Option<Timestamp>> =
             rules.iter().filter_map(rule).map(|(_, rule)| rule.expires).collect();
         let expiring = ends.iter().flatten().min().map(|first| {
             let last = if ends.contains(&None) { None } else { ends.iter().copied().max().flatten() };
             Box::new(Expiring { first: *first, last, rules })
         });
-        Entry { pattern, merged, expiring }
+        Entry { pattern, merged, expiring, conditional }
     }
 
     /// Whether a rule has not expired.
@@ -376,7 +385,33 @@ impl Entry {
         last.is_none_or(|last| now <= last)
     }
 
-    /// What the rules that have not expired come to.
+    /// What the rules that count for this request come to.
+    pub(super) fn on(&self, ask: &Ask<'_>) -> Cow<'_, Merged> {
+        let Some(rules) = &self.conditional else { return self.at(ask.now) };
+        let live = |rule: &(&Policy, &Rule)| rule.1.expires.is_none_or(|end| ask.now <= end);
+        let counts = |rule: &(&Policy, &Rule)| match rule.1.expression.as_ref().map(|one| one.holds(ask)) {
+            None => true,
+            Some(Ok(held)) => held,
+            // Whether it should deny cannot be told.
+            Some(Err(_)) => rule.1.capabilities.has(Capabilities::DENY),
+        };
+        Cow::Owned(merge(rules.iter().filter_map(rule).filter(live).filter(counts)))
+    }
+
+    /// The first condition but for which the request would have what it needs.
+    fn unmet(&self, ask: &Ask<'_>, needed: Capabilities) -> Option<Unmet> {
+        let rules = self.conditional.iter().flatten().filter_map(rule);
+        let mut granting = rules.filter(|(_, rule)| {
+            rule.capabilities.has(needed) && rule.expires.is_none_or(|end| ask.now <= end)
+        });
+        granting.find_map(|(policy, rule)| match rule.expression.as_ref()?.holds(ask) {
+            Ok(true) => None,
+            Ok(false) => Some(Unmet::Expression(policy.name.to_string(), rule.line, None)),
+            Err(why) => Some(Unmet::Expression(policy.name.to_string(), rule.line, Some(why))),
+        })
+    }
+
+    /// What the rules that have not expired come to, conditions aside.
     pub(super) fn at(&self, now: Timestamp) -> Cow<'_, Merged> {
         match &self.expiring {
             Some(expiring) if now > expiring.first => {
@@ -402,6 +437,7 @@ fn merge<'a>(rules: impl Iterator<Item = (&'a Policy, &'a Rule)>) -> Merged {
             policy: policy.name.clone(),
             line: rule.line,
             capabilities: rule.capabilities,
+            expression: rule.expression.clone(),
         });
     }
     let counts = merged.capabilities.grants() && conditions != Conditions::default();

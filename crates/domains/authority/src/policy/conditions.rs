@@ -52,6 +52,8 @@ pub enum Unmet {
     Denied(String),
     /// A parameter, or its value, is not among those allowed.
     NotAllowed(String),
+    /// The condition of a rule, on a line of a policy, does not hold; why, where that cannot be told.
+    Expression(String, u32, Option<String>),
     /// More keys were asked for than allowed, or not a number of them.
     Page(u64),
 }
@@ -68,6 +70,12 @@ impl fmt::Display for Unmet {
             Unmet::Required(name) => write!(f, "the parameter {name:?} must be sent"),
             Unmet::Denied(name) => write!(f, "the parameter {name:?} or its value is denied"),
             Unmet::NotAllowed(name) => write!(f, "the parameter {name:?} or its value is not allowed"),
+            Unmet::Expression(policy, line, None) => {
+                write!(f, "the condition of policy {policy} line {line} does not hold")
+            }
+            Unmet::Expression(policy, line, Some(why)) => {
+                write!(f, "the condition of policy {policy} line {line} cannot be told: {why}")
+            }
             Unmet::Page(limit) => write!(f, "limit must be at most {limit}, or max"),
         }
     }

@@ -41,6 +41,9 @@ pub struct Source {
     pub line: u32,
     /// What this rule says.
     pub capabilities: Vec<&'static str>,
+    /// Where it counts, in CEL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
 }
 
 /// Which rule of which policy decides about a request, and what else matches its path.
@@ -78,6 +81,7 @@ impl Matched {
             policy: grant.policy.to_string(),
             line: grant.line,
             capabilities: grant.capabilities.names(),
+            condition: grant.expression.as_ref().map(|expression| expression.text().to_owned()),
         };
         Matched {
             path: entry.pattern.display(),
@@ -105,6 +109,9 @@ impl fmt::Display for Matched {
         write!(f, "{:?} [{}]", self.path, self.capabilities.join(", "))?;
         for rule in &self.rules {
             write!(f, ", policy {} line {} [{}]", rule.policy, rule.line, rule.capabilities.join(", "))?;
+            if let Some(condition) = &rule.condition {
+                write!(f, " if {condition}")?;
+            }
         }
         Ok(())
     }

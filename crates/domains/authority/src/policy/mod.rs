@@ -4,6 +4,8 @@
 //! of a token; [`Acl::check`] then answers within a microsecond. The semantics are those of Vault and OpenBao.
 //! Where those differ among themselves or between versions, or leave a hole, the stricter reading holds:
 //!
+//! * a rule with a `condition` counts where that holds (see [`expression`](self)), and the rule for a path decides whether or
+//!   not it does;
 //! * a rule's conditions that are not kept (`mfa_methods`, `control_group`, `subscribe_event_types`) are refused,
 //!   as are attributes written twice and templates that name nothing;
 //! * values from an identity are literal, and span no path segments unless [`Subject::slashes`];
@@ -16,6 +18,7 @@ mod builtin;
 mod capability;
 mod conditions;
 mod explain;
+mod expression;
 mod filter;
 mod model;
 mod parse;
@@ -35,8 +38,11 @@ pub use filter::KeyFilter;
 pub use model::{Policy, PolicyError, Problem};
 pub use templates::{Alias, Group, Subject, fill};
 
+use crate::identity::Holder;
 use crate::request::Operation;
+use crate::token::TokenEntry;
 use keyward_core::Timestamp;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The longest path of a rule, in bytes; requests have none longer.
@@ -55,6 +61,19 @@ pub struct Ask<'a> {
     pub wrap_ttl: Option<Duration>,
     /// For rules that expire.
     pub now: Timestamp,
+    /// Who asks, for rules with a condition; nobody has nothing.
+    pub who: Option<Who<'a>>,
+}
+
+/// Who asks, as far as conditions look at it.
+#[derive(Clone, Copy)]
+pub struct Who<'a> {
+    /// The token.
+    pub token: &'a TokenEntry,
+    /// Whom it belongs to.
+    pub holder: Option<&'a Holder>,
+    /// Where the request comes from.
+    pub address: Option<IpAddr>,
 }
 
 /// A request's parameters by name.

@@ -2,6 +2,7 @@
 
 use super::capability::Capabilities;
 use super::conditions::Conditions;
+use super::expression::Expression;
 use super::templates::Template;
 use crate::hcl::Position;
 use keyward_core::Timestamp;
@@ -26,6 +27,8 @@ pub(super) struct Rule {
     pub(super) conditions: Conditions,
     /// The last moment at which the rule counts.
     pub(super) expires: Option<Timestamp>,
+    /// What must hold for the rule to count.
+    pub(super) expression: Option<Arc<Expression>>,
 }
 
 /// Why a text is not a policy: everything that is wrong with it.

@@ -3,6 +3,7 @@
 use super::MAX_PATH;
 use super::capability::Capabilities;
 use super::conditions::{Conditions, Literal, Values};
+use super::expression::Expression;
 use super::filter::KeyFilter;
 use super::model::{Policy, PolicyError, Problem, Rule};
 use super::templates::{KNOWN, Template};
@@ -15,7 +16,7 @@ use std::time::Duration;
 /// So many problems are told at once.
 const MAX_PROBLEMS: usize = 20;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "comment",
     "policy",
     "capabilities",
@@ -26,6 +27,7 @@ const KEYS: [&str; 11] = [
     "max_wrapping_ttl",
     "pagination_limit",
     "expiration",
+    "condition",
     "list_scan_response_keys_filter_path",
 ];
 
@@ -103,6 +105,7 @@ struct Draft {
     capabilities: Capabilities,
     conditions: Conditions,
     expires: Option<Timestamp>,
+    expression: Option<Arc<Expression>>,
 }
 
 impl<'a> Reader<'a> {
@@ -152,6 +155,7 @@ impl<'a> Reader<'a> {
             capabilities,
             conditions: draft.conditions,
             expires: draft.expires,
+            expression: draft.expression,
         })
     }
 
@@ -190,6 +194,7 @@ impl<'a> Reader<'a> {
             "max_wrapping_ttl" => conditions.max_wrapping = self.duration(value),
             "pagination_limit" => conditions.page = self.limit(value),
             "expiration" => draft.expires = self.moment(value),
+            "condition" => draft.expression = self.expression(value),
             "list_scan_response_keys_filter_path" => conditions.filter = self.filter(value),
             absent if ABSENT.contains(&absent) => {
                 let what = format!("{absent:?} is not supported");
@@ -364,6 +369,20 @@ impl<'a> Reader<'a> {
             self.problem(value.at, format!("invalid expiration time {text:?}"), remedy);
         }
         moment
+    }
+
+    fn expression(&mut self, value: &Value) -> Option<Arc<Expression>> {
+        match Expression::parse(self.text(value)?) {
+            Ok(expression) => Some(Arc::new(expression)),
+            Err(why) => {
+                self.problem(
+                    value.at,
+                    why,
+                    "write an expression in CEL, as in time.hour >= 8 && pod.namespace == \"prod\"",
+                );
+                None
+            }
+        }
     }
 
     fn filter(&mut self, value: &Value) -> Option<Arc<KeyFilter>> {

@@ -20,8 +20,9 @@ pub use uses::{claim_use, end_after_last_use};
 
 use crate::identity::{self, Holder};
 use crate::policies;
-use crate::policy::Acl;
+use crate::policy::{Acl, Who};
 use crate::refusal::Refusal;
+use crate::request::Request;
 use crate::response::Auth;
 use crate::txn::Txn;
 use base64::Engine as _;
@@ -211,6 +212,14 @@ pub struct Caller {
     pub holder: Option<Arc<Holder>>,
     /// What the caller may do.
     pub acl: Arc<Acl>,
+}
+
+impl Caller {
+    /// The caller, as the conditions of policies look at it.
+    pub fn who(&self, request: &Request) -> Who<'_> {
+        let address = request.remote.map(|remote| remote.ip());
+        Who { token: &self.token, holder: self.holder.as_deref(), address }
+    }
 }
 
 /// The storage name of a token: 24 characters of a keyed hash, the low digits of each half in base 62 first.

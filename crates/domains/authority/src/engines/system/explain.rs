@@ -50,7 +50,10 @@ fn explain(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     };
     let wrap_ttl = cx.fields().duration("wrap_ttl")?;
     let acl = whose(cx)?;
-    let ask = Ask { path: &path, operation, parameters: Some(&parameters), wrap_ttl, now: cx.now };
+    // Conditions look at who asks, which is known of nobody else here.
+    let own = !["token", "accessor", "policies"].iter().any(|name| cx.fields().has(name));
+    let who = if own { Some(cx.caller()?.who(cx.request)) } else { None };
+    let ask = Ask { path: &path, operation, parameters: Some(&parameters), wrap_ttl, now: cx.now, who };
     let explanation = policy::explain(&acl, &ask);
     let text = explanation.to_string();
     let mut data = json!(explanation);

@@ -383,7 +383,7 @@ fn disable(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if let Some(mount) = mounts::table(cx.txn)?.at(&path) {
         mounts::remove(cx.txn, mount)?;
         jobs::add(cx.txn, &Job::RevokePrefix { path, force: false, after: String::new() })?;
-        mounts::wipe_later(cx.txn, mount, cx.now)?;
+        mounts::wipe_later(cx.txn, mount)?;
         if auth {
             jobs::add(cx.txn, &Job::ForgetAliases { accessor: mount.accessor.clone() })?;
         }

@@ -184,6 +184,7 @@ fn is_sudo(cx: &Context<'_, '_>) -> Result<bool, Refusal> {
         parameters: Some(cx.fields() as &dyn Parameters),
         wrap_ttl: cx.request.wrap.map(|wrap| wrap.ttl),
         now: cx.now,
+        who: Some(cx.caller()?.who(cx.request)),
     });
     Ok(verdict.sudo)
 }

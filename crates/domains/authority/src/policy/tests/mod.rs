@@ -1,5 +1,6 @@
 //! The semantics, case by case.
 
+mod conditional;
 mod conditions;
 mod lists;
 mod matching;
@@ -60,7 +61,7 @@ fn of_text(text: &str) -> Acl {
 }
 
 fn ask(operation: Operation, path: &str) -> Ask<'_> {
-    Ask { path, operation, parameters: None, wrap_ttl: None, now: Timestamp::EPOCH }
+    Ask { path, operation, parameters: None, wrap_ttl: None, now: Timestamp::EPOCH, who: None }
 }
 
 fn may(acl: &Acl, operation: Operation, path: &str) -> bool {
