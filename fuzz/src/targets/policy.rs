@@ -18,7 +18,7 @@ pub(crate) fn run(data: &[u8]) {
         assert!(!acl.is_root());
         let _ = (acl.capabilities(path, now), acl.reaches(path, now), acl.rules(now).count());
         for operation in [Operation::Read, Operation::Update, Operation::List, Operation::Delete] {
-            let _ = acl.check(&Ask { path, operation, parameters: None, wrap_ttl: None, now });
+            let _ = acl.check(&Ask { path, operation, parameters: None, wrap_ttl: None, now, who: None });
         }
     }
 }

@@ -56,7 +56,8 @@ pub fn common_name(dn: &str) -> Option<String> {
         let (kind, value) = part.split_once('=')?;
         kind.trim().eq_ignore_ascii_case("cn").then_some(value)
     })?;
-    unescaped(value.trim_start())
+    // Only spaces are none of a name (RFC 4514, section 2.4).
+    unescaped(value.trim_start_matches(' '))
 }
 
 fn unescaped(value: &str) -> Option<String> {
