@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for (wanted, why) in [
         (packages::OPENSSH, "SSH certificates"),
         (packages::SLAPD, "logins by LDAP"),
+        (packages::OATHTOOL, "one-time passwords"),
         (packages::POSTGRESQL, "users of PostgreSQL"),
         (packages::MARIADB, "users of MariaDB"),
         (packages::REDIS, "users of Redis"),

@@ -70,6 +70,27 @@ pub fn base32(key: &[u8]) -> String {
     text
 }
 
+/// The key that `text` is in base 32: in any case, with or without padding and blanks. `None` when it is none, or empty.
+pub fn from_base32(text: &str) -> Option<Vec<u8>> {
+    let (mut key, mut bits, mut have) = (Vec::with_capacity(text.len() * 5 / 8), 0u32, 0);
+    for c in text.trim_end_matches('=').chars().filter(|c| !c.is_ascii_whitespace()) {
+        let digit = match c.to_ascii_uppercase() {
+            c @ 'A'..='Z' => u32::from(c) - u32::from('A'),
+            c @ '2'..='7' => u32::from(c) - u32::from('2') + 26,
+            _ => return None,
+        };
+        bits = bits << 5 | digit;
+        have += 5;
+        if have >= 8 {
+            have -= 8;
+            key.push(u8::try_from(bits >> have & 0xff).ok()?);
+            // What is left are fewer bits than a byte has.
+            bits &= (1 << have) - 1;
+        }
+    }
+    (!key.is_empty()).then_some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +162,7 @@ mod tests {
         let texts = ["", "MY", "MZXQ", "MZXW6", "MZXW6YQ", "MZXW6YTB", "MZXW6YTBOI"];
         for (word, text) in words.into_iter().zip(texts) {
             assert_eq!(base32(word.as_bytes()), text);
+            assert_eq!(from_base32(text).unwrap_or_default(), word.as_bytes());
         }
     }
 
@@ -151,5 +173,22 @@ mod tests {
         assert_eq!((long.code(KEY, 1), unkeyed.code(KEY, 1)), (None, None));
         let longest = Parameters { digits: 9, ..Parameters::default() };
         assert_eq!(longest.code(KEY, 0).as_deref(), Some("284755224"));
+    }
+
+    #[test]
+    fn keys_are_read_as_people_copy_them() {
+        for text in ["MZXW6YTBOI", "mzxw6ytboi", "MZXW 6YTB OI", "MZXW6YTBOI======"] {
+            assert_eq!(from_base32(text).as_deref(), Some(&b"foobar"[..]), "{text}");
+        }
+        for odd in ["", "A", "MZXW1", "M=ZX", "MZXW8", "ü"] {
+            assert_eq!(from_base32(odd), None, "{odd}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read(key in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..80)) {
+            assert_eq!(from_base32(&base32(&key)), Some(key));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::input::{content, object};
 use crate::cli::{Failure, Session, output, token_helper};
+use crate::login_browser;
 use crate::operator::prompt;
 use keyward_authority_client::{Method, Reply, RequestOptions};
 use keyward_crypto::Secret;
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// Log in and keep the token for later commands
 #[derive(clap::Args)]
 pub(crate) struct Login {
-    /// How: token, userpass, ldap, approle, cert, kubernetes or jwt
+    /// How: token, userpass, ldap, oidc, approle, cert, kubernetes or jwt
     #[arg(long, default_value = "token")]
     method: String,
     /// Where the method is mounted; its own name otherwise
@@ -33,20 +34,24 @@ pub(crate) async fn run(session: &Session, login: &Login) -> Result<(), Failure>
         method => {
             let mut sent = object(&login.parameters)?;
             let mount = login.path.as_deref().unwrap_or(method).trim_matches('/').to_owned();
-            let path = match method {
-                "userpass" | "ldap" => {
-                    let user = taken(&mut sent, "username")?;
-                    if !sent.contains_key("password") {
-                        sent.insert(
-                            "password".to_owned(),
-                            Value::from(prompt("Password (will be hidden): ")?),
-                        );
-                    }
-                    format!("auth/{mount}/login/{user}")
+            match method {
+                "oidc" => login_browser::log_in(session, &mount, sent).await?,
+                _ => {
+                    let path = match method {
+                        "userpass" | "ldap" => {
+                            let user = taken(&mut sent, "username")?;
+                            if !sent.contains_key("password") {
+                                let password = prompt("Password (will be hidden): ")?;
+                                sent.insert("password".to_owned(), Value::from(password));
+                            }
+                            format!("auth/{mount}/login/{user}")
+                        }
+                        _ => format!("auth/{mount}/login"),
+                    };
+                    let sent = Value::Object(sent);
+                    session.ask("Error authenticating", Method::Put, &path, Some(&sent)).await?
                 }
-                _ => format!("auth/{mount}/login"),
-            };
-            session.ask("Error authenticating", Method::Put, &path, Some(&Value::Object(sent))).await?
+            }
         }
     };
     let reply = second_factors(session, reply).await?;

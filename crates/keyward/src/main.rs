@@ -9,6 +9,7 @@ mod kms;
 mod kv;
 mod lease;
 mod login;
+mod login_browser;
 mod mounts;
 mod operator;
 mod policy;

@@ -14,6 +14,8 @@ pub const SLAPD: &[Package] = &[("slapd", "/usr/sbin/slapd")];
 /// The server and the client that judge SSH certificates.
 pub const OPENSSH: &[Package] = &[("openssh-server", "/usr/sbin/sshd"), ("openssh-client", "ssh-keygen")];
 
+/// What makes one-time passwords, to hold ours against.
+pub const OATHTOOL: &[Package] = &[("oathtool", "oathtool")];
 /// The databases whose users are made on demand, with their clients.
 pub const POSTGRESQL: &[Package] = &[("postgresql", "psql")];
 /// See [`POSTGRESQL`].

@@ -8,8 +8,8 @@ pub(crate) fn run(data: &[u8]) {
     let filter = filter_value(text);
     assert!(!filter.contains(['(', ')', '*', '\0']), "{text}");
     assert_eq!(common_name(&format!("cn={},dc=com", name_value(text))).as_deref(), Some(text));
-    if let Ok(filled) = fill(text, "filter", &[("Username", &filter)]) {
-        assert!(!filled.contains("{{.Username}}"), "{text}");
+    if let Ok(filled) = fill(text, "filter", &[("Username", "ada")]) {
+        assert!(!filled.contains("{{"), "{text}");
     }
 }
 

@@ -44,15 +44,19 @@ fn no_secret_is_in_anything_that_is_written() {
     let mut flock = Flock::default();
     open(&mut server, &mut flock);
     let root = server.root();
-    for (path, kind) in [("secret", "kv-v2"), ("kv", "kv"), ("transit", "transit")] {
+    for (path, kind) in
+        [("secret", "kv-v2"), ("kv", "kv"), ("ssh", "ssh"), ("totp", "totp"), ("transit", "transit")]
+    {
         root.write(&format!("sys/mounts/{path}"), &json!({ "type": kind })).expect(204);
     }
-    for kind in ["userpass", "approle"] {
+    for kind in ["userpass", "approle", "ldap"] {
         root.write(&format!("sys/auth/{kind}"), &json!({ "type": kind })).expect(204);
     }
     values(&root, &mut flock);
     tokens(&root, &mut flock);
     logins(&root, &mut flock);
+    directory(&root, &mut flock);
+    keys(&root, &mut flock);
     identity(&root, &mut flock);
     transit(&root, &mut flock);
     wrapping(&root, &mut flock);
@@ -181,6 +185,45 @@ fn logins(root: &Client, flock: &mut Flock) {
     for secret_id in [&secret_id, &flock.word("wrong secret id")] {
         let body = json!({"role_id": role_id, "secret_id": secret_id});
         guest.write("auth/approle/login", &body).expect(400);
+    }
+}
+
+/// A directory that is not there: its failure is logged, and the passwords for it are not.
+fn directory(root: &Client, flock: &mut Flock) {
+    let config = json!({
+        "url": "ldap://127.0.0.1:1", "binddn": "cn=service", "bindpass": flock.word("password of the service"),
+        "userdn": "ou=users", "connection_timeout": 1,
+    });
+    root.write("auth/ldap/config", &config).expect(200);
+    root.read("auth/ldap/config").expect(200);
+    let login = json!({"password": flock.word("password for the directory")});
+    root.guest().write("auth/ldap/login/ada", &login).expect(403);
+}
+
+fn keys(root: &Client, flock: &mut Flock) {
+    root.write("ssh/config/ca", &json!({"key_type": "ed25519"})).expect(200);
+    root.delete("ssh/config/ca").expect(204);
+    let bad = json!({"private_key": flock.word("private key"), "public_key": "ssh-ed25519 AAAA"});
+    root.write("ssh/config/ca", &bad).expect(400);
+    root.write("ssh/config/ca", &json!({"key_type": "ed25519"})).expect(200);
+    let role = json!({"key_type": "ca", "allow_user_certificates": true, "allowed_users": "*"});
+    root.write("ssh/roles/r", &role).expect(204);
+    let asked = json!({"key_type": "ed25519", "valid_principals": "root"});
+    let issued = root.write("ssh/issue/r", &asked).expect(200).data();
+    // Its lines, each of which would be enough.
+    let private = issued["private_key"].as_str().unwrap();
+    for line in private.lines().filter(|line| !line.starts_with("-----")).skip(1) {
+        flock.keep("issued private key", line);
+    }
+    let wanted = json!({"generate": true, "issuer": "Example", "account_name": "ada"});
+    let made = root.write("totp/keys/ada", &wanted).expect(200).data();
+    let url = flock.answered("address of a key", &made["url"]);
+    flock.keep("key for codes", url.split("secret=").nth(1).unwrap());
+    flock.answered("barcode", &made["barcode"]);
+    root.read("totp/code/ada").expect(200);
+    let bad = format!("{}!", flock.word("key that is none"));
+    for field in ["key", "url"] {
+        root.write("totp/keys/bad", &json!({ field: bad })).expect(400);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Logins by LDAP, with a real slapd: over TLS, with hostile names, and with directories that are dead or slow.
 
+use crate::hvac::passes_with;
 use keyward_testkit::certificates::Authority;
 use keyward_testkit::packages::{self, SLAPD};
 use keyward_testkit::process::{Process, free_port, run, wait_for};
@@ -222,6 +223,16 @@ fn a_directory_that_is_dead_or_slow_keeps_nobody_waiting() {
     // The next one of the list is asked.
     configured(&server, &format!("{dead},ldap://127.0.0.1:{}", directory.plain), &quick);
     assert_eq!(login(&server, "ada", "ada-password").0, 200);
+}
+
+#[test]
+fn hvac_logs_in() {
+    if !require(packages::install(SLAPD)) {
+        return;
+    }
+    let (directory, server) = (slapd(), Server::dev());
+    let url = format!("ldaps://localhost:{}", directory.secure);
+    passes_with("test_ldap", &server, &[("TEST_LDAP_URL", &url), ("TEST_LDAP_CA", &ca(&directory))]);
 }
 
 #[test]

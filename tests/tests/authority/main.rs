@@ -12,6 +12,8 @@ mod go_client;
 mod hvac;
 mod identity;
 mod ldap;
+mod oidc;
 mod pki;
 mod ssh;
+mod totp;
 mod wire;

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The longest an API server and then the authority believe a token that they have seen.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
+pub(crate) const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"reviewer","namespace":"default"}},
     {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"reviewer"},
         "roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"system:auth-delegator"},
@@ -20,9 +20,9 @@ const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"api","namespace":"prod"}},
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"other","namespace":"prod"}}]}"#;
 
-struct Setting<'c> {
-    cluster: &'c Cluster,
-    server: &'c Server,
+pub(crate) struct Setting<'c> {
+    pub(crate) cluster: &'c Cluster,
+    pub(crate) server: &'c Server,
 }
 
 impl Setting<'_> {
@@ -33,7 +33,7 @@ impl Setting<'_> {
         made.unwrap().trim().to_owned()
     }
 
-    fn configure(&self, verification: &str) {
+    pub(crate) fn configure(&self, verification: &str) {
         let view =
             self.cluster.kubectl(&["config", "view", "--raw", "--flatten", "--output=json"], "").unwrap();
         let view: Value = serde_json::from_str(&view).unwrap();
@@ -55,7 +55,7 @@ impl Setting<'_> {
         log_in(self.server, jwt)
     }
 
-    fn holder(&self, jwt: &str) -> (Value, Client) {
+    pub(crate) fn holder(&self, jwt: &str) -> (Value, Client) {
         let auth = self.log_in(jwt).expect(200).json()["auth"].clone();
         let client = self.server.guest().with_token(auth["client_token"].as_str().unwrap());
         (auth, client)

@@ -8,3 +8,4 @@ mod install;
 mod kms;
 mod login;
 mod tour;
+mod workload;

@@ -1,10 +1,15 @@
 //! PostgreSQL.
 
 use crate::{CONNECT, Failure, Server, TlsMode, Work, tls};
+use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Between tries at what others were in the way of; doubled each time, and given up after about two seconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A connection.
 pub(crate) struct Session(Client);
@@ -83,9 +88,12 @@ fn explain(why: &Error) -> String {
     }
 }
 
-fn before(why: &Error) -> Failure {
-    // What the server refused inside a transaction is rolled back with it.
-    Failure { why: explain(why), nothing_done: why.as_db_error().is_some() }
+/// Two at once who grant or revoke something on the same table, or drop users, may find each other in the way.
+fn passes(why: &Error) -> bool {
+    why.as_db_error().is_some_and(|said| {
+        [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(said.code())
+            || *said.code() == SqlState::INTERNAL_ERROR && said.message().starts_with("tuple concurrently")
+    })
 }
 
 fn during(why: &Error) -> Failure {
@@ -111,12 +119,42 @@ impl Session {
         }
     }
 
+    /// In one transaction, again while others get in its way.
     async fn run(&mut self, statements: &[&str]) -> Result<(), Failure> {
-        let transaction = self.0.transaction().await.map_err(|why| before(&why))?;
-        for statement in statements {
-            transaction.batch_execute(statement).await.map_err(|why| before(&why))?;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.try_run(statements).await {
+                Err((why, _)) if passes(&why) && pause < LAST_PAUSE => tokio::time::sleep(pause).await,
+                Err((why, nothing_done)) => return Err(Failure { why: explain(&why), nothing_done }),
+                Ok(()) => return Ok(()),
+            }
+            pause *= 2;
         }
-        transaction.commit().await.map_err(|why| during(&why))
+    }
+
+    /// What a failed transaction did is rolled back, unless it was at its end.
+    async fn try_run(&mut self, statements: &[&str]) -> Result<(), (Error, bool)> {
+        let refused = |why: Error| {
+            let refused = why.as_db_error().is_some();
+            (why, refused)
+        };
+        let transaction = self.0.transaction().await.map_err(refused)?;
+        for statement in statements {
+            transaction.batch_execute(statement).await.map_err(refused)?;
+        }
+        transaction.commit().await.map_err(|why| (why, false))
+    }
+
+    /// One statement by itself, again while others get in its way.
+    async fn run_one(&self, sql: &str) -> Result<(), Failure> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.0.batch_execute(sql).await {
+                Err(why) if passes(&why) && pause < LAST_PAUSE => tokio::time::sleep(pause).await,
+                done => return done.map_err(|why| during(&why)),
+            }
+            pause *= 2;
+        }
     }
 
     async fn drop_user(&mut self, user: &str, statements: &[String]) -> Result<(), Failure> {
@@ -155,7 +193,7 @@ impl Session {
     /// No new sessions, none of the old, no rights, no user.
     async fn drop_as_usual(&self, user: &str) -> Result<(), Failure> {
         let role = identifier(user);
-        let run = async |sql: String| self.0.batch_execute(&sql).await.map_err(|why| during(&why));
+        let run = async |sql: String| self.run_one(&sql).await;
         run(format!("ALTER ROLE {role} NOLOGIN")).await?;
         self.end_sessions(user).await;
         let schemas = self

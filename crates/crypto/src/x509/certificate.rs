@@ -199,7 +199,12 @@ impl Certificate {
 
     /// Its alternative names; see [`super::Request::sans`].
     pub fn alternative_names(&self) -> Result<Vec<San>, Error> {
-        extension::read_sans(&self.extensions)
+        extension::read_sans(&self.extensions, false)
+    }
+
+    /// The same without other names that are no text, such as those of Kerberos: for who looks for names of other kinds.
+    pub fn known_names(&self) -> Result<Vec<San>, Error> {
+        extension::read_sans(&self.extensions, true)
     }
 
     /// Whether it is an authority's.

@@ -288,8 +288,8 @@ pub(super) fn distinct(extensions: &[Extension]) -> bool {
 }
 
 /// The alternative names among `extensions`. Directory names, EDI names and registered ids are left out; an other
-/// name that is no UTF-8 text is an error.
-pub(super) fn read_sans(extensions: &[Extension]) -> Result<Vec<San>, Error> {
+/// name that is no UTF-8 text is an error, or with `lenient` left out too.
+pub(super) fn read_sans(extensions: &[Extension], lenient: bool) -> Result<Vec<San>, Error> {
     let Some(found) = extensions.iter().find(|extension| extension.is(oid::SUBJECT_ALT_NAME)) else {
         return Ok(Vec::new());
     };
@@ -302,12 +302,10 @@ pub(super) fn read_sans(extensions: &[Extension]) -> Result<Vec<San>, Error> {
             GeneralName::Rfc822Name(address) => San::Email(printable(address.as_str())?),
             GeneralName::UniformResourceIdentifier(text) => San::Uri(printable(text.as_str())?),
             GeneralName::IpAddress(octets) => San::Ip(address(octets.as_bytes()).ok_or(malformed)?),
-            GeneralName::OtherName(other) => San::Other {
-                oid: other.type_id.to_string(),
-                value: other
-                    .value
-                    .decode_as::<String>()
-                    .map_err(|_| Error::Value("no UTF-8 string found in OtherName"))?,
+            GeneralName::OtherName(other) => match other.value.decode_as::<String>() {
+                Ok(value) => San::Other { oid: other.type_id.to_string(), value },
+                Err(_) if lenient => continue,
+                Err(_) => return Err(Error::Value("no UTF-8 string found in OtherName")),
             },
             GeneralName::DirectoryName(_) | GeneralName::EdiPartyName(_) | GeneralName::RegisteredId(_) => {
                 continue;

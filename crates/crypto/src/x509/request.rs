@@ -36,7 +36,7 @@ impl Request {
         let public = PublicKey::read(&spki)?;
         signed::verify(der, "a certificate request", &public)?;
         let extensions = requested(&request.info.attributes).ok_or(malformed)?;
-        let sans = extension::read_sans(&extensions)?;
+        let sans = extension::read_sans(&extensions, false)?;
         Ok(Request { subject: Subject(request.info.subject), public, extensions, sans })
     }
 

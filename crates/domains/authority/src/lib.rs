@@ -10,6 +10,7 @@
 pub mod act;
 pub mod audit;
 pub mod authority;
+mod barcode;
 pub mod barrier;
 pub mod cidr;
 pub mod context;
@@ -27,6 +28,7 @@ pub mod lease;
 pub mod lockout;
 pub mod memo;
 pub mod mounts;
+pub mod otpauth;
 pub mod outside;
 pub mod params;
 pub mod password_policy;

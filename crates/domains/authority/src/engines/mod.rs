@@ -16,6 +16,7 @@ pub mod ssh;
 pub mod system;
 pub mod token_auth;
 mod token_params;
+pub mod totp;
 pub mod transit;
 pub mod userpass;
 
@@ -57,12 +58,13 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "identity") => Some(&identity::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
         (false, "ssh") => Some(&ssh::BACKEND),
+        (false, "totp") => Some(&totp::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
         (false, "system") => Some(&system::BACKEND),
         (true, "token") => Some(&token_auth::BACKEND),
         (true, "approle") => Some(&approle::BACKEND),
         (true, "cert") => Some(&cert::BACKEND),
-        (true, "jwt") => Some(&jwt::BACKEND),
+        (true, "jwt" | "oidc") => Some(&jwt::BACKEND),
         (true, "kubernetes") => Some(&kubernetes::BACKEND),
 
         (true, "ldap") => Some(&ldap::BACKEND),
@@ -74,8 +76,8 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
 /// The types an operator can mount.
 pub fn kinds(auth: bool) -> &'static [&'static str] {
     if auth {
-        &["approle", "cert", "jwt", "kubernetes", "ldap", "userpass"]
+        &["approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"]
     } else {
-        &["database", "kv", "pki", "ssh", "transit"]
+        &["database", "kv", "pki", "ssh", "totp", "transit"]
     }
 }

@@ -8,6 +8,7 @@ use crate::engines::transit::wire::Hidden;
 use crate::expiry::{self, Due};
 use crate::jobs::{self, Job};
 use crate::mounts::Mount;
+use crate::otpauth;
 use crate::refusal::Refusal;
 use crate::token::NewToken;
 use crate::token::TokenEntry;
@@ -211,29 +212,20 @@ fn key_of(entity: &str, method: &str) -> Option<String> {
 
 /// Gives `entity` a key for `method`. Answers with the address that applications read it from (`otpauth:`); with nothing
 /// when there is a key already.
-pub fn enroll(txn: &mut Txn<'_>, method: &Method, entity: &Entity) -> Result<Option<String>, Refusal> {
+pub fn enroll(
+    txn: &mut Txn<'_>,
+    method: &Method,
+    entity: &Entity,
+) -> Result<Option<Secret<String>>, Refusal> {
     let Some(at) = key_of(&entity.id, &method.id) else { return Ok(None) };
     if txn.exists(&at)? {
         return Ok(None);
     }
     let mut key = vec![0; method.key_size];
     txn.random().fill(&mut key);
-    let escape = |text: &str| -> String {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        let escaped = text
-            .bytes()
-            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
-        escaped.collect()
-    };
-    let issuer = escape(&method.issuer);
-    let address = format!(
-        "otpauth://totp/{issuer}:{}?algorithm={}&digits={}&issuer={issuer}&period={}&secret={}",
-        entity.id,
-        method.algorithm,
-        method.digits,
-        method.period,
-        otp::base32(&key)
-    );
+    let secret = zeroize::Zeroizing::new(otp::base32(&key));
+    let Method { issuer, algorithm, digits, period, .. } = method;
+    let address = otpauth::write(issuer, &entity.id, &secret, algorithm, *digits, *period);
     let enrolled = Enrolled {
         key: Hidden(Secret::new(key)),
         period: method.period,

@@ -83,7 +83,7 @@ pub(super) struct Shown<'c> {
 
 impl<'c> Shown<'c> {
     pub(super) fn of(certificate: &'c Certificate) -> Result<Shown<'c>, Refusal> {
-        let sans = certificate.alternative_names();
+        let sans = certificate.known_names();
         let sans = sans.map_err(|why| Refusal::invalid(format!("the client certificate: {why}")))?;
         Ok(Shown { certificate, common_name: certificate.subject().common_name(), sans })
     }

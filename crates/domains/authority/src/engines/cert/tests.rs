@@ -82,6 +82,10 @@ impl Authority {
     }
 
     fn issue(&self, leaf: &Leaf<'_>) -> Vec<u8> {
+        self.issue_with(leaf, Vec::new())
+    }
+
+    fn issue_with(&self, leaf: &Leaf<'_>, more: Vec<Extension>) -> Vec<u8> {
         let public = PublicKey::of(&key()).unwrap();
         let usages: Vec<String> = leaf.usages.iter().map(|oid| (*oid).to_owned()).collect();
         let mut extensions = vec![
@@ -90,6 +94,7 @@ impl Authority {
             // A UTF8String "blue".
             Extension::raw("1.2.3.4", false, b"\x0c\x04blue").unwrap(),
         ];
+        extensions.extend(more);
         if !usages.is_empty() {
             extensions.push(Extension::ext_key_usage(&usages).unwrap());
         }
@@ -224,6 +229,22 @@ fn names_are_held_against_patterns() {
         entry(&mut bench, "web", &json!({ field: bad }));
         refused(&mut bench, &leaf, field);
     }
+}
+
+#[test]
+fn names_of_other_kinds_do_no_harm() {
+    let (mut bench, root) = (bench(), Authority::root("root"));
+    entry(&mut bench, "web", &json!({"certificate": root.pem(), "allowed_dns_sans": "a.example.com"}));
+    // A Kerberos principal, whose value is a sequence (RFC 4556), beside a DNS name.
+    let principal =
+        [&[0xa0, 0x0e][..], b"\x06\x06\x2b\x06\x01\x05\x02\x02", &[0xa0, 0x04, 0x30, 0x02, 0x05, 0x00]];
+    let name = [&[0x82, 13][..], b"a.example.com"].concat();
+    let names = [principal.concat(), name].concat();
+    let value = [&[0x30, u8::try_from(names.len()).unwrap()][..], &names].concat();
+    let extension = Extension::raw(oid::SUBJECT_ALT_NAME, false, &value).unwrap();
+    let leaf = root.issue_with(&LEAF, vec![extension]);
+    assert!(Certificate::read(&leaf).unwrap().alternative_names().is_err());
+    assert_eq!(login(&mut bench, &[leaf]).status, 200);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::jwt::{ALGORITHMS, Fetched, Keys, PUBLISHED, Token, fetch, published};
-use crate::outside::{Ask, Roots};
+use crate::outside::{Ask, Hidden, Roots};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use std::sync::Arc;
 const PATH: &str = "config";
 const WELL_KNOWN: &str = ".well-known/openid-configuration";
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// It may hold the client's secret: no `Debug`.
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Stored {
     pubkeys: Vec<String>,
@@ -23,6 +24,8 @@ struct Stored {
     bound_issuer: String,
     algorithms: Vec<String>,
     default_role: String,
+    client_id: String,
+    client_secret: String,
 }
 
 /// Where the keys come from.
@@ -38,10 +41,38 @@ pub(super) struct Config {
     signer: Signer,
 }
 
+/// What a provider says of itself (OpenID Connect Discovery 1.0, section 3).
 #[derive(Deserialize)]
-struct Discovery {
+pub(super) struct Discovery {
     issuer: String,
     jwks_uri: String,
+    /// Where people go to sign in.
+    #[serde(default)]
+    pub(super) authorization_endpoint: String,
+    /// Where a code becomes a token.
+    #[serde(default)]
+    pub(super) token_endpoint: String,
+}
+
+/// An OpenID provider at which we are a client.
+pub(super) struct Provider<'c> {
+    issuer: &'c str,
+    pub(super) roots: &'c Roots,
+    pub(super) client_id: &'c str,
+    client_secret: &'c str,
+}
+
+impl Provider<'_> {
+    /// What it says of itself.
+    pub(super) fn discover(&self, cx: &Context<'_, '_>) -> Result<Fetched<Discovery>, Refusal> {
+        discover(cx, self.issuer, self.roots)
+    }
+
+    /// Who we are to it: by name and secret, or by name alone.
+    pub(super) fn credential(&self) -> Option<(String, Hidden)> {
+        let secret = Some(self.client_secret).filter(|secret| !secret.is_empty());
+        secret.map(|secret| (self.client_id.to_owned(), Hidden::new(secret)))
+    }
 }
 
 impl Config {
@@ -70,7 +101,24 @@ impl Config {
                 ));
             }
         };
+        let client = !stored.client_id.is_empty() || !stored.client_secret.is_empty();
+        if client && (stored.client_id.is_empty() || !matches!(signer, Signer::Provider { .. })) {
+            return Err(Refusal::invalid(
+                "logins through a browser need both 'oidc_discovery_url' and 'oidc_client_id'",
+            ));
+        }
         Ok(Config { stored, signer })
+    }
+
+    /// Where people sign in, if logins through a browser are configured.
+    pub(super) fn provider(&self) -> Option<Provider<'_>> {
+        let Stored { client_id, client_secret, .. } = &self.stored;
+        match &self.signer {
+            Signer::Provider { issuer, roots } if !client_id.is_empty() => {
+                Some(Provider { issuer, roots, client_id, client_secret })
+            }
+            _ => None,
+        }
     }
 
     /// The algorithms that count; any of public keys when there are none.
@@ -143,7 +191,7 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         "jwks_ca_pem": stored.jwks_ca,
         "oidc_discovery_url": stored.discovery_url,
         "oidc_discovery_ca_pem": stored.discovery_ca,
-        "oidc_client_id": "",
+        "oidc_client_id": stored.client_id,
         "oidc_response_mode": "",
         "oidc_response_types": [],
         "bound_issuer": stored.bound_issuer,
@@ -163,12 +211,11 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let sent = cx.fields();
     let text = |name: &str| sent.string(name).map(|text| text.unwrap_or_default().trim().to_owned());
-    for name in ["oidc_client_id", "oidc_client_secret", "oidc_response_mode"] {
-        if !text(name)?.is_empty() {
-            return Err(Refusal::invalid(format!(
-                "{name}: logins through a browser are not available; leave it out to verify tokens alone"
-            )));
-        }
+    if !matches!(text("oidc_response_mode")?.as_str(), "" | "query") {
+        return Err(Refusal::invalid("invalid response_mode: only query is available; leave it out"));
+    }
+    if sent.strings("oidc_response_types")?.is_some_and(|types| types.iter().any(|kind| kind != "code")) {
+        return Err(Refusal::invalid("oidc_response_types: only code is available; leave it out"));
     }
     let (discovery_url, rest) = match text("oidc_discovery_url")?.split_once(WELL_KNOWN) {
         Some((issuer, _)) => (issuer.to_owned(), true),
@@ -183,6 +230,8 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         bound_issuer: text("bound_issuer")?,
         algorithms: sent.strings("jwt_supported_algs")?.unwrap_or_default(),
         default_role: text("default_role")?.to_lowercase(),
+        client_id: text("oidc_client_id")?,
+        client_secret: text("oidc_client_secret")?,
     };
     if let Some(unknown) = stored.algorithms.iter().find(|name| !ALGORITHMS.contains(&name.as_str())) {
         return Err(Refusal::invalid(format!(

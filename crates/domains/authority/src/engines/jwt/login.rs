@@ -25,6 +25,9 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let Some(role) = named::find::<Role>(cx, &name)? else {
         return Err(Refusal::invalid(format!("role {name:?} could not be found")));
     };
+    if role.oidc {
+        return Err(Refusal::invalid("role with oidc role_type is not allowed: log in through a browser"));
+    }
     let text = cx.fields().string("jwt")?.unwrap_or_default();
     if text.is_empty() {
         return Err(Refusal::invalid("missing token"));
@@ -39,9 +42,6 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         Refusal::denied(format!("the keys that tokens must be signed by cannot be had: {why}"))
     })?;
     keys.verify(&token, config.algorithms()).map_err(invalid)?;
-    let claims = &token.claims;
-    claims::check(&role.claims, claims, role.globs)
-        .map_err(|why| Refusal::invalid(format!("error validating claims: {why}")))?;
     Ok(Response::login(answer(&role, name, &token)?))
 }
 
@@ -64,7 +64,10 @@ fn check_registered(token: &Token<'_>, role: &Role, config: &Config) -> Result<(
     Ok(())
 }
 
-fn answer(role: &Role, name: String, token: &Token<'_>) -> Result<Login, Refusal> {
+/// The login of a proved token, if its claims are those the role wants.
+pub(super) fn answer(role: &Role, name: String, token: &Token<'_>) -> Result<Login, Refusal> {
+    claims::check(&role.claims, &token.claims, role.globs)
+        .map_err(|why| Refusal::invalid(format!("error validating claims: {why}")))?;
     let user = match role.user_claim_json_pointer {
         true => claims::find(&token.claims, &role.user_claim),
         false => token.claims.get(&role.user_claim).map(std::borrow::Cow::Borrowed),

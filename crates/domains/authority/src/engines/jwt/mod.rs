@@ -1,4 +1,8 @@
-//! JWT: logins with a token that someone else signed, such as a CI system's or a cloud's.
+//! JWT: logins with a token that someone else signed, such as a CI system's or a cloud's, and logins through a browser at
+//! an OpenID provider.
+//!
+//! Absent, and refused: the implicit flow and `form_post`, the provider's userinfo endpoint (claims are those of its ID
+//! token), `oidc/poll`.
 //!
 //! A mount believes one signer: keys given in PEM, a published key set, or an OpenID provider found by discovery. A
 //! role says which of its tokens may log in, by their claims.
@@ -6,6 +10,9 @@
 mod claims;
 mod config;
 mod login;
+mod oidc;
+#[cfg(test)]
+mod oidc_tests;
 mod role;
 #[cfg(test)]
 mod tests;
@@ -54,13 +61,15 @@ const CONFIG: &[Field] = &[
         Kind::Bool,
         "Store the configuration even if the keys cannot be fetched now.",
     ),
-    field("oidc_client_id", Kind::Text, "Must be empty: logins through a browser are not available."),
-    field("oidc_client_secret", Kind::Text, "Must be empty: logins through a browser are not available."),
+    field("oidc_client_id", Kind::Text, "Who we are to the provider: logins through a browser need it."),
+    field("oidc_client_secret", Kind::Text, "What proves that; none for a public client."),
+    field("oidc_response_mode", Kind::Text, "Must be `query`, which is the default."),
+    field("oidc_response_types", Kind::List, "Must be `code`, which is the default."),
 ];
 
-const ROLE: &[Field] = &joined::<30>(&[
+const ROLE: &[Field] = &joined::<31>(&[
     &[
-        field("role_type", Kind::Text, "Must be `jwt`: logins through a browser are not available."),
+        field("role_type", Kind::Text, "`jwt`, or `oidc` for logins through a browser."),
         field("user_claim", Kind::Text, "The claim that names the identity."),
         field("user_claim_json_pointer", Kind::Bool, "`user_claim` is a JSON pointer (RFC 6901)."),
         field("bound_audiences", Kind::List, "Whom tokens must be for; one of these is enough."),
@@ -84,15 +93,42 @@ const ROLE: &[Field] = &joined::<30>(&[
             Kind::Duration,
             "By how much clocks may differ; 60 seconds when 0, none when -1.",
         ),
-        field("max_age", Kind::Duration, "For logins through a browser."),
-        field("allowed_redirect_uris", Kind::List, "For logins through a browser."),
-        field("verbose_oidc_logging", Kind::Bool, "For logins through a browser."),
+        field("max_age", Kind::Duration, "How long ago the sign-in at the provider may be; any time when 0."),
+        field("allowed_redirect_uris", Kind::List, "Where the browser may be sent to with the outcome."),
+        field("oidc_scopes", Kind::List, "What is asked of the provider beside `openid`."),
+        field("verbose_oidc_logging", Kind::Bool, "Has no effect: no token is logged."),
     ],
     &token_params::OLDER_FIELDS,
     &token_params::FIELDS,
 ]);
 
 const ROUTES: &[Route] = &[
+    Route {
+        pattern: "oidc/auth_url",
+        operations: &[(Operation::Update, oidc::begin)],
+        fields: &[
+            field("role", Kind::Text, "The role to log in to; the configuration's default without it."),
+            field("redirect_uri", Kind::Text, "Where the browser is sent to with the outcome."),
+            field("client_nonce", Kind::Text, "Random; only who knows it can complete the login."),
+        ],
+        traits: Traits { open: true, ..Route::EMPTY.traits },
+        help: "Begins a login through a browser: where to go to sign in.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "oidc/callback",
+        operations: &[(Operation::Read, oidc::complete), (Operation::Update, oidc::complete)],
+        fields: &[
+            field("state", Kind::Text, "As the provider repeats it."),
+            field("code", Kind::Text, "The provider's code."),
+            field("client_nonce", Kind::Text, "As it was when the login began."),
+            field("error", Kind::Text, "Why the provider refuses."),
+            field("error_description", Kind::Text, "The same in words."),
+        ],
+        traits: Traits { open: true, ..Route::EMPTY.traits },
+        help: "Completes a login through a browser.",
+        ..Route::EMPTY
+    },
     Route {
         pattern: "login",
         operations: &[(Operation::Update, login::login)],

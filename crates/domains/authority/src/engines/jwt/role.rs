@@ -26,6 +26,12 @@ pub(super) struct Role {
     pub(super) expiration_leeway: i64,
     pub(super) not_before_leeway: i64,
     pub(super) skew_leeway: i64,
+    /// For logins through a browser, and for no others.
+    pub(super) oidc: bool,
+    pub(super) redirect_uris: Vec<String>,
+    pub(super) scopes: Vec<String>,
+    /// Seconds since the sign-in at the provider; any number when zero.
+    pub(super) max_age: u64,
     pub(super) token: TokenParams,
 }
 
@@ -48,9 +54,9 @@ impl Named for Role {
     const DIRECTORY: &'static str = "role/";
 
     fn take(&mut self, sent: &Fields, max_ttl: Duration) -> Result<Vec<String>, Refusal> {
-        refuse_absent(sent)?;
         let mut warnings = self.token.read(sent, OLDER)?;
         take_over(self, sent)?;
+        take_over_oidc(self, sent)?;
         warnings.extend(self.token.check_limits(max_ttl)?);
         check(self)?;
         Ok(warnings)
@@ -59,7 +65,7 @@ impl Named for Role {
     fn describe(&self) -> Map<String, Value> {
         let mut shown = self.token.describe(OLDER);
         for (name, value) in [
-            ("role_type", json!("jwt")),
+            ("role_type", json!(if self.oidc { "oidc" } else { "jwt" })),
             ("user_claim", json!(self.user_claim)),
             ("user_claim_json_pointer", json!(self.user_claim_json_pointer)),
             ("bound_audiences", json!(self.audiences)),
@@ -71,9 +77,9 @@ impl Named for Role {
             ("expiration_leeway", json!(self.expiration_leeway)),
             ("not_before_leeway", json!(self.not_before_leeway)),
             ("clock_skew_leeway", json!(self.skew_leeway)),
-            ("allowed_redirect_uris", Value::Null),
-            ("oidc_scopes", Value::Null),
-            ("max_age", json!(0)),
+            ("allowed_redirect_uris", json!(self.redirect_uris)),
+            ("oidc_scopes", json!(self.scopes)),
+            ("max_age", json!(self.max_age)),
             ("verbose_oidc_logging", json!(false)),
         ] {
             shown.insert(name.to_owned(), value);
@@ -88,17 +94,31 @@ impl Issues for Role {
     }
 }
 
-fn refuse_absent(sent: &Fields) -> Result<(), Refusal> {
-    match sent.string("role_type")?.unwrap_or_default().as_str() {
-        "" | "jwt" => {}
-        "oidc" => {
-            return Err(Refusal::invalid(
-                "role_type oidc: logins through a browser are not available; set role_type=jwt",
-            ));
-        }
-        other => return Err(Refusal::invalid(format!("invalid 'role_type': {other}"))),
+/// What makes a role one for logins through a browser. A role without a type is one where redirections are given.
+fn take_over_oidc(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
+    if let Some(uris) = sent.strings("allowed_redirect_uris")? {
+        role.redirect_uris = uris;
+        role.oidc |= !sent.has("role_type") && !role.redirect_uris.is_empty();
     }
-    Ok(())
+    if let Some(kind) = sent.string("role_type")?.filter(|kind| !kind.is_empty()) {
+        role.oidc = match kind.as_str() {
+            "jwt" => false,
+            "oidc" => true,
+            other => return Err(Refusal::invalid(format!("invalid 'role_type': {other}"))),
+        };
+    }
+    if let Some(scopes) = sent.strings("oidc_scopes")? {
+        role.scopes = scopes;
+    }
+    if let Some(age) = sent.duration("max_age")? {
+        role.max_age = age.as_secs();
+    }
+    match role.oidc && role.redirect_uris.is_empty() {
+        true => Err(Refusal::invalid(
+            "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.",
+        )),
+        false => Ok(()),
+    }
 }
 
 fn take_over(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
@@ -165,7 +185,8 @@ fn check(role: &Role) -> Result<(), Refusal> {
     if role.user_claim.is_empty() {
         return Err(Refusal::invalid("a user claim must be defined on the role"));
     }
-    if role.token.bound_cidrs.is_empty()
+    if !role.oidc
+        && role.token.bound_cidrs.is_empty()
         && role.audiences.is_empty()
         && role.subject.is_empty()
         && role.claims.is_empty()

@@ -7,20 +7,20 @@ use keyward_testkit::certificates;
 use serde_json::{Value, json};
 
 /// 2026-01-01, as the bench's clock has it.
-const NOW: u64 = 1_767_225_600;
+pub(super) const NOW: u64 = 1_767_225_600;
 
-struct Issuer {
+pub(super) struct Issuer {
     key: String,
     public: String,
 }
 
 impl Issuer {
-    fn new() -> Issuer {
+    pub(super) fn new() -> Issuer {
         let authority = certificates::Authority::new("issuer").unwrap();
         Issuer { key: authority.key(), public: authority.certificate() }
     }
 
-    fn token(&self, change: &Value) -> String {
+    pub(super) fn token(&self, change: &Value) -> String {
         let mut claims = json!({
             "iss": "https://ci.test", "sub": "repo:a", "aud": "keyward", "exp": NOW + 600, "iat": NOW,
             "user": "ann", "ref": "refs/heads/main", "job": {"name": "build"}, "admin": true,
@@ -34,7 +34,7 @@ impl Issuer {
             .unwrap()
     }
 
-    fn jwks(&self) -> Value {
+    pub(super) fn jwks(&self) -> Value {
         let key = EncodingKey::from_ec_pem(self.key.as_bytes()).unwrap();
         let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
         jwk.common.key_id = Some("k1".to_owned());
@@ -42,7 +42,7 @@ impl Issuer {
     }
 }
 
-fn reply(body: &Value) -> outside::Answer {
+pub(super) fn reply(body: &Value) -> outside::Answer {
     Ok(Reply { status: 200, body: body.to_string().into_bytes().into(), version: 1 })
 }
 
@@ -236,12 +236,12 @@ fn mistakes_change_nothing() {
         ),
         (
             "config",
-            json!({"oidc_discovery_url": "https://a", "oidc_client_id": "x"}),
-            "browser are not available",
+            json!({"oidc_discovery_url": "https://a", "oidc_client_secret": "x"}),
+            "browser need both",
         ),
         ("role/x", json!({"bound_audiences": "a"}), "a user claim must be defined on the role"),
         ("role/x", json!({"user_claim": "a"}), "must have at least one bound constraint"),
-        ("role/x", json!({"user_claim": "a", "role_type": "oidc"}), "browser are not available"),
+        ("role/x", json!({"user_claim": "a", "role_type": "oidc"}), "'allowed_redirect_uris' must be set"),
         ("role/x", json!({"user_claim": "a", "role_type": "saml"}), "invalid 'role_type'"),
         ("role/x", json!({"user_claim": "a", "bound_claims_type": "x"}), "invalid 'bound_claims_type'"),
         (

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What was asked: who bound, below what was searched, for what.
 type Asked = Rc<RefCell<Vec<(String, String, String)>>>;
@@ -258,4 +259,29 @@ fn tokens_are_renewed_without_asking() {
     bench.write("auth/ldap/config", r#"{"token_ttl":"30m"}"#);
     let renewed = bench.ask(&token, Operation::Update, "auth/token/renew-self", "");
     assert_eq!((renewed.body["auth"]["lease_duration"].clone(), asked.borrow().len()), (json!(1800), before));
+}
+
+#[test]
+fn guessing_locks_a_name() {
+    let (mut bench, asked) = bench(&json!({}));
+    for _ in 0..5 {
+        assert_eq!(login(&mut bench, "ada", "wrong").status, 400);
+    }
+    let before = asked.borrow().len();
+    // Whoever knows the password waits too, and the directory is left alone.
+    assert_eq!((login(&mut bench, "ADA", ADA.1).status, asked.borrow().len()), (403, before));
+    bench.pass(Duration::from_secs(901));
+    assert_eq!(login(&mut bench, "ada", ADA.1).status, 200);
+}
+
+#[test]
+fn groups_of_the_directory_are_groups_of_identities() {
+    let (mut bench, _) = bench(&json!({}));
+    let accessor = bench.read("sys/auth").data()["ldap/"]["accessor"].clone();
+    let group = json!({"name": "operators", "type": "external", "policies": "p-operators"}).to_string();
+    let id = bench.write("identity/group", &group).data()["id"].clone();
+    let alias = json!({"name": "Ops", "mount_accessor": accessor, "canonical_id": id}).to_string();
+    bench.write("identity/group-alias", &alias);
+    let answer = login(&mut bench, "ada", ADA.1);
+    assert_eq!(answer.body["auth"]["identity_policies"], json!(["p-operators"]), "{answer:?}");
 }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::barcode;
 use crate::context::Context;
 use crate::fields::Fields;
 use crate::identity::mfa::{self, Enforcement, Method};
@@ -12,6 +13,8 @@ use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Field, Kind, Route, field};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keyward_core::random;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -24,7 +27,7 @@ const TOTP: &[Field] = &[
     field("digits", Kind::Int, "6 or 8; 6."),
     field("skew", Kind::Int, "Periods before and after the present one that count: 0 or 1; 1."),
     field("key_size", Kind::Int, "Bytes of a key; 20."),
-    field("qr_size", Kind::Int, "Kept for clients that read it back; 200."),
+    field("qr_size", Kind::Int, "Pixels of the side of the barcode; 200, none when 0."),
     field("max_validation_attempts", Kind::Int, "Wrong codes before the method rests; 5."),
 ];
 
@@ -216,7 +219,10 @@ fn read_totp(sent: &Fields, id: String, name: String) -> Result<Method, Refusal>
         most @ 1..=1000 => u32::try_from(most).unwrap_or(5),
         _ => return refuse("max_validation_attempts must be greater than zero, and at most 1000"),
     };
-    let qr_size = number("qr_size", 200)?;
+    let qr_size = match number("qr_size", 200)? {
+        size if (0..=i64::from(barcode::LARGEST)).contains(&size) => size,
+        _ => return refuse("qr_size must be from 0 to 1000 pixels"),
+    };
     Ok(Method { id, name, issuer, period, algorithm, digits, skew, key_size, qr_size, max_attempts })
 }
 
@@ -267,8 +273,13 @@ fn generate_for(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 fn enroll(cx: &mut Context<'_, '_>, method: &Method, entity: &Entity) -> Result<Response, Refusal> {
     match mfa::enroll(cx.txn, method, entity)? {
-        Some(url) => Ok(Response::data(&json!({ "url": url, "barcode": "" }))?
-            .warn("No QR code is drawn: give the url to an application, or to a program that draws one.")),
+        Some(url) => {
+            let picture = match u32::try_from(method.qr_size) {
+                Ok(0) | Err(_) => String::new(),
+                Ok(size) => STANDARD.encode(barcode::png(url.expose(), size)?),
+            };
+            Response::data(&json!({ "url": url.expose(), "barcode": picture }))
+        }
         None => {
             let why = format!("Entity already has a secret for MFA method {:?}", method.name);
             Ok(Response::empty().warn(why))

@@ -1,7 +1,10 @@
 //! Logins that need a second factor.
 
+use crate::barcode::tests::read as read_barcode;
 use crate::request::Operation::{Delete, List, Read, Update};
 use crate::testing::{Answer, Bench, now};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keyward_crypto::Secret;
 use keyward_crypto::otp::{Parameters, base32};
 use serde_json::{Value, json};
@@ -21,7 +24,10 @@ fn bench() -> (Bench, String, String, Vec<u8>) {
     let token = auth["client_token"].as_str().unwrap();
     let body = json!({ "method_id": method }).to_string();
     let made = bench.ask(token, Update, "identity/mfa/method/totp/generate", &body);
-    let key = key_in(made.data()["url"].as_str().unwrap());
+    let url = made.data()["url"].as_str().unwrap();
+    let picture = STANDARD.decode(made.data()["barcode"].as_str().unwrap()).unwrap();
+    assert_eq!(read_barcode(&picture), (url.to_owned(), 200));
+    let key = key_in(url);
     let rule = json!({"mfa_method_ids": method, "auth_method_accessors": accessor});
     assert_eq!(bench.write("identity/mfa/login-enforcement/people", &rule.to_string()).status, 204);
     (bench, auth["entity_id"].as_str().unwrap().to_owned(), method, key)

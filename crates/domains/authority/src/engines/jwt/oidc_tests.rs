@@ -1,0 +1,251 @@
+//! Logins through a browser.
+
+use super::oidc::may_go_to;
+use super::tests::{Issuer, NOW, reply};
+use crate::outside::{Ask, Credential, Reply};
+use crate::request::Operation::{Read, Update};
+use crate::testing::{Answer, Bench};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keyward_crypto::sha256;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+const REDIRECT: &str = "http://localhost:8250/oidc/callback";
+
+#[test]
+fn redirections_are_as_they_are_written_but_for_ports_of_this_machine() {
+    for (allowed, asked, wanted) in [
+        ("https://a.example.com/cb", "https://a.example.com/cb", true),
+        ("https://a.example.com/cb", "https://a.example.com/cb/x", false),
+        ("https://a.example.com/cb", "https://a.example.com:8443/cb", false),
+        ("http://localhost:8250/oidc/callback", "http://localhost:49152/oidc/callback", true),
+        ("http://localhost/oidc/callback", "http://localhost:49152/oidc/callback", true),
+        ("http://127.0.0.1:1/cb", "http://[::1]:1/cb", false),
+        ("http://[::1]:1/cb", "http://[::1]:2/cb", true),
+        ("http://localhost:8250/cb", "http://localhost:8250/other", false),
+        ("http://localhost:8250/cb", "http://localhost.example.com:8250/cb", false),
+        ("http://localhost:8250/cb", "http://localhost:80@example.com/cb", false),
+        ("http://localhost:8250/cb", "https://localhost:8250/cb", false),
+    ] {
+        assert_eq!(may_go_to(allowed, asked), wanted, "{allowed} {asked}");
+    }
+}
+
+/// What the provider knows of the login under way, and how it changes the tokens it gives.
+#[derive(Default)]
+struct Known {
+    nonce: String,
+    challenge: String,
+    change: Option<Value>,
+    /// The forms it was sent at its token endpoint.
+    forms: Vec<BTreeMap<String, String>>,
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => {
+                let pair = [bytes.next().unwrap(), bytes.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&pair).unwrap(), 16).unwrap()
+            }
+            plain => plain,
+        });
+    }
+    String::from_utf8(out).unwrap()
+}
+
+fn pairs(query: &str) -> BTreeMap<String, String> {
+    let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.to_owned(), unescaped(value)));
+    query.split('&').filter_map(pair).collect()
+}
+
+fn bench() -> (Bench, Rc<RefCell<Known>>) {
+    let (mut bench, known) = (Bench::new(), Rc::new(RefCell::new(Known::default())));
+    let (issuer, asked) = (Issuer::new(), known.clone());
+    bench.world = Box::new(move |ask: &Ask| match ask.url.as_str() {
+        "https://id.test/.well-known/openid-configuration" => reply(&json!({
+            "issuer": "https://id.test", "jwks_uri": "https://id.test/jwks",
+            "authorization_endpoint": "https://id.test/authorize", "token_endpoint": "https://id.test/token",
+        })),
+        "https://id.test/jwks" => reply(&issuer.jwks()),
+        "https://id.test/token" => {
+            let mut known = asked.borrow_mut();
+            let form = pairs(ask.body.as_ref().unwrap().1.0.expose());
+            let verifier = URL_SAFE_NO_PAD.encode(sha256(form["code_verifier"].as_bytes()));
+            let secret = matches!(&ask.credential, Credential::Basic(name, secret)
+                if name == "keyward" && secret.0.expose() == "s%26cret");
+            let good = form["code"] == "good" && verifier == known.challenge && secret;
+            known.forms.push(form);
+            if !good {
+                return Ok(Reply { status: 400, body: b"{}"[..].into(), version: 2 });
+            }
+            let mut change = json!({
+                "iss": "https://id.test", "aud": "keyward", "sub": "ann", "nonce": known.nonce, "auth_time": NOW,
+            });
+            for (name, value) in known.change.iter().flat_map(|change| change.as_object().unwrap()) {
+                change[name] = value.clone();
+            }
+            reply(&json!({ "id_token": issuer.token(&change) }))
+        }
+        other => Err(format!("{other} does not answer")),
+    });
+    bench.mount_auth("oidc", "oidc");
+    let config = json!({
+        "oidc_discovery_url": "https://id.test", "oidc_client_id": "keyward", "oidc_client_secret": "s&cret",
+        "default_role": "people",
+    });
+    bench.write("auth/oidc/config", &config.to_string());
+    let role = json!({
+        "user_claim": "sub", "allowed_redirect_uris": REDIRECT, "token_policies": "staff", "oidc_scopes": "profile",
+        "max_age": "1h",
+    });
+    bench.write("auth/oidc/role/people", &role.to_string());
+    (bench, known)
+}
+
+/// Begins a login; answers with its state.
+fn begin(bench: &mut Bench, known: &Rc<RefCell<Known>>) -> String {
+    let body = json!({"redirect_uri": REDIRECT, "client_nonce": "mine"}).to_string();
+    let answer = bench.ask("", Update, "auth/oidc/oidc/auth_url", &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let url = answer.data()["auth_url"].as_str().unwrap();
+    let (endpoint, query) = url.split_once('?').unwrap();
+    let asked = pairs(query);
+    assert_eq!(endpoint, "https://id.test/authorize");
+    for (name, value) in [
+        ("response_type", "code"),
+        ("client_id", "keyward"),
+        ("redirect_uri", REDIRECT),
+        ("scope", "openid profile"),
+        ("code_challenge_method", "S256"),
+        ("max_age", "3600"),
+    ] {
+        assert_eq!(asked[name], value);
+    }
+    let mut known = known.borrow_mut();
+    known.nonce.clone_from(&asked["nonce"]);
+    known.challenge.clone_from(&asked["code_challenge"]);
+    asked["state"].clone()
+}
+
+fn complete(bench: &mut Bench, state: &str, code: &str, nonce: &str) -> Answer {
+    let path = format!("auth/oidc/oidc/callback?state={state}&code={code}&client_nonce={nonce}");
+    bench.ask("", Read, &path, "")
+}
+
+#[test]
+fn who_signs_in_at_the_provider_logs_in() {
+    let (mut bench, known) = bench();
+    let state = begin(&mut bench, &known);
+    let answer = complete(&mut bench, &state, "good", "mine");
+    assert_eq!(answer.body["auth"]["policies"], json!(["default", "staff"]), "{answer:?}");
+    assert_eq!(answer.body["auth"]["metadata"], json!({"role": "people"}));
+    let form = known.borrow().forms[0].clone();
+    assert_eq!(
+        (form["grant_type"].as_str(), form["redirect_uri"].as_str()),
+        ("authorization_code", REDIRECT)
+    );
+    let shown = bench.read("auth/oidc/config").data().clone();
+    assert!(shown["oidc_client_id"] == "keyward" && !shown.to_string().contains("s&cret"));
+    assert_eq!(bench.read("auth/oidc/role/people").data()["role_type"], "oidc");
+    // A token alone does not log in to such a role.
+    let jwt = json!({"role": "people", "jwt": "a.b.c"}).to_string();
+    assert!(
+        bench.ask("", Update, "auth/oidc/login", &jwt).errors().contains("oidc role_type is not allowed")
+    );
+}
+
+#[test]
+fn only_who_began_a_login_completes_it_and_in_time() {
+    let (mut bench, known) = bench();
+    let state = begin(&mut bench, &known);
+    for (state, code, nonce, words) in [
+        (state.as_str(), "good", "other", "invalid client_nonce"),
+        (&state, "good", "", "invalid client_nonce"),
+        (&state, "bad", "mine", "HTTP status 400"),
+        (&state, "", "mine", "no code was sent"),
+        (&state[1..], "good", "mine", "Expired or missing"),
+        ("", "good", "mine", "Expired or missing"),
+    ] {
+        let answer = complete(&mut bench, state, code, nonce);
+        assert!(answer.status == 400 && answer.errors().contains(words), "{words}: {answer:?}");
+    }
+    let path = format!("auth/oidc/oidc/callback?state={state}&error=access_denied&client_nonce=mine");
+    assert!(bench.ask("", Read, &path, "").errors().contains("access_denied"));
+    // The state of one mount is of no use at another.
+    bench.mount_auth("oidc", "other");
+    let config = json!({"oidc_discovery_url": "https://id.test", "oidc_client_id": "keyward"}).to_string();
+    bench.write("auth/other/config", &config);
+    let path = format!("auth/other/oidc/callback?state={state}&code=good&client_nonce=mine");
+    assert!(bench.ask("", Read, &path, "").errors().contains("Expired or missing"));
+    bench.clock.advance(Duration::from_secs(601));
+    assert!(complete(&mut bench, &state, "good", "mine").errors().contains("Expired or missing"));
+}
+
+#[test]
+fn the_providers_token_is_for_us_and_this_login() {
+    let (mut bench, known) = bench();
+    for (change, words) in [
+        (json!({"aud": "another"}), "another client"),
+        (json!({"aud": ["keyward", "another"]}), "authorized party"),
+        (json!({"azp": "another"}), "authorized party"),
+        (json!({"iss": "https://else.test"}), "issuer"),
+        (json!({"nonce": "of another login"}), "invalid nonce"),
+        (json!({"nonce": null}), "invalid nonce"),
+        (json!({"auth_time": NOW - 7_200}), "max_age"),
+        (json!({"auth_time": null}), "max_age"),
+        (json!({"exp": NOW - 600}), "expired"),
+        (json!({"sub": null}), "claim \"sub\" not found"),
+    ] {
+        let state = begin(&mut bench, &known);
+        known.borrow_mut().change = Some(change.clone());
+        let answer = complete(&mut bench, &state, "good", "mine");
+        assert!(answer.status == 400 && answer.errors().contains(words), "{change}: {answer:?}");
+    }
+    known.borrow_mut().change = Some(json!({"aud": ["keyward", "another"], "azp": "keyward"}));
+    let state = begin(&mut bench, &known);
+    assert_eq!(complete(&mut bench, &state, "good", "mine").status, 200);
+}
+
+#[test]
+fn a_login_begins_where_the_role_allows() {
+    let (mut bench, _) = bench();
+    bench.write("auth/oidc/role/tokens", r#"{"role_type":"jwt","user_claim":"sub","bound_subject":"a"}"#);
+    for (body, words) in [
+        (json!({}), "missing redirect_uri"),
+        (json!({"redirect_uri": "https://evil.example.com/"}), "unauthorized redirect_uri"),
+        (json!({"redirect_uri": REDIRECT, "role": "none"}), "could not be found"),
+        (json!({"redirect_uri": REDIRECT, "role": "tokens"}), "not of the type oidc"),
+        (json!({"redirect_uri": REDIRECT, "client_nonce": "x".repeat(3_000)}), "too long"),
+    ] {
+        let answer = bench.ask("", Update, "auth/oidc/oidc/auth_url", &body.to_string());
+        assert!(answer.status == 400 && answer.errors().contains(words), "{body}: {answer:?}");
+    }
+    for (path, body, words) in [
+        ("role/x", json!({"user_claim": "a", "role_type": "oidc"}), "allowed_redirect_uris"),
+        ("config", json!({"oidc_discovery_url": "https://id.test", "oidc_client_secret": "x"}), "need both"),
+        ("config", json!({"jwks_url": "https://id.test/jwks", "oidc_client_id": "x"}), "need both"),
+        (
+            "config",
+            json!({"oidc_discovery_url": "https://id.test", "oidc_response_mode": "form_post"}),
+            "response_mode",
+        ),
+        (
+            "config",
+            json!({"oidc_discovery_url": "https://id.test", "oidc_response_types": "id_token"}),
+            "response_types",
+        ),
+    ] {
+        let answer = bench.root(Update, &format!("auth/oidc/{path}"), &body.to_string());
+        assert!(answer.status == 400 && answer.errors().contains(words), "{body}: {answer:?}");
+    }
+    bench.world = Box::new(|_| Err("refused".to_owned()));
+    let body = json!({ "redirect_uri": REDIRECT }).to_string();
+    assert_eq!(bench.ask("", Update, "auth/oidc/oidc/auth_url", &body).status, 403);
+}
