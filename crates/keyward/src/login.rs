@@ -4,9 +4,9 @@ use crate::cli::input::{content, object};
 use crate::cli::{Failure, Session, output, token_helper};
 use crate::login_browser;
 use crate::operator::prompt;
-use keyward_authority_client::{Method, RequestOptions};
+use keyward_authority_client::{Method, Reply, RequestOptions};
 use keyward_crypto::Secret;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Log in and keep the token for later commands
 #[derive(clap::Args)]
@@ -54,6 +54,7 @@ pub(crate) async fn run(session: &Session, login: &Login) -> Result<(), Failure>
             }
         }
     };
+    let reply = second_factors(session, reply).await?;
     let body = reply.body().unwrap_or(Value::Null);
     let token =
         body.pointer("/auth/client_token").or_else(|| body.pointer("/data/id")).and_then(Value::as_str);
@@ -68,7 +69,37 @@ pub(crate) async fn run(session: &Session, login: &Login) -> Result<(), Failure>
     session.output.reply(&reply)
 }
 
-async fn with_token(session: &Session, login: &Login) -> Result<keyward_authority_client::Reply, Failure> {
+/// Finishes a login that waits for second factors: asks for a code of one method of each rule.
+async fn second_factors(session: &Session, reply: Reply) -> Result<Reply, Failure> {
+    let body = reply.body().unwrap_or(Value::Null);
+    let Some(wanted) = body.pointer("/auth/mfa_requirement").filter(|wanted| !wanted.is_null()) else {
+        return Ok(reply);
+    };
+    let mut payload = Map::new();
+    let rules = wanted.get("mfa_constraints").and_then(Value::as_object);
+    for rule in rules.into_iter().flat_map(Map::values) {
+        let any = rule.get("any").and_then(Value::as_array);
+        let methods: Vec<(&str, &str)> = any
+            .into_iter()
+            .flatten()
+            .filter_map(|method| {
+                let text = |name: &str| method.get(name).and_then(Value::as_str);
+                let id = text("id")?;
+                Some((id, text("name").unwrap_or(id)))
+            })
+            .collect();
+        if methods.iter().any(|(id, _)| payload.contains_key(*id)) {
+            continue;
+        }
+        let Some((id, name)) = methods.first() else { continue };
+        let code = prompt(&format!("Code of {name} (will be hidden): "))?;
+        payload.insert((*id).to_owned(), json!([code]));
+    }
+    let sent = json!({ "mfa_request_id": wanted.get("mfa_request_id"), "mfa_payload": payload });
+    session.ask("Error authenticating", Method::Put, "sys/mfa/validate", Some(&sent)).await
+}
+
+async fn with_token(session: &Session, login: &Login) -> Result<Reply, Failure> {
     let token = match login.parameters.first().map(String::as_str) {
         Some(word) => content(word.strip_prefix("token=").unwrap_or(word))?.trim().to_owned(),
         None => prompt("Token (will be hidden): ")?,

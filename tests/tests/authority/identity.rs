@@ -4,10 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use keyward_crypto::otp::Parameters;
 use keyward_crypto::sha256;
+use keyward_testkit::process::run;
+use keyward_tests::binary::keyward;
 use keyward_tests::http::{Answer, Client};
 use keyward_tests::server::Server;
 use serde_json::{Value, json};
-use std::time::SystemTime;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 /// A dev server where ann may log in.
 fn server() -> Server {
@@ -39,8 +42,8 @@ fn key_in(address: &str) -> Vec<u8> {
     bits.chunks_exact(8).map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit)).collect()
 }
 
-#[test]
-fn second_factors_in_one_request_and_in_two() {
+/// A server where logins need a second factor, the key that ann has for it, and the method's id.
+fn enrolled() -> (Server, Vec<u8>, Value) {
     let server = server();
     let (root, guest) = (server.root(), server.guest());
     let entity = log_in(&guest, None).expect(200).json()["auth"]["entity_id"].clone();
@@ -51,23 +54,46 @@ fn second_factors_in_one_request_and_in_two() {
     let key = key_in(made.data()["url"].as_str().unwrap());
     let rule = json!({"mfa_method_ids": method, "auth_method_types": "userpass"});
     root.write("identity/mfa/login-enforcement/people", &rule).expect(204);
+    (server, key, method)
+}
 
-    // Codes of periods that stand far apart enough for each to count after the one before.
+/// The code of `key`, so many periods from now: a later one counts after one that was shown.
+fn code(key: &[u8], ahead: u64) -> String {
     let parameters = Parameters::default();
-    let code = |ahead: u64| parameters.code(&key, parameters.counter(seconds()) + ahead).unwrap();
-    let first = code(0);
+    parameters.code(key, parameters.counter(seconds()) + ahead).unwrap()
+}
+
+#[test]
+fn a_second_factor_is_shown_with_the_login() {
+    let (server, key, _) = enrolled();
+    let (root, guest) = (server.root(), server.guest());
+    let first = code(&key, 0);
     let auth = log_in(&guest, Some(&format!("app:{first}"))).expect(200).json()["auth"].clone();
     root.with_token(auth["client_token"].as_str().unwrap()).read("auth/token/lookup-self").expect(200);
     log_in(&guest, Some(&format!("app:{first}"))).refused(403, "code already used");
     log_in(&guest, Some("app:nothing")).refused(403, "failed to satisfy enforcement people");
 
+    // The command line asks for the code.
+    let mut command = Command::new(keyward());
+    command
+        .args(["login", "--method=userpass", "--token-only", "username=ann", "password=a good password"])
+        .env("VAULT_ADDR", server.url())
+        .env("HOME", server.folder());
+    let done = run(&mut command, format!("{}\n", code(&key, 1)).as_bytes(), Duration::from_secs(60)).unwrap();
+    let token = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && token.starts_with("hvs."), "{token:?} {}", done.stderr);
+}
+
+#[test]
+fn a_login_is_finished_with_its_second_factor() {
+    let (server, key, method) = enrolled();
+    let guest = server.guest();
     let waits = log_in(&guest, None).expect(200).json()["auth"].clone();
     assert_eq!(waits["client_token"], "");
     let id = &waits["mfa_requirement"]["mfa_request_id"];
-    let body = json!({"mfa_request_id": id, "mfa_payload": {method.as_str().unwrap(): [code(1)]}});
+    let body = json!({"mfa_request_id": id, "mfa_payload": {method.as_str().unwrap(): [code(&key, 0)]}});
     let done = guest.write("sys/mfa/validate", &body).expect(200).json()["auth"].clone();
-    assert_eq!(done["entity_id"], entity);
-    root.with_token(done["client_token"].as_str().unwrap()).read("auth/token/lookup-self").expect(200);
+    guest.with_token(done["client_token"].as_str().unwrap()).read("auth/token/lookup-self").expect(200);
 }
 
 #[test]

@@ -298,6 +298,13 @@ impl Session {
     ) -> Result<(), KeystoreError> {
         let reply: AuthReply =
             serde_json::from_slice(raw).map_err(|_| not_understood("a login or renewal"))?;
+        if reply.auth.client_token.is_empty() {
+            return Err(KeystoreError::Denied(
+                "the login needs a second factor, which no service can show: leave its AppRole out of the login \
+                 enforcement"
+                    .to_owned(),
+            ));
+        }
         client.set_token(Some(Secret::new(reply.auth.client_token)));
         self.set_life(Some(Life::starting(file, reply.auth.lease_duration, reply.auth.renewable)));
         Ok(())
