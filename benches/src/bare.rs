@@ -10,6 +10,14 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+/// What starts one whose answers have `body` bytes.
+pub(crate) fn command(body: usize) -> Result<Command, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bare", &body.to_string()]);
+    Ok(command)
+}
 
 pub(crate) fn run(body: usize) -> Result<(), Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(body))

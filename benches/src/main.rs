@@ -24,6 +24,8 @@ struct Arguments {
 enum Command {
     /// The authority over HTTP, beside a bare server of the same library
     Authority(authority::Arguments),
+    /// What workloads ask for: conditions, certificates, database users, expiries
+    Workloads(authority::Arguments),
     /// The KMS plugin through its socket, beside a call that does nothing
     Kms(kms::Arguments),
     /// Load on a server that runs already, for profiling it
@@ -39,6 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Authority(arguments) => authority::run(&arguments),
+        Command::Workloads(arguments) => authority::run_workloads(&arguments),
         Command::Kms(arguments) => kms::run(&arguments),
         Command::Load(arguments) => load::report(&arguments),
         Command::Bare { body } => bare::run(body),

@@ -10,6 +10,8 @@ use std::process::Command as Process;
 pub(crate) enum Command {
     /// The authority over HTTP: reads, writes, encryption, logins, memory, start
     Authority(Arguments),
+    /// What workloads ask for: conditions, certificates, database users, the end of many leases
+    Workloads(Arguments),
     /// The KMS plugin through its socket: time, memory, descriptors
     Kms(Arguments),
 }
@@ -24,6 +26,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     let (what, arguments) = match command {
         Command::Authority(arguments) => ("authority", arguments),
+        Command::Workloads(arguments) => ("workloads", arguments),
         Command::Kms(arguments) => ("kms", arguments),
     };
     let mut build = Process::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

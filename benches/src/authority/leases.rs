@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const TOKENS: usize = 24;
 /// Batches committed together.
 const TOGETHER: usize = 64;
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Starts that are measured.
 const STARTS: usize = 7;
 
@@ -28,7 +29,7 @@ pub(super) fn figure(program: &Path, folder: &Path, leases: usize) -> Result<(),
     let server = setup::start(program, &full)?;
     let key = server.printed("Unseal key")?.to_owned();
     server.stop();
-    fill(&full, &key, leases)?;
+    fill(&full, &key, leases, MONTH)?;
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         for (data, times) in [(&full, &mut with), (&empty, &mut without)] {
@@ -46,8 +47,8 @@ pub(super) fn figure(program: &Path, folder: &Path, leases: usize) -> Result<(),
     print("start-with-leases", with / without, behind)
 }
 
-/// Issues `leases` tokens, each with its lease and its end, into the store in `data`.
-fn fill(data: &Path, key: &str, leases: usize) -> Result<(), Failure> {
+/// Issues `leases` tokens for `ttl`, each with its lease and its end, into the store in `data`.
+pub(super) fn fill(data: &Path, key: &str, leases: usize, ttl: Duration) -> Result<(), Failure> {
     let store = Sqlite::open(data, Options::default())?;
     let authority = unseal(&store, key)?;
     let now = Timestamp::EPOCH.plus(SystemTime::now().duration_since(UNIX_EPOCH)?);
@@ -66,7 +67,13 @@ fn fill(data: &Path, key: &str, leases: usize) -> Result<(), Failure> {
         let commits: Vec<_> = some
             .chunks(TOKENS)
             .map(|few| {
-                Ok(store.commit(batch(&store, &authority, few, now.plus(Duration::from_millis(at as u64)))?))
+                Ok(store.commit(batch(
+                    &store,
+                    &authority,
+                    few,
+                    now.plus(Duration::from_micros(at as u64)),
+                    ttl,
+                )?))
             })
             .collect::<Result<_, Failure>>()?;
         let commits: Vec<_> = commits.into_iter().map(|commit| runtime.spawn(commit)).collect();
@@ -82,6 +89,7 @@ fn batch(
     authority: &Authority,
     tokens: &[(String, String)],
     now: Timestamp,
+    ttl: Duration,
 ) -> Result<Batch, Failure> {
     look(store, |view| {
         let mut txn = authority.begin(view, &SystemRandom)?;
@@ -93,7 +101,6 @@ fn batch(
                 renewable: true,
                 ..TokenEntry::default()
             };
-            let ttl = Duration::from_secs(30 * 24 * 3600);
             token::issue(&mut txn, NewToken { entry, ttl, id: Some(id.clone()) }, now)?;
         }
         Ok(txn.finish())

@@ -3,14 +3,15 @@
 mod leases;
 mod memory;
 mod setup;
+mod workloads;
 
 use crate::Failure;
+use crate::bare;
 use crate::load::Ask;
 use crate::measure::{Case, Effort, Sample, figure, in_turn, median, ratio};
 use crate::server::Server;
 use setup::Keyward;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 #[derive(clap::Args)]
@@ -30,10 +31,7 @@ const BARE: f64 = 8.5;
 type Outcome = Result<(), Failure>;
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let effort = match arguments.quick {
-        true => Effort { rounds: 3, span: Duration::from_millis(600) },
-        false => Effort { rounds: 7, span: Duration::from_secs(3) },
-    };
+    let effort = effort(arguments);
     memory::raise_descriptors()?;
     let folder = tempfile::tempdir()?;
     let keyward = Keyward::start(&arguments.keyward, &folder.path().join("data"))?;
@@ -53,8 +51,21 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     leases::figure(&arguments.keyward, folder.path(), leases)
 }
 
+/// What workloads ask for beyond reading and writing.
+pub(crate) fn run_workloads(arguments: &Arguments) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    workloads::run(&arguments.keyward, folder.path(), effort(arguments), arguments.quick)
+}
+
+fn effort(arguments: &Arguments) -> Effort {
+    match arguments.quick {
+        true => Effort { rounds: 3, span: Duration::from_millis(600) },
+        false => Effort { rounds: 7, span: Duration::from_secs(3) },
+    }
+}
+
 fn bare(body: usize) -> Result<Server, Failure> {
-    Server::start(Command::new(std::env::current_exe()?).args(["bare", &body.to_string()]))
+    Server::start(&mut bare::command(body)?)
 }
 
 struct Bench<'a> {

@@ -43,7 +43,19 @@ impl Keyward {
     pub(super) fn prepare(&self) -> Result<(), Failure> {
         self.manage("POST", "sys/mounts/transit", &json!({ "type": "transit" }))?;
         self.manage("POST", "transit/keys/bench", &json!({}))?;
+        self.prepare_secret()
+    }
+
+    /// Writes the secret that is read.
+    pub(super) fn prepare_secret(&self) -> Result<(), Failure> {
         self.manage("POST", "secret/data/bench", &serde_json::from_str(SECRET)?).map(|_| ())
+    }
+
+    /// Another ordinary token, with `rules` as its policy `name`.
+    pub(super) fn with_policy(&self, name: &str, rules: &str) -> Result<Holder, Failure> {
+        self.manage("PUT", &format!("sys/policies/acl/{name}"), &json!({ "policy": rules }))?;
+        let issued = self.manage("POST", "auth/token/create", &json!({ "policies": [name] }))?;
+        Ok(Holder(text(&issued, "/auth/client_token")?))
     }
 
     /// A request of the ordinary token: policies `default` and one more.
@@ -118,10 +130,20 @@ impl Keyward {
         Ok(Ask::new("POST", "/v1/auth/kubernetes/login", "", &login.to_string()))
     }
 
-    fn manage(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(super) fn manage(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.answer(&Ask::new(method, &format!("/v1/{path}"), &self.root, &body))?;
         Ok(if answer.is_empty() { Value::Null } else { serde_json::from_str(&answer)? })
+    }
+}
+
+/// Whoever has a token.
+pub(super) struct Holder(String);
+
+impl Holder {
+    /// A request with it.
+    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> Ask {
+        Ask::new(method, &format!("/v1/{path}"), &self.0, body)
     }
 }
 
