@@ -365,3 +365,24 @@ fn hint(search: &Search, alive: &[&Credential], hidden: usize) -> Option<String>
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_strictly() {
+        assert!(pod("prod/web").is_ok() && moment("2026-11-21T07:00:00Z").is_ok());
+        assert!(moment("1h").unwrap() < moment("0s").unwrap());
+        for bad in ["", "prod", "prod/", "/web", "a/b/c", "a//b"] {
+            assert!(pod(bad).is_err(), "{bad}");
+        }
+        assert!(moment("yesterday").is_err() && hashed("hmac-sha256:0").is_err());
+    }
+
+    #[test]
+    fn nothing_in_a_log_steers_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\n\u{9b}c"), "a\\u{1b}[2Jb\\n\\u{9b}c");
+        assert_eq!(plain("secret/data/\u{fc}"), "secret/data/\u{fc}");
+    }
+}
