@@ -36,8 +36,10 @@ pub(crate) enum Audit {
     /// Prove that a log is whole, or name its first break; needs no authority. The exit code is 0 when it is whole,
     /// 1 when it is broken, 2 when it cannot be read
     Verify(Verify),
-    /// Find requests in a log: who read this, what did this pod see, what is alive of it. Needs no authority but for
-    /// --alive and --device. The exit code is 0 when the log is whole, 1 when it is not, 2 when it cannot be read
+    /// Find requests in a log, and say whether it is whole
+    ///
+    /// Who read this secret, what did this pod see, what is alive of it. Needs no authority but for --alive and
+    /// --device. The exit code is 0 when the log is whole, 1 when it is not, 2 when it cannot be read.
     #[command(after_help = crate::examples::AUDIT_SEARCH)]
     Search(Box<Search>),
 }

@@ -63,7 +63,7 @@ pub fn files(files: &[PathBuf], query: Query, most: usize) -> Result<Answer, Fai
             rows.pop_front();
         }
     };
-    each_line(files, &mut |place, line| {
+    each_line(files, |place, line| {
         chain.line(line, place, files);
         match search.line(line, place) {
             Seen::Record(row) => row.map(|row| *row).into_iter().for_each(&mut keep),

@@ -46,8 +46,7 @@ pub fn files(files: &[PathBuf], expected: Option<Head>) -> Result<Proved, Failur
         line: place.line,
         why,
     };
-    let end =
-        each_line(files, &mut |place, line| verifier.line(line).map_err(|found| broken(place, found.why)))?;
+    let end = each_line(files, |place, line| verifier.line(line).map_err(|found| broken(place, found.why)))?;
     verifier.finish(expected).map_err(|found| broken(end, found.why))
 }
 
@@ -55,7 +54,7 @@ pub fn files(files: &[PathBuf], expected: Option<Head>) -> Result<Proved, Failur
 /// lines it has.
 pub(super) fn each_line(
     files: &[PathBuf],
-    take: &mut dyn FnMut(Place, &[u8]) -> Result<(), Failure>,
+    mut take: impl FnMut(Place, &[u8]) -> Result<(), Failure>,
 ) -> Result<Place, Failure> {
     let mut place = Place::default();
     let mut line = Vec::new();
