@@ -1,5 +1,6 @@
-//! `keyward audit`: audit devices, and proof that a log is whole.
+//! `keyward audit`: audit devices, proof that a log is whole, and searches in it.
 
+use crate::audit_search::{self, Search};
 use crate::cli::{Failure, Session};
 use clap::Subcommand;
 use keyward_authority::audit::chain::Head;
@@ -8,7 +9,7 @@ use keyward_authority_server::audit::verify::report;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Manage audit devices and verify logs
+/// Manage audit devices, verify logs and search them
 #[derive(Subcommand)]
 pub(crate) enum Audit {
     /// List audit devices
@@ -35,6 +36,12 @@ pub(crate) enum Audit {
     /// Prove that a log is whole, or name its first break; needs no authority. The exit code is 0 when it is whole,
     /// 1 when it is broken, 2 when it cannot be read
     Verify(Verify),
+    /// Find requests in a log, and say whether it is whole
+    ///
+    /// Who read this secret, what did this pod see, what is alive of it. Needs no authority but for --alive and
+    /// --device. The exit code is 0 when the log is whole, 1 when it is not, 2 when it cannot be read.
+    #[command(after_help = crate::examples::AUDIT_SEARCH)]
+    Search(Box<Search>),
 }
 
 /// A log, its parts in order
@@ -86,6 +93,7 @@ pub(crate) async fn run(session: &Session, command: &Audit) -> Result<(), Failur
                 .reply_or(&reply, &format!("Success! Disabled audit device (if it was enabled) at: {path}/"))
         }
         Audit::Verify(verify) => run_verify(verify),
+        Audit::Search(search) => audit_search::run(session, search).await,
     }
 }
 

@@ -73,7 +73,16 @@ pub(crate) const AUDIT: &str = "\
 Examples:
   keyward audit enable file file_path=/var/log/keyward-audit.log
   keyward audit verify /var/log/keyward-audit.log.1 /var/log/keyward-audit.log   # oldest first
+  keyward audit search --path secret/web /var/log/keyward-audit.log   # who read this secret
   keyward audit disable file";
+
+pub(crate) const AUDIT_SEARCH: &str = "\
+Examples:
+  keyward audit search --path secret/web --operation read audit.log   # who read this secret
+  keyward audit search --pod prod/web-7d9c audit.log.1 audit.log      # what did this pod ever see
+  keyward audit search --pod prod/web-7d9c --alive audit.log          # what it holds that is alive
+  keyward audit search --denied --since 24h audit.log                 # what was denied in a day
+  keyward audit search --lease database/creds/app -o json audit.log   # every user of this role";
 
 pub(crate) const OPERATOR: &str = "\
 Examples:

@@ -1,6 +1,7 @@
 //! The one shipped binary: a file per subcommand, wiring only.
 
 mod audit;
+mod audit_search;
 mod cli;
 mod data;
 mod dev;
@@ -19,6 +20,7 @@ mod token;
 mod transit;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use cli::output::Output;
 use cli::{Connection, Failure, OutputArgs, Session};
 use mounts::Class;
 use std::ffi::OsString;
@@ -89,7 +91,7 @@ enum Command {
     /// Manage auth methods
     #[command(subcommand, after_help = examples::AUTH)]
     Auth(mounts::Mounts),
-    /// Manage audit devices and verify logs
+    /// Manage audit devices, verify logs and search them
     #[command(subcommand, after_help = examples::AUDIT)]
     Audit(audit::Audit),
     /// Initialise, unseal, seal and rotate
@@ -167,6 +169,9 @@ fn run(arguments: Keyward) -> Result<(), Failure> {
             return Ok(());
         }
         Command::Audit(audit::Audit::Verify(verify)) => return audit::run_verify(verify),
+        Command::Audit(audit::Audit::Search(search)) if !search.asks_the_authority() => {
+            return audit_search::offline(&Output::from(&arguments.output), search);
+        }
         _ => {}
     }
     let session = Session::open(&arguments.connection, &arguments.output)?;

@@ -181,7 +181,7 @@ impl Session {
     }
 
     /// What happened and why in one line, what to do next in another.
-    fn failure(&self, doing: &str, why: ClientError, with_token: bool) -> Failure {
+    pub(crate) fn failure(&self, doing: &str, why: ClientError, with_token: bool) -> Failure {
         let known = Known {
             address_given: self.address_given,
             has_token: with_token || self.client.token().is_some(),

@@ -198,6 +198,11 @@ impl Verifier {
         Ok(())
     }
 
+    /// The last line that was good.
+    pub fn head(&self) -> Option<Head> {
+        self.head
+    }
+
     /// What the lines prove; with `expected`, that the last of them is that one.
     pub fn finish(self, expected: Option<Head>) -> Result<Proved, Break> {
         let Some(head) = self.head else { return Err(Break { line: self.lines, why: Why::Empty }) };

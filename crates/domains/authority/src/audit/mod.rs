@@ -1,11 +1,13 @@
 //! Audit: what is recorded of every request, where it goes, and how a log proves that it is whole.
 //!
 //! [`record`] writes the records; [`values`] hashes what they may not show; [`device`] is what an operator
-//! configures; [`chain`] binds each line of a log to the one before. The devices themselves are the server's.
+//! configures; [`chain`] binds each line of a log to the one before; [`search`] finds requests in a log. The devices
+//! themselves are the server's.
 
 pub mod chain;
 pub mod device;
 pub mod record;
+pub mod search;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -413,6 +413,8 @@ impl Writer<'_> {
         let text = std::str::from_utf8(&verbatim.body).ok();
         if let Some(answer) = text.and_then(|text| serde_json::from_str::<Envelope<'_>>(text).ok()) {
             let rules = Rules { key: rules.key, shown: &[], numbers: Numbers::Hashed };
+            // Leases have been shown nowhere else, if what handed them out was wrapped.
+            self.lease(object, &answer.lease_id);
             for (name, value) in
                 [("auth", answer.auth), ("data", answer.data), ("wrap_info", answer.wrap_info)]
             {
@@ -450,6 +452,8 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     wrap_info: Option<&'a RawValue>,
+    #[serde(default)]
+    lease_id: String,
 }
 
 /// The one member that stands for data too long to be shown.

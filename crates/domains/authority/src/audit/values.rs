@@ -2,7 +2,7 @@
 
 use keyward_crypto::MacKey;
 
-const MARK: &str = "hmac-sha256:";
+pub(super) const MARK: &str = "hmac-sha256:";
 
 /// The length of a hash as it stands in a record.
 pub(super) const HASHED: usize = MARK.len() + 64;

@@ -16,6 +16,7 @@ use crate::txn::Txn;
 use keyward_core::{Timestamp, random};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long whoever does an act outside has for it, before somebody else does it again.
@@ -102,12 +103,17 @@ impl Holder {
 
     /// Of a token.
     pub fn of(token: &crate::token::TokenEntry) -> Holder {
-        let said = |name: &str| token.metadata.get(name).map_or("", String::as_str);
+        Holder::known(&token.entity_id, &token.metadata)
+    }
+
+    /// Of a token with this identity and metadata.
+    pub fn known(entity_id: &str, metadata: &BTreeMap<String, String>) -> Holder {
+        let said = |name: &str| metadata.get(name).map_or("", String::as_str);
         let pod = match said("pod_name") {
             "" => String::new(),
             pod => format!("{}/{pod}", said("service_account_namespace")),
         };
-        Holder { entity_id: token.entity_id.clone(), pod, pod_uid: said("pod_uid").to_owned() }
+        Holder { entity_id: entity_id.to_owned(), pod, pod_uid: said("pod_uid").to_owned() }
     }
 }
 

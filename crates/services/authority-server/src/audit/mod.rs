@@ -9,6 +9,7 @@ mod direct;
 mod file;
 mod output;
 mod queue;
+pub mod search;
 mod sink;
 #[cfg(test)]
 mod tests;

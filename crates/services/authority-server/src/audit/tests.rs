@@ -1,9 +1,11 @@
 //! Devices on real files, pipes and sockets.
 
 use super::file::LOOK_EVERY;
+use super::search;
 use super::verify::{self, Failure};
 use super::{Devices, Report};
 use keyward_authority::audit::chain::{Head, Why};
+use keyward_authority::audit::search::Query;
 use keyward_authority::audit::{self, Device, Exchange, Record, Subject};
 use keyward_authority::authority::Authority;
 use keyward_authority::fields::Fields;
@@ -575,4 +577,73 @@ fn the_report_tells_where_a_log_is_broken() {
     let (code, text) = check(&[&lab.path("none")], None);
     assert!(code == verify::UNREADABLE && text.contains("cannot be read"), "{text}");
     assert_eq!(check(&[lab.folder.path()], None).0, verify::UNREADABLE);
+}
+
+/// `path line` of what is found at `path`, and the log.
+fn searched(files: &[&Path], path: &str, most: usize) -> (Vec<String>, u64, search::Log) {
+    let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
+    let query = Query { path: path.to_owned(), ..Query::default() };
+    let answer = search::files(&files, query, most).unwrap();
+    let tell = |row: &keyward_authority::audit::search::Row| {
+        format!("{} {}:{}", row.path, row.place.file, row.place.line)
+    };
+    (answer.rows.iter().map(tell).collect(), answer.found, answer.log)
+}
+
+#[test]
+fn a_search_goes_over_files_and_tells_whether_they_are_whole() {
+    let mut lab = Lab::new();
+    let (log, old) = (lab.enable_file("audit.log"), lab.path("audit.log.1"));
+    for at in 0..3 {
+        assert!(lab.write(&format!("a/{at}")));
+    }
+    fs::rename(&log, &old).unwrap();
+    lab.devices.reopen();
+    assert!(lab.write("b/3") && lab.write("a/4"));
+    // All of the same id, as only a test has them: the last one that waits for an answer stands for them.
+    let (rows, found, whole) = searched(&[&old, &log], "a/*", 10);
+    assert_eq!((rows, found), (vec!["a/4 1:2".to_owned()], 1));
+    assert!(whole.is_whole() && whole.lines == 5, "{whole:?}");
+    assert_eq!(whole.sentences(), ["The log is whole where it was read: records 1 to 5."]);
+    assert_eq!(searched(&[&log], "none", 10).2.first, Some(4));
+    assert_eq!(searched(&[&log, &old], "none", 10).2.breaks, 1);
+
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replacen("b/3", "b/9", 1)).unwrap();
+    let (rows, _, log_read) = searched(&[&old, &log], "a/*", 10);
+    assert_eq!(rows, ["a/4 1:2"], "what stands behind a break is still found");
+    let broken = log_read.broken.as_ref().unwrap();
+    assert_eq!((&broken.file, broken.line, &broken.why, log_read.breaks), (&log, 2, &Why::Altered, 1));
+    assert!(log_read.sentences()[0].starts_with("WARNING! The log is broken at"));
+    assert_eq!(log_read.to_json()["first_break"]["line"], 2);
+    let none = search::files(&[lab.path("none")], Query::default(), 1);
+    assert!(matches!(none, Err(Failure::Unreadable { .. })));
+}
+
+#[test]
+fn lines_without_a_chain_are_searched_and_prove_nothing() {
+    let mut lab = Lab::new();
+    let log = lab.path("audit.log");
+    let line = |id: u32| {
+        format!(
+            r#"{{"time":"2026-01-01T00:00:00Z","type":"response","request":{{"id":"{id}","path":"a/{id}"}}}}"#
+        )
+    };
+    fs::write(&log, format!("{}\n{}\n", line(1), line(2))).unwrap();
+    let (rows, found, read) = searched(&[&log], "a/*", 1);
+    assert_eq!((rows, found), (vec!["a/2 0:2".to_owned()], 2), "the last ones are kept");
+    assert_eq!((read.unchained, read.breaks, read.is_whole()), (2, 0, false));
+    // The authority goes on behind what Vault wrote.
+    lab.enable("file", "file", &[("file_path", log.to_str().unwrap())]);
+    assert!(lab.write("b") && lab.write("c"));
+    let (rows, _, read) = searched(&[&log], "*", 9);
+    assert_eq!(rows.len(), 3);
+    assert_eq!((read.unchained, read.breaks, read.first), (2, 0, Some(1)));
+    let mut text = fs::read_to_string(&log).unwrap();
+    text.push_str("words\n");
+    fs::write(&log, text).unwrap();
+    let (_, _, read) = searched(&[&log], "*", 9);
+    assert_eq!((read.breaks, read.foreign), (1, 1));
+    assert_eq!(read.sentences().len(), 3, "{:?}", read.sentences());
+    assert!(!searched(&[Path::new("/dev/null")], "*", 9).2.is_whole());
 }

@@ -1,6 +1,7 @@
 //! Checking logs offline; see `docs/audit.md`.
 
 use keyward_authority::audit::chain::{Head, Proved, Verifier, Why};
+use keyward_authority::audit::search::Place;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -40,31 +41,38 @@ pub enum Failure {
 /// that one.
 pub fn files(files: &[PathBuf], expected: Option<Head>) -> Result<Proved, Failure> {
     let mut verifier = Verifier::default();
-    let (mut lines_before, mut lines) = (0, 0);
-    for file in files {
-        lines_before = lines;
+    let broken = |place: Place, why| Failure::Broken {
+        file: files.get(place.file).cloned().unwrap_or_default(),
+        line: place.line,
+        why,
+    };
+    let end = each_line(files, |place, line| verifier.line(line).map_err(|found| broken(place, found.why)))?;
+    verifier.finish(expected).map_err(|found| broken(end, found.why))
+}
+
+/// Hands each line of `files`, with its newline, to `take`. Answers with the place of the end: the last file and how many
+/// lines it has.
+pub(super) fn each_line(
+    files: &[PathBuf],
+    mut take: impl FnMut(Place, &[u8]) -> Result<(), Failure>,
+) -> Result<Place, Failure> {
+    let mut place = Place::default();
+    let mut line = Vec::new();
+    for (at, file) in files.iter().enumerate() {
+        place = Place { file: at, line: 0 };
         let unreadable = |why| Failure::Unreadable { file: file.clone(), why };
         let mut reader = open(file).map_err(unreadable)?;
-        let mut line = Vec::new();
         loop {
             line.clear();
             let read = io::Read::take(&mut reader, LONGEST_LINE).read_until(b'\n', &mut line);
             if read.map_err(unreadable)? == 0 {
                 break;
             }
-            lines += 1;
-            verifier.line(&line).map_err(|found| Failure::Broken {
-                file: file.clone(),
-                line: found.line - lines_before,
-                why: found.why,
-            })?;
+            place.line += 1;
+            take(place, &line)?;
         }
     }
-    verifier.finish(expected).map_err(|found| Failure::Broken {
-        file: files.last().cloned().unwrap_or_default(),
-        line: found.line - lines_before,
-        why: found.why,
-    })
+    Ok(place)
 }
 
 fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
