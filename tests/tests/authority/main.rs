@@ -6,6 +6,7 @@
 mod canary;
 mod cert;
 mod cli;
+mod compatibility;
 mod database;
 mod faults;
 mod go_client;
