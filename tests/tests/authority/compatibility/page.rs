@@ -20,10 +20,11 @@ seldom found elsewhere; **other**, the rest of what Vault documents. An endpoint
 **absent** when it does not, and **partly** there when it lacks a method or refuses a parameter, which is named.
 ";
 
-/// The lines of one path.
+/// The lines of one path and level.
 struct Row<'a> {
     pattern: &'a str,
     level: &'a str,
+    methods: Vec<&'a str>,
     present: Vec<&'a str>,
     absent: Vec<&'a str>,
     without: Vec<&'a str>,
@@ -39,7 +40,8 @@ impl Row<'_> {
             self.absent.iter().chain(&self.without).map(|what| format!("`{what}`")).collect();
         match (self.present.is_empty(), self.is_present()) {
             (_, true) => "present".to_owned(),
-            (true, false) => "absent".to_owned(),
+            (true, false) if self.without.is_empty() => "absent".to_owned(),
+            (true, false) => format!("absent: {}", lacks.join(", ")),
             (false, false) => format!("partly: without {}", lacks.join(", ")),
         }
     }
@@ -62,10 +64,8 @@ pub fn write<'a>(groups: &'a [Group], found: impl Fn(&'a Call) -> &'a [Found]) -
     for (title, rows) in &groups {
         write!(page, "\n## {title}\n\n| endpoint | methods | level | |\n|---|---|---|---|\n").unwrap();
         for row in rows {
-            let methods = METHODS
-                .into_iter()
-                .filter(|method| [&row.present, &row.absent].iter().any(|all| all.contains(method)));
-            let methods: Vec<&str> = methods.collect();
+            let methods: Vec<&str> =
+                METHODS.into_iter().filter(|method| row.methods.contains(method)).collect();
             writeln!(
                 page,
                 "| `{}` | {} | {} | {} |",
@@ -99,17 +99,19 @@ fn rows<'a>(group: &'a Group, found: &impl Fn(&'a Call) -> &'a [Found]) -> Vec<R
     let mut rows: Vec<Row<'a>> = Vec::new();
     for step in &group.steps {
         let Step::Call(call) = step else { continue };
-        let known = rows.iter().position(|row| row.pattern == call.pattern);
+        let known = rows.iter().position(|row| row.pattern == call.pattern && row.level == call.level);
         let at = known.unwrap_or_else(|| {
             rows.push(Row {
                 pattern: &call.pattern,
                 level: &call.level,
+                methods: Vec::new(),
                 present: Vec::new(),
                 absent: Vec::new(),
                 without: Vec::new(),
             });
             rows.len() - 1
         });
+        rows[at].methods.extend(call.methods.iter().map(String::as_str));
         for (method, found) in call.methods.iter().zip(found(call)) {
             match (found, &call.answers) {
                 (Found::Without, Answers::Without(what, _)) => rows[at].without.push(what),
