@@ -79,7 +79,7 @@ fn try_out(server: &Server, call: &Call, faults: &mut Vec<String>) -> Vec<Found>
     let mut found = Vec::new();
     for method in &call.methods {
         let (caller, other) = (token(server), token(server));
-        let body = call.body.as_ref().map(|body| body.to_string());
+        let body = call.body.as_ref().map(Value::to_string);
         let body = body.map(|body| body.replace("TOKEN", &other.0).replace("ACCESSOR", &other.1));
         let body = body.map(|body| serde_json::from_str::<Value>(&body).unwrap());
         let answer = ask(&server.root().with_token(&caller.0), method, &call.path, body.as_ref());

@@ -4,16 +4,16 @@ use serde_json::Value;
 
 /// A part of the page.
 #[derive(Debug)]
-pub struct Group {
+pub(super) struct Group {
     /// Its title.
-    pub title: String,
+    pub(super) title: String,
     /// Its lines.
-    pub steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
 /// One line.
 #[derive(Debug)]
-pub enum Step {
+pub(super) enum Step {
     /// What later lines need.
     Given {
         /// The HTTP method.
@@ -29,26 +29,26 @@ pub enum Step {
 
 /// An endpoint, and how it is called.
 #[derive(Debug)]
-pub struct Call {
+pub(super) struct Call {
     /// Where in the file.
-    pub line: usize,
+    pub(super) line: usize,
     /// How much clients need it.
-    pub level: String,
+    pub(super) level: String,
     /// HTTP methods, in the order of the calls.
-    pub methods: Vec<String>,
+    pub(super) methods: Vec<String>,
     /// The path with `{NAME}` in it.
-    pub pattern: String,
+    pub(super) pattern: String,
     /// The path that is called.
-    pub path: String,
+    pub(super) path: String,
     /// What is sent where the method takes a body.
-    pub body: Option<Value>,
+    pub(super) body: Option<Value>,
     /// What it says to such a call.
-    pub answers: Answers,
+    pub(super) answers: Answers,
 }
 
 /// What a call is answered.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answers {
+pub(super) enum Answers {
     /// It succeeds, or there is nothing at the path, or there is no such endpoint.
     Plainly,
     /// A refusal with these words, as a good endpoint refuses such a call.
@@ -60,7 +60,7 @@ pub enum Answers {
 }
 
 /// Reads the file.
-pub fn parse(text: &str) -> Vec<Group> {
+pub(super) fn parse(text: &str) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (line, text) in (1..).zip(text.lines().map(str::trim)) {
         if let Some(title) = text.strip_prefix("## ") {
@@ -125,7 +125,7 @@ fn placed(place: &str) -> Option<(String, String)> {
 }
 
 /// `pattern` with its parameters' names left out: they are nobody's business but its author's.
-pub fn nameless(pattern: &str) -> String {
+pub(super) fn nameless(pattern: &str) -> String {
     let mut parts = pattern.split('{');
     let first = parts.next().unwrap_or("").to_owned();
     parts.fold(first, |whole, part| whole + "{}" + part.split_once('}').map_or("", |(_, rest)| rest))

@@ -48,7 +48,7 @@ impl Row<'_> {
 }
 
 /// The whole page; `found` says what each method of a call showed.
-pub fn write<'a>(groups: &'a [Group], found: impl Fn(&'a Call) -> &'a [Found]) -> String {
+pub(super) fn write<'a>(groups: &'a [Group], found: impl Fn(&'a Call) -> &'a [Found]) -> String {
     let groups: Vec<(&str, Vec<Row<'_>>)> =
         groups.iter().map(|group| (group.title.as_str(), rows(group, &found))).collect();
     let mut page = INTRODUCTION.to_owned();
