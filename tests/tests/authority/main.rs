@@ -7,6 +7,7 @@ mod audit;
 mod canary;
 mod cert;
 mod cli;
+mod compatibility;
 mod database;
 mod faults;
 mod go_client;

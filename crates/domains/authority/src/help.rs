@@ -6,7 +6,7 @@ use crate::params::Params;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use crate::route::{Kind, Route};
+use crate::route::{Field, Kind, Route};
 use serde_json::{Map, Value, json};
 
 /// The answer to `?help=1`; `about` is the mount's engine or method in a sentence.
@@ -55,21 +55,37 @@ pub fn openapi(mount: &Mount, route: &Route) -> Value {
 
 /// The OpenAPI path item of one route.
 pub fn path_item(route: &Route) -> Value {
+    let operations: Vec<Operation> = route.operations.iter().map(|(operation, _)| *operation).collect();
+    described_item(route.help, &operations, route.fields)
+}
+
+/// The OpenAPI path item of a path that serves `operations` and knows `fields`. A list is a `get` with the parameter `list`,
+/// which is required where there is nothing else to get.
+pub fn described_item(help: &str, operations: &[Operation], fields: &[Field]) -> Value {
+    let lists = operations.contains(&Operation::List);
+    let only_lists = lists && !operations.contains(&Operation::Read);
     let mut item = Map::new();
-    item.insert("description".to_owned(), json!(route.help));
-    for (operation, _) in route.operations {
+    item.insert("description".to_owned(), json!(help));
+    for operation in operations {
         let method = match operation {
             Operation::Read | Operation::List => "get",
             Operation::Delete => "delete",
             Operation::Patch => "patch",
             _ => "post",
         };
-        let mut described = json!({ "summary": route.help, "responses": { "200": { "description": "OK" } } });
+        let mut described = json!({ "summary": help, "responses": { "200": { "description": "OK" } } });
+        if lists && method == "get" {
+            described["parameters"] = json!([{
+                "name": "list", "in": "query", "required": only_lists,
+                "description": "`true` lists what is below the path.",
+                "schema": { "type": "string", "enum": ["true"] },
+            }]);
+        }
         if matches!(operation, Operation::Update | Operation::Create | Operation::Patch) {
-            let property = |field: &crate::route::Field| {
+            let property = |field: &Field| {
                 (field.name.to_owned(), json!({ "type": schema(field.kind), "description": field.about }))
             };
-            let properties: Map<String, Value> = route.fields.iter().map(property).collect();
+            let properties: Map<String, Value> = fields.iter().map(property).collect();
             described["requestBody"] = json!({ "content": { "application/json": {
                 "schema": { "type": "object", "properties": properties } } } });
         }

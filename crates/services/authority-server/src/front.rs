@@ -7,6 +7,7 @@ use crate::reply::Reply;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use keyward_authority::engines::system::UNSEALED;
 use keyward_authority::fields::Fields;
 use keyward_authority::refusal::Refusal;
 use keyward_authority::seal::Shares;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 /// True for the paths served here, below `/v1/`.
 pub fn serves(path: &str) -> bool {
-    matches!(path, "sys/init" | "sys/seal-status" | "sys/unseal" | "sys/health" | "sys/leader")
+    UNSEALED.iter().any(|served| served.path == path)
 }
 
 /// Serves one of them.

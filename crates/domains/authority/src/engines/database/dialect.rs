@@ -7,6 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use keyward_core::Timestamp;
 
+/// The plugins that are built in, in the order of their names; further ones of Vault's are taken for one of them.
+pub(crate) const PLUGINS: [&str; 3] =
+    ["mysql-database-plugin", "postgresql-database-plugin", "redis-database-plugin"];
+
 impl Dialect {
     /// By the name of Vault's plugin.
     pub(super) fn of_plugin(name: &str) -> Result<Dialect, Refusal> {

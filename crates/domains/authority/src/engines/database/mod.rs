@@ -17,6 +17,7 @@ mod tests;
 mod username;
 
 pub use deed::{Deed, Dialect, Limits, Server, Tls, TlsMode, Work};
+pub(crate) use dialect::PLUGINS;
 
 use crate::act::Done;
 use crate::lease;

@@ -6,7 +6,7 @@ use crate::outside::{Ask, Hidden, Roots};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 const PATH: &str = "config";
@@ -216,6 +216,17 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     }
     if sent.strings("oidc_response_types")?.is_some_and(|types| types.iter().any(|kind| kind != "code")) {
         return Err(Refusal::invalid("oidc_response_types: only code is available; leave it out"));
+    }
+    if sent
+        .value("provider_config")?
+        .as_ref()
+        .and_then(Value::as_object)
+        .is_some_and(|asked| !asked.is_empty())
+    {
+        return Err(Refusal::invalid(
+            "provider_config: nothing is asked of a provider in ways of its own; leave it out, and have it put groups \
+             into the token",
+        ));
     }
     let (discovery_url, rest) = match text("oidc_discovery_url")?.split_once(WELL_KNOWN) {
         Some((issuer, _)) => (issuer.to_owned(), true),

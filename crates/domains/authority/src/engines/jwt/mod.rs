@@ -65,6 +65,7 @@ const CONFIG: &[Field] = &[
     field("oidc_client_secret", Kind::Text, "What proves that; none for a public client."),
     field("oidc_response_mode", Kind::Text, "Must be `query`, which is the default."),
     field("oidc_response_types", Kind::List, "Must be `code`, which is the default."),
+    field("provider_config", Kind::Json, "Must be empty: nothing is asked of a provider in ways of its own."),
 ];
 
 const ROLE: &[Field] = &joined::<31>(&[

@@ -241,6 +241,11 @@ fn a_login_begins_where_the_role_allows() {
             json!({"oidc_discovery_url": "https://id.test", "oidc_response_types": "id_token"}),
             "response_types",
         ),
+        (
+            "config",
+            json!({"oidc_discovery_url": "https://id.test", "provider_config": {"provider": "azure"}}),
+            "provider_config",
+        ),
     ] {
         let answer = bench.root(Update, &format!("auth/oidc/{path}"), &body.to_string());
         assert!(answer.status == 400 && answer.errors().contains(words), "{body}: {answer:?}");

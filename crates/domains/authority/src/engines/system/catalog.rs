@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::engines;
+use crate::engines::database::PLUGINS;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
@@ -15,7 +16,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         pattern: "plugins/catalog",
         operations: &[(Operation::Read, whole)],
-        help: "Lists the types that can be mounted.",
+        help: "Lists the types that can be mounted, and the databases that can be configured.",
         ..Route::EMPTY
     },
     Route {
@@ -47,16 +48,20 @@ fn sorted(auth: bool) -> Vec<&'static str> {
 fn whole(_: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let (auth, secret) = (sorted(true), sorted(false));
     let detail = |kind: &'static str| move |name: &&'static str| json!({ "type": kind, "name": name, "version": "", "builtin": true, "deprecation_status": "supported" });
-    let detailed: Vec<_> =
-        auth.iter().map(detail("auth")).chain(secret.iter().map(detail("secret"))).collect();
-    Response::data(&json!({ "auth": auth, "secret": secret, "database": [], "detailed": detailed }))
+    let detailed: Vec<_> = auth
+        .iter()
+        .map(detail("auth"))
+        .chain(PLUGINS.iter().map(detail("database")))
+        .chain(secret.iter().map(detail("secret")))
+        .collect();
+    Response::data(&json!({ "auth": auth, "secret": secret, "database": PLUGINS, "detailed": detailed }))
 }
 
 fn of_type(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let names = match cx.param("type") {
         "auth" => sorted(true),
         "secret" => sorted(false),
-        "database" => Vec::new(),
+        "database" => PLUGINS.to_vec(),
         other => {
             return Err(Refusal::invalid(format!(
                 "{other:?} is not a supported plugin type: there are auth, secret and database"

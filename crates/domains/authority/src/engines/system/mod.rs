@@ -21,9 +21,12 @@ mod tests;
 mod tools;
 mod tune;
 mod ui;
+mod unsealed;
 mod wrapping;
 
 use crate::route::Backend;
+
+pub use unsealed::{UNSEALED, Unsealed};
 
 /// See the module.
 pub static BACKEND: Backend = Backend {

@@ -1,6 +1,7 @@
 //! `sys/internal/specs/openapi`: the description of what the caller may reach, made from the route tables.
 
 use super::ui::visible;
+use super::unsealed::UNSEALED;
 use crate::context::Context;
 use crate::help;
 use crate::mounts::Mount;
@@ -40,6 +41,13 @@ fn document(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
                 item["x-vault-unauthenticated"] = json!(true);
             }
             merge(&mut paths, format!("/{prefix}{pattern}"), item);
+        }
+        if mount.kind == "system" {
+            for served in &UNSEALED {
+                let mut item = help::described_item(served.help, served.operations, served.fields);
+                item["x-vault-unauthenticated"] = json!(true);
+                merge(&mut paths, format!("/{}", served.path), item);
+            }
         }
     }
     Response::verbatim_json(&json!({

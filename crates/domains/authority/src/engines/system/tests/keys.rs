@@ -103,6 +103,9 @@ fn what_it_consists_of_is_told() {
         bench.root(List, "sys/plugins/catalog/secret", "").data()["keys"],
         json!(crate::engines::kinds(false))
     );
+    let databases = json!(["mysql-database-plugin", "postgresql-database-plugin", "redis-database-plugin"]);
+    assert_eq!(catalog.data()["database"], databases);
+    assert_eq!(bench.root(List, "sys/plugins/catalog/database", "").data()["keys"], databases);
     assert_eq!(bench.root(List, "sys/plugins/catalog/x/y", "").status, 404);
     assert_eq!(bench.root(List, "sys/plugins/catalog/x", "").status, 400);
     assert_eq!(bench.read("sys/experiments").data(), &json!({"available": [], "enabled": []}));

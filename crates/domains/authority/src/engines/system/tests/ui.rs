@@ -94,5 +94,11 @@ fn the_description_is_made_from_what_is_served() {
     assert_eq!(paths["/{kv_v2_mount_path}/data/{path}"]["parameters"][0]["name"], "kv_v2_mount_path");
     assert_eq!(paths["/sys/auth/{path}"]["x-vault-sudo"], true);
     assert!(paths["/sys/mounts/{path}/tune"].is_object());
+    // What the server answers by itself is told too, and lists from what is there to be read.
+    assert_eq!(paths["/sys/health"]["x-vault-unauthenticated"], true);
+    let list = |path: &str| paths[path]["get"]["parameters"][0]["required"].clone();
+    assert_eq!(list("/sys/version-history"), true);
+    assert_eq!(list("/{kv_v2_mount_path}/metadata/{path}"), false);
+    assert_eq!(list("/sys/policies/acl/{name}"), Value::Null);
     assert_eq!(openapi(&mut bench, "", ""), json!({}));
 }
