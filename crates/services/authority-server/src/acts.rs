@@ -1,7 +1,7 @@
 //! Doing what is to be done outside: see [`keyward_authority::act`].
 
+use keyward_authority::act::database::{self as asked, Deed};
 use keyward_authority::act::{Act, Done, Failure};
-use keyward_authority::engines::database::{self as asked, Deed};
 use keyward_crypto::Secret;
 use keyward_databases::{Databases, Dialect, Server, Tls, TlsMode, Work};
 use std::sync::Arc;

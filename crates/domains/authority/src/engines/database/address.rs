@@ -3,7 +3,7 @@
 //! The placeholders `{{username}}` and `{{password}}` are read as they stand and replaced by values, so that no
 //! character of a password can change what the rest of the string means.
 
-use super::deed::TlsMode;
+use crate::act::database::TlsMode;
 use crate::refusal::Refusal;
 
 /// A connection string, read. User and password may be placeholders.

@@ -1,9 +1,9 @@
 //! Connections: how a database is reached, and as whom.
 
 use super::address::{self, Address};
-use super::deed::{Deed, Dialect, Limits, Server, Tls, TlsMode, Work};
 use super::username::UsernameTemplate;
 use crate::act::Act;
+use crate::act::database::{Deed, Dialect, Limits, Server, Tls, TlsMode, Work};
 use crate::context::{Context, Effect};
 use crate::fields::Fields;
 use crate::glob;

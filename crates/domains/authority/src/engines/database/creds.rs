@@ -1,11 +1,11 @@
 //! Users made on demand, and their leases.
 
 use super::config;
-use super::deed::{Deed, Dialect, Work};
 use super::dialect::{self, Values};
 use super::role;
 use super::username::Subject;
 use crate::act::Act;
+use crate::act::database::{Deed, Dialect, Work};
 use crate::context::Context;
 use crate::lease::{self, Issue, Issued, Next, Terms};
 use crate::refusal::Refusal;

@@ -1,6 +1,6 @@
 //! What the kinds of databases differ in.
 
-use super::deed::{Dialect, Work};
+use crate::act::database::{Dialect, Work};
 use crate::outside::Hidden;
 use crate::refusal::Refusal;
 use base64::Engine as _;

@@ -4,9 +4,9 @@
 //! it. Clients are shown the last one it is known to have.
 
 use super::config;
-use super::deed::{Deed, Dialect};
 use super::dialect::{self, Values};
 use super::role;
+use crate::act::database::{Deed, Dialect};
 use crate::act::{About, Act, Done, Undertaking};
 use crate::context::Context;
 use crate::expiry::{self, Due};

@@ -7,7 +7,6 @@
 mod address;
 mod config;
 mod creds;
-mod deed;
 mod dialect;
 mod fixed;
 mod role;
@@ -16,7 +15,6 @@ mod root;
 mod tests;
 mod username;
 
-pub use deed::{Deed, Dialect, Limits, Server, Tls, TlsMode, Work};
 pub(crate) use dialect::PLUGINS;
 
 use crate::act::Done;

@@ -4,8 +4,8 @@
 //! server has, connections try both; setting it once more does no harm.
 
 use super::config::{self, Next, Stored};
-use super::deed::{Deed, Dialect};
 use super::dialect::{self, Values};
+use crate::act::database::{Deed, Dialect};
 use crate::act::{About, Act, Done, Undertaking};
 use crate::context::Context;
 use crate::expiry::{self, Due};

@@ -1,6 +1,6 @@
 //! The engine beside a database that is a set of users in memory, and a machine that dies between any two steps.
 
-use super::deed::Work;
+use crate::act::database::Work;
 use crate::act::{Act, Failure, Undertaking};
 use crate::context::Effect;
 use crate::request::Operation::{Delete, List, Read, Update};

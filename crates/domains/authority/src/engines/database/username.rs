@@ -1,7 +1,7 @@
 //! Names of users: templates in the language of Go's `text/template`, with the functions that Vault documents for
 //! username templates but `timestamp`.
 
-use super::deed::Dialect;
+use crate::act::database::Dialect;
 use crate::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

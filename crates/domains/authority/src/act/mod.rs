@@ -5,8 +5,10 @@
 //! it, and [`crate::authority::Authority::conclude`] commits what came of it before anybody is answered. Wherever a
 //! crash falls in between, what was committed first says what is left to do: every act can be done twice.
 
-use crate::engines::database::Deed;
+pub mod database;
+
 use crate::lease::Issued;
+use database::Deed;
 
 /// Something to be done outside.
 #[derive(Debug, PartialEq, Eq)]
