@@ -2,6 +2,7 @@
 
 use super::config;
 use super::dialect;
+use crate::act::database::Dialect;
 use crate::context::Context;
 use crate::fields::Fields;
 use crate::lease::Terms;
@@ -158,7 +159,7 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 fn check(role: &Role, connection: &config::Connection) -> Result<(), Refusal> {
     match connection.dialect {
-        super::Dialect::Redis => dialect::redis_rules(&role.creation).map(|_| ()),
+        Dialect::Redis => dialect::redis_rules(&role.creation).map(|_| ()),
         _ if role.creation.is_empty() => Err(Refusal::invalid(
             "empty creation statements: say how a user is made, as in CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD \
              '{{password}}' VALID UNTIL '{{expiration}}'",
