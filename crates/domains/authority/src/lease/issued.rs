@@ -76,6 +76,13 @@ pub enum State {
     },
 }
 
+impl State {
+    /// To be taken back from `next` on, and not tried yet.
+    fn ending(next: u64, force: bool) -> State {
+        State::Ending { tries: 0, next, why: String::new(), force }
+    }
+}
+
 /// Whom a lease was handed out to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -325,9 +332,9 @@ pub(super) fn end(txn: &mut Txn<'_>, id: &str, mut lease: Issued, force: bool) -
         }
         // Nobody takes back what may not be there yet.
         State::Making(until) => {
-            lease.state = State::Ending { tries: 0, next: *until, why: String::new(), force };
+            lease.state = State::ending(*until, force);
         }
-        State::Live => lease.state = State::Ending { tries: 0, next: AT_ONCE, why: String::new(), force },
+        State::Live => lease.state = State::ending(AT_ONCE, force),
     }
     turn(txn, id, lease, was_due)
 }
@@ -385,7 +392,7 @@ pub fn conclude(txn: &mut Txn<'_>, about: &About, done: &Done, now: Timestamp) -
         // It was taken back before it was there.
         (_, About::Make(_, lease)) if !matches!(done, Err(failure) if failure.nothing_done) => {
             let mut lease = lease.as_ref().clone();
-            lease.state = State::Ending { tries: 0, next: AT_ONCE, why: String::new(), force: false };
+            lease.state = State::ending(AT_ONCE, false);
             return turn(txn, id, lease, AT_ONCE);
         }
         _ => return Ok(()),
@@ -406,15 +413,11 @@ pub fn conclude(txn: &mut Txn<'_>, about: &About, done: &Done, now: Timestamp) -
         }
         // Nobody knows how far it came.
         (About::Make(..), Err(_), State::Making(_)) => {
-            lease.state = State::Ending { tries: 0, next: AT_ONCE, why: String::new(), force: false };
+            lease.state = State::ending(AT_ONCE, false);
             turn(txn, id, lease, was_due)
         }
         (About::Extend(_, until), Ok(()), State::Live) => extended(txn, id, lease, *until, now),
-        (About::Revoke(_), Ok(()), _) => {
-            remove(txn, id, &lease);
-            Ok(())
-        }
-        (About::Revoke(_), Err(_), State::Ending { force: true, .. }) => {
+        (About::Revoke(_), Ok(()), _) | (About::Revoke(_), Err(_), State::Ending { force: true, .. }) => {
             remove(txn, id, &lease);
             Ok(())
         }

@@ -1,6 +1,7 @@
 //! Connections: how a database is reached, and as whom.
 
 use super::address::{self, Address};
+use super::dialect::{self, Values};
 use super::username::UsernameTemplate;
 use crate::act::Act;
 use crate::act::database::{Deed, Dialect, Limits, Server, Tls, TlsMode, Work};
@@ -97,6 +98,22 @@ impl Connection {
             _ => None,
         };
         Work::Commands(std::iter::once(command).chain(save).map(words).collect())
+    }
+
+    /// What sets the password of `username`: its `own` statements, else what is usual.
+    pub(super) fn set_password(&self, username: &str, password: &str, own: &[String]) -> Work {
+        match self.dialect {
+            // Nothing but the password: the user keeps its rights.
+            Dialect::Redis => {
+                let shown = format!(">{password}");
+                self.commands(&["ACL", "SETUSER", username, "resetpass", &shown])
+            }
+            dialect => {
+                let usual = [dialect.rotation().to_owned()];
+                let values = Values { username, password, expires: None };
+                dialect::work(if own.is_empty() { &usual } else { own }, &values)
+            }
+        }
     }
 
     /// True when the role `name` may use it.

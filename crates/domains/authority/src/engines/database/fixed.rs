@@ -4,12 +4,12 @@
 //! it. Clients are shown the last one it is known to have.
 
 use super::config;
-use super::dialect::{self, Values};
+use super::dialect;
 use super::role;
-use crate::act::database::{Deed, Dialect};
-use crate::act::{About, Act, Done, Undertaking};
+use crate::act::database::Deed;
+use crate::act::{Act, Done, Undertaking};
 use crate::context::Context;
-use crate::expiry::{self, Due};
+use crate::expiry;
 use crate::lease::GUARD;
 use crate::mounts;
 use crate::refusal::Refusal;
@@ -63,8 +63,7 @@ fn put(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed, was_due: u64) ->
     if was_due != role.due && was_due != 0 {
         expiry::forget(txn, was_due, &due_name);
     }
-    let (mount, kind) = (uuid.to_owned(), super::BACKEND.kind.to_owned());
-    expiry::remember(txn, role.due, &due_name, &Due::Engine { mount, kind, what: path(name) })?;
+    expiry::remember(txn, role.due, &due_name, &super::due_entry(uuid, path(name)))?;
     txn.put_json(&key(uuid, name), role)
 }
 
@@ -72,24 +71,9 @@ fn put(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed, was_due: u64) ->
 fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed) -> Result<Undertaking, Refusal> {
     let (connection, server) = config::for_role(txn, uuid, &role.db_name, name)?;
     let password = role.next.as_deref().unwrap_or_default();
-    let values = Values { username: &role.username, password, expires: None };
-    let work = match connection.dialect {
-        // Nothing but the password: the user keeps its rights.
-        Dialect::Redis => {
-            let shown = format!(">{password}");
-            connection.commands(&["ACL", "SETUSER", &role.username, "resetpass", &shown])
-        }
-        dialect => {
-            let usual = [dialect.rotation().to_owned()];
-            let own = &role.statements;
-            dialect::work(if own.is_empty() { &usual } else { own }, &values)
-        }
-    };
-    let (mount, kind) = (uuid.to_owned(), super::BACKEND.kind.to_owned());
-    Ok(Undertaking {
-        act: Act::Database(Box::new(Deed { server, work })),
-        about: About::Engine { mount, kind, what: path(name) },
-    })
+    let work = connection.set_password(&role.username, password, &role.statements);
+    let act = Act::Database(Box::new(Deed { server, work }));
+    Ok(Undertaking { act, about: super::about(uuid, path(name)) })
 }
 
 /// Stores the next password, and says what sets it.

@@ -17,7 +17,8 @@ mod username;
 
 pub(crate) use dialect::PLUGINS;
 
-use crate::act::Done;
+use crate::act::{About, Done};
+use crate::expiry::Due;
 use crate::lease;
 use crate::refusal::Refusal;
 use crate::request::Operation;
@@ -189,6 +190,16 @@ const ROUTES: &[Route] = &[
         ..Route::EMPTY
     },
 ];
+
+/// What the journal says an act is about.
+fn about(uuid: &str, what: String) -> About {
+    About::Engine { mount: uuid.to_owned(), kind: BACKEND.kind.to_owned(), what }
+}
+
+/// The due entry that goes on with it.
+fn due_entry(uuid: &str, what: String) -> Due {
+    Due::Engine { mount: uuid.to_owned(), kind: BACKEND.kind.to_owned(), what }
+}
 
 /// The name after `directory` in what a journal entry is about.
 fn named<'w>(what: &'w str, directory: &str) -> Option<&'w str> {

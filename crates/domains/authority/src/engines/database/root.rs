@@ -4,11 +4,11 @@
 //! server has, connections try both; setting it once more does no harm.
 
 use super::config::{self, Next, Stored};
-use super::dialect::{self, Values};
-use crate::act::database::{Deed, Dialect};
-use crate::act::{About, Act, Done, Undertaking};
+use super::dialect;
+use crate::act::database::Deed;
+use crate::act::{Act, Done, Undertaking};
 use crate::context::Context;
-use crate::expiry::{self, Due};
+use crate::expiry;
 use crate::lease::GUARD;
 use crate::password_policy;
 use crate::refusal::Refusal;
@@ -21,42 +21,22 @@ use std::time::Duration;
 /// Before another try.
 const PAUSE: Duration = Duration::from_secs(30);
 
-fn due_name(uuid: &str, name: &str) -> String {
-    format!("{uuid}/{}{name}", config::DIRECTORY)
+/// What the journal calls it.
+fn what(name: &str) -> String {
+    format!("{}{name}", config::DIRECTORY)
 }
 
-fn due_entry(uuid: &str, name: &str) -> Due {
-    Due::Engine {
-        mount: uuid.to_owned(),
-        kind: super::BACKEND.kind.to_owned(),
-        what: format!("{}{name}", config::DIRECTORY),
-    }
+fn due_name(uuid: &str, name: &str) -> String {
+    format!("{uuid}/{}", what(name))
 }
 
 fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str) -> Result<Option<Undertaking>, Refusal> {
     let (connection, server) = config::server(txn, uuid, name)?;
     let Some(next) = &connection.stored.next else { return Ok(None) };
-    let username = &connection.stored.username;
-    let values = Values { username, password: &next.password, expires: None };
-    let work = match connection.dialect {
-        // Nothing but the password: the user keeps its rights.
-        Dialect::Redis => {
-            let shown = format!(">{}", next.password);
-            connection.commands(&["ACL", "SETUSER", username, "resetpass", &shown])
-        }
-        dialect => {
-            let usual = [dialect.rotation().to_owned()];
-            let own = &connection.stored.rotation_statements;
-            dialect::work(if own.is_empty() { &usual } else { own }, &values)
-        }
-    };
+    let stored = &connection.stored;
+    let work = connection.set_password(&stored.username, &next.password, &stored.rotation_statements);
     let act = Act::Database(Box::new(Deed { server, work }));
-    let about = About::Engine {
-        mount: uuid.to_owned(),
-        kind: super::BACKEND.kind.to_owned(),
-        what: format!("{}{name}", config::DIRECTORY),
-    };
-    Ok(Some(Undertaking { act, about }))
+    Ok(Some(Undertaking { act, about: super::about(uuid, what(name)) }))
 }
 
 pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -84,7 +64,7 @@ pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let due = cx.now.plus(GUARD).nanos();
     stored.next = Some(Next { password, due, tries: 0 });
     cx.txn.put_json(&config::key(&uuid, &name), &stored)?;
-    expiry::remember(cx.txn, due, &due_name(&uuid, &name), &due_entry(&uuid, &name))?;
+    expiry::remember(cx.txn, due, &due_name(&uuid, &name), &super::due_entry(&uuid, what(&name)))?;
     if let Some(undertaking) = undertaking(cx.txn, &uuid, &name)? {
         cx.undertake(undertaking);
     }
@@ -96,7 +76,7 @@ pub(super) fn due(txn: &mut Txn<'_>, uuid: &str, name: &str, now: Timestamp) -> 
     let Some(next) = stored.next.as_mut().filter(|next| next.due <= now.nanos()) else { return Ok(None) };
     next.tries = next.tries.saturating_add(1);
     next.due = now.plus(GUARD.max(PAUSE.saturating_mul(next.tries.min(20)))).nanos();
-    expiry::remember(txn, next.due, &due_name(uuid, name), &due_entry(uuid, name))?;
+    expiry::remember(txn, next.due, &due_name(uuid, name), &super::due_entry(uuid, what(name)))?;
     txn.put_json(&config::key(uuid, name), &stored)?;
     undertaking(txn, uuid, name)
 }
