@@ -1,10 +1,10 @@
 //! Questions to an audit log: who read this, what did this pod see, what is alive of it.
 
-use keyward_testkit::process::run;
+use keyward_testkit::process::{run, wait_for};
 use keyward_tests::binary::keyward;
 use keyward_tests::databases::{PASSWORD, Postgres};
 use keyward_tests::http::Client;
-use keyward_tests::server::Server;
+use keyward_tests::server::{SOON, Server};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -68,6 +68,16 @@ fn audited() -> Server {
     server
 }
 
+/// Waits until both logs have what was asked so far: a request is answered once one of them has it.
+fn written(server: &Server) {
+    let last = server.root().read("sys/auth").expect(200).json()["request_id"].as_str().unwrap().to_owned();
+    for log in ["audit.log", "shown.log"] {
+        let log = server.folder().join(log);
+        let both = || (fs::read_to_string(&log).unwrap().matches(&last).count() == 2).then_some(());
+        wait_for("both records of the last request", SOON, both).unwrap();
+    }
+}
+
 /// A token as a login of the pod prod/web-1 gives it.
 fn in_pod(root: &Client) -> Client {
     let meta = json!({"service_account_namespace": "prod", "pod_name": "web-1", "pod_uid": "u-1"});
@@ -96,6 +106,7 @@ fn a_log_answers_who_read_a_secret_and_what_a_pod_saw() {
     pod.read("secret/data/web").expect(200);
     pod.read("secret/data/other").expect(403);
     let accessor = by_approle(&root);
+    written(&server);
 
     let readers = offline(&server, &["--path", "secret/web", "--operation", "read", "audit.log"]);
     assert_eq!(readers.code, Some(0), "{}", readers.beside);
@@ -144,6 +155,7 @@ fn a_table_is_for_people_and_a_changed_log_is_told() {
     let pod = in_pod(&server.root());
     pod.read("secret/data/web").expect(200);
     pod.read("secret/data/other").expect(403);
+    written(&server);
     let log = server.folder().join("audit.log");
     let text = fs::read_to_string(&log).unwrap();
     let piped = search_as(&server, None, &["--pod", "prod/web-1", "--output", "json", "-"], text.as_bytes());
@@ -193,6 +205,7 @@ fn what_a_pod_holds_is_found_and_ended() {
     let opener = pod.with_token(wrapped["wrap_info"]["token"].as_str().unwrap());
     let second = opener.write("sys/wrapping/unwrap", &json!({})).expect(200).json()["lease_id"].clone();
     root.read("database/creds/app").expect(200);
+    written(&server);
 
     let lent = offline(&server, &["--lease", "database/creds/app", "audit.log"]);
     assert_eq!(lent.requests().len(), 3, "{}", lent.answer);
