@@ -22,6 +22,7 @@ const REASON: &str = "house:";
 const EDGES: &[(&str, &[&str])] = &[
     ("keyward-core", &[]),
     ("keyward-crypto", &["keyward-core"]),
+    ("keyward-admission", &["keyward-core"]),
     ("keyward-authority", &["keyward-core", "keyward-crypto"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-authority-client", &["keyward-core", "keyward-crypto"]),

@@ -1,0 +1,62 @@
+//! What one evaluation may cost: a policy that loops or explodes stops with a reason instead of holding up an API server.
+
+use std::cell::Cell;
+
+/// Steps of one request with one policy. A step is a node of an expression, an element of a list or a value copied; a
+/// million of them take some tens of milliseconds.
+pub(crate) const STEPS: u64 = 5_000_000;
+
+/// The longest text that an expression may make, in bytes.
+pub(crate) const TEXT: usize = 4 << 20;
+
+/// How large a regular expression may be when compiled, in bytes.
+const REGEX: usize = 1 << 20;
+
+/// What is left to spend.
+#[derive(Debug)]
+pub(crate) struct Meter(Cell<u64>);
+
+/// The budget is used up.
+#[derive(Debug)]
+pub(crate) struct Spent;
+
+impl std::fmt::Display for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the evaluation takes more than {STEPS} steps: make its lists or its nesting smaller")
+    }
+}
+
+impl Meter {
+    pub(crate) fn new() -> Meter {
+        Meter(Cell::new(STEPS))
+    }
+
+    pub(crate) fn spend(&self, steps: usize) -> Result<(), Spent> {
+        let left = self.0.get().checked_sub(steps as u64).ok_or(Spent)?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
+/// A regular expression in Go's syntax, bounded in size. Matching takes time linear in the text.
+pub(crate) fn regex(pattern: &str) -> Result<regex::Regex, String> {
+    // Go quotes a stretch with \Q..\E and ends a text with \z, which are written otherwise here.
+    let pattern = if pattern.contains("\\Q") { quoted(pattern) } else { pattern.to_owned() };
+    regex::RegexBuilder::new(&pattern).size_limit(REGEX).dfa_size_limit(REGEX).build().map_err(|why| match why {
+        regex::Error::CompiledTooBig(_) => format!("the regular expression {pattern} is too large: it needs more than 1 MiB"),
+        _ => format!("{pattern} is not a regular expression"),
+    })
+}
+
+fn quoted(pattern: &str) -> String {
+    let mut out = String::new();
+    let mut rest = pattern;
+    while let Some(at) = rest.find("\\Q") {
+        out.push_str(&rest[..at]);
+        let inner = &rest[at + 2..];
+        let end = inner.find("\\E");
+        out.push_str(&regex::escape(&inner[..end.unwrap_or(inner.len())]));
+        rest = end.map_or("", |end| &inner[end + 2..]);
+    }
+    out + rest
+}
