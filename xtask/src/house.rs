@@ -41,6 +41,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores"]),
+    ("keyward-policy-files", &["keyward-core", "keyward-admission"]),
     ("keyward-testkit", &["keyward-core"]),
 ];
 

@@ -1,12 +1,52 @@
 //! Admission policies as pure functions of (compiled policies, request, snapshot).
+mod cel;
+mod cel_policy;
+mod cel_rule;
+mod cluster_policy;
+mod condition;
+mod context;
 mod crypt;
 mod duration;
+mod exception;
+mod generate;
 mod image;
+mod images;
 mod jmespath;
+mod lookup;
+mod loops;
+mod matching;
 mod meter;
+mod mutate;
 mod nearest;
+mod outcome;
+mod pattern;
 mod pem;
+mod plural;
+mod pod_security;
+mod policy;
 mod quantity;
+mod refusal;
+mod request;
+mod search;
+mod template;
 mod version;
 mod wildcard;
 pub mod yaml;
+
+pub use cel_policy::Binding;
+pub use exception::Exception;
+pub use lookup::{Lookup, Nothing, Snapshot};
+pub use outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
+pub use plural::{has_namespace, of as plural};
+pub use policy::{Loaded, Metadata, Mode, Policy, Surroundings, load};
+pub use refusal::Refusal;
+pub use request::{Kind, Operation, Request};
+
+/// What a JMESPath expression, with the functions of policies, finds in a value.
+///
+/// # Errors
+///
+/// What is wrong with the expression, or why it finds nothing.
+pub fn search(expression: &str, value: &serde_json::Value) -> Result<serde_json::Value, String> {
+    search::search(expression, value)
+}

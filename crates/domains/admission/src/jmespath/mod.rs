@@ -9,7 +9,7 @@ mod time;
 mod value;
 
 pub(crate) use eval::{Error, Scope, World};
-pub(crate) use value::{Val, print_number};
+pub(crate) use value::{Val, equal, print_number};
 
 /// A compiled expression.
 #[derive(Debug)]

@@ -1,0 +1,260 @@
+//! What can be found out about an expression before it is evaluated: names, functions, numbers of arguments, and types where they are
+//! plain.
+
+use super::library::{self, FUNCTIONS, SPACES};
+use super::parser::{Binary, LoopKind, Node};
+use super::value::Literal;
+use crate::nearest;
+
+/// The names that expressions of a policy may use.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'n> {
+    /// `object`, `request` and their like.
+    pub(crate) roots: &'n [&'static str],
+    /// The variables defined so far.
+    pub(crate) variables: &'n [Box<str>],
+}
+
+/// What kind of value an expression yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Any,
+    Null,
+    Bool,
+    Number,
+    Text,
+    Bytes,
+    List,
+    Map,
+    Optional,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Any => "anything",
+            Kind::Null => "null",
+            Kind::Bool => "a boolean",
+            Kind::Number => "a number",
+            Kind::Text => "a string",
+            Kind::Bytes => "bytes",
+            Kind::List => "a list",
+            Kind::Map => "a map",
+            Kind::Optional => "an optional",
+        }
+    }
+}
+
+pub(super) fn check(node: &Node, names: &Names<'_>) -> Result<Kind, String> {
+    Check { names, locals: Vec::new() }.node(node)
+}
+
+struct Check<'c> {
+    names: &'c Names<'c>,
+    locals: Vec<&'c str>,
+}
+
+type Checked = Result<Kind, String>;
+
+fn expect(kind: Kind, expected: Kind, what: &str) -> Result<(), String> {
+    if kind == Kind::Any || kind == expected { Ok(()) } else { Err(format!("{what} takes {}, and this is {}", expected.name(), kind.name())) }
+}
+
+impl<'c> Check<'c> {
+    fn node(&mut self, node: &'c Node) -> Checked {
+        Ok(match node {
+            Node::Literal(literal) => match literal {
+                Literal::Null => Kind::Null,
+                Literal::Bool(_) => Kind::Bool,
+                Literal::Int(_) | Literal::Uint(_) | Literal::Double(_) => Kind::Number,
+                Literal::Text(_) => Kind::Text,
+                Literal::Bytes(_) => Kind::Bytes,
+            },
+            Node::Ident(name) => return self.ident(name),
+            Node::Select(inner, name, optional) => {
+                if let Some(known) = self.variable(inner) {
+                    if !known.iter().any(|known| **known == **name) {
+                        let hint = nearest::hint(name, known.iter().map(|known| &**known));
+                        return Err(format!("there is no variable {name}{hint}"));
+                    }
+                    return Ok(Kind::Any);
+                }
+                let inner = self.node(inner)?;
+                match inner {
+                    Kind::Any | Kind::Map | Kind::Optional => {}
+                    other => return Err(format!("{} has no field {name}", other.name())),
+                }
+                if *optional || inner == Kind::Optional { Kind::Optional } else { Kind::Any }
+            }
+            Node::Has(inner, name) => {
+                if let Some(known) = self.variable(inner) {
+                    let _ = (known, name);
+                } else {
+                    self.node(inner)?;
+                }
+                Kind::Bool
+            }
+            Node::Index(inner, key, optional) => {
+                let inner = self.node(inner)?;
+                self.node(key)?;
+                if *optional || inner == Kind::Optional { Kind::Optional } else { Kind::Any }
+            }
+            Node::Call(target, name, arguments, _) => return self.call(target.as_deref(), name, arguments),
+            Node::Binary(operator, left, right) => return self.binary(*operator, left, right),
+            Node::Not(inner) => {
+                expect(self.node(inner)?, Kind::Bool, "!")?;
+                Kind::Bool
+            }
+            Node::Negate(inner) => {
+                expect(self.node(inner)?, Kind::Number, "-")?;
+                Kind::Number
+            }
+            Node::If(condition, then, otherwise) => {
+                expect(self.node(condition)?, Kind::Bool, "?:")?;
+                let (then, otherwise) = (self.node(then)?, self.node(otherwise)?);
+                if then == otherwise { then } else { Kind::Any }
+            }
+            Node::List(items) => {
+                for (_, item) in items {
+                    self.node(item)?;
+                }
+                Kind::List
+            }
+            Node::Map(items) => {
+                for (_, key, item) in items {
+                    self.node(key)?;
+                    self.node(item)?;
+                }
+                Kind::Map
+            }
+            Node::Object(_, fields) => {
+                for (_, _, item) in fields {
+                    self.node(item)?;
+                }
+                Kind::Map
+            }
+            Node::Loop(each) => {
+                match self.node(&each.over)? {
+                    Kind::Any | Kind::List | Kind::Map => {}
+                    other => return Err(format!("{} has no elements to go over", other.name())),
+                }
+                let depth = self.locals.len();
+                self.locals.push(&each.first);
+                self.locals.extend(each.second.as_deref());
+                if let Some(condition) = &each.condition {
+                    expect(self.node(condition)?, Kind::Bool, "a condition")?;
+                }
+                if let Some(result) = &each.result {
+                    self.node(result)?;
+                }
+                self.locals.truncate(depth);
+                match each.kind {
+                    LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne => Kind::Bool,
+                    LoopKind::TransformMap | LoopKind::TransformMapEntry => Kind::Map,
+                    _ => Kind::List,
+                }
+            }
+            Node::Bind(name, value, within) => {
+                self.node(value)?;
+                return self.within(name, within);
+            }
+            Node::Optional(target, name, within, _) => {
+                self.node(target)?;
+                self.within(name, within)?;
+                Kind::Optional
+            }
+        })
+    }
+
+    fn within(&mut self, name: &'c str, node: &'c Node) -> Checked {
+        self.locals.push(name);
+        let kind = self.node(node);
+        self.locals.pop();
+        kind
+    }
+
+    /// The variables, where a node is `variables` itself.
+    fn variable(&self, node: &Node) -> Option<&'c [Box<str>]> {
+        match node {
+            Node::Ident(name) if **name == *"variables" && !self.locals.contains(&"variables") => Some(self.names.variables),
+            _ => None,
+        }
+    }
+
+    fn ident(&self, name: &str) -> Checked {
+        let local = self.locals.contains(&name);
+        if local || self.names.roots.contains(&name) || library::ident(name).is_some() {
+            return Ok(Kind::Any);
+        }
+        let known = self.names.roots.iter().chain(SPACES).copied().chain(self.locals.iter().copied());
+        Err(format!("undeclared reference to '{name}'{}", nearest::hint(name, known)))
+    }
+
+    fn binary(&mut self, operator: Binary, left: &'c Node, right: &'c Node) -> Checked {
+        let (left, right) = (self.node(left)?, self.node(right)?);
+        let unlike = left != Kind::Any && right != Kind::Any && left != right;
+        Ok(match operator {
+            Binary::Or | Binary::And => {
+                let sign = if operator == Binary::Or { "||" } else { "&&" };
+                expect(left, Kind::Bool, sign)?;
+                expect(right, Kind::Bool, sign)?;
+                Kind::Bool
+            }
+            Binary::Eq | Binary::Ne => Kind::Bool,
+            Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge if unlike => {
+                return Err(format!("{} and {} have no order", left.name(), right.name()));
+            }
+            Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge => Kind::Bool,
+            Binary::In => match right {
+                Kind::Any | Kind::List | Kind::Map => Kind::Bool,
+                other => return Err(format!("nothing is in {}", other.name())),
+            },
+            _ if unlike => return Err(format!("{} and {} do not go together", left.name(), right.name())),
+            Binary::Add => if left == Kind::Any { right } else { left },
+            _ => {
+                for kind in [left, right] {
+                    expect(kind, Kind::Number, "arithmetic")?;
+                }
+                // Times and durations are subtracted too.
+                if operator == Binary::Sub { Kind::Any } else { Kind::Number }
+            }
+        })
+    }
+
+    fn call(&mut self, target: Option<&'c Node>, name: &str, arguments: &'c [Node]) -> Checked {
+        for argument in arguments {
+            self.node(argument)?;
+        }
+        let space = match target {
+            Some(Node::Ident(space)) if SPACES.contains(&&**space) && !self.locals.contains(&&**space) => Some(&**space),
+            Some(target) => {
+                self.node(target)?;
+                None
+            }
+            None => None,
+        };
+        let of = match (space, target) {
+            (Some(space), _) => space,
+            (None, Some(_)) => ".",
+            (None, None) => "",
+        };
+        let called = library::lower_first(name);
+        let named = |known: &&library::Signature| known.of == of && (known.name == name || (!of.is_empty() && known.name == called));
+        let Some(known) = FUNCTIONS.iter().find(named) else {
+            let near = FUNCTIONS.iter().filter(|known| known.of == of).map(|known| known.name);
+            let whole = if space.is_some() { format!("{of}.{name}") } else { name.to_owned() };
+            return Err(format!("there is no function {whole}{}", nearest::hint(name, near)));
+        };
+        if arguments.len() < known.least || arguments.len() > known.most {
+            return Err(format!("{name} takes {} to {} arguments, and here are {}", known.least, known.most, arguments.len()));
+        }
+        Ok(match known.name {
+            "contains" | "startsWith" | "endsWith" | "matches" | "hasValue" | "isURL" | "isIP" | "isCIDR" | "isQuantity"
+            | "isSemver" | "bool" => Kind::Bool,
+            "size" | "int" | "uint" | "double" => Kind::Number,
+            "string" | "lowerAscii" | "upperAscii" | "join" | "replace" | "trim" | "substring" => Kind::Text,
+            "split" => Kind::List,
+            _ => Kind::Any,
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Policies of `kyverno.io`: `ClusterPolicy` and `Policy`.
+//! <https://kyverno.io/docs/policy-types/cluster-policy/overview/>
+
+mod autogen;
+mod rule;
+mod validate;
+
+pub(crate) use rule::{Rule, Task};
+
+use crate::exception::Exception;
+use crate::outcome::{Action, Outcome, RuleKind};
+use crate::policy::{Metadata, Surroundings};
+use crate::refusal::{At, Read};
+use crate::request::Request;
+use crate::wildcard::Glob;
+
+/// A compiled policy of rules.
+#[derive(Debug)]
+pub struct ClusterPolicy {
+    pub(crate) rules: Vec<Rule>,
+    action: Action,
+    overrides: Vec<Override>,
+    /// Only the first rule that applies counts.
+    first_only: bool,
+}
+
+#[derive(Debug)]
+struct Override {
+    action: Action,
+    namespaces: Vec<Glob>,
+}
+
+const SPEC: [&str; 18] = [
+    "rules",
+    "applyRules",
+    "failurePolicy",
+    "validationFailureAction",
+    "validationFailureActionOverrides",
+    "emitWarning",
+    "admission",
+    "background",
+    "schemaValidation",
+    "webhookTimeoutSeconds",
+    "mutateExistingOnPolicyUpdate",
+    "generateExistingOnPolicyUpdate",
+    "generateExisting",
+    "useServerSideApply",
+    "webhookConfiguration",
+    "autogen",
+    "skipBackgroundRequests",
+    "status",
+];
+
+fn action(at: &At<'_>) -> Read<Action> {
+    match at.str()? {
+        "Audit" | "audit" => Ok(Action::Audit),
+        "Enforce" | "enforce" => Ok(Action::Enforce),
+        other => {
+            let hint = crate::nearest::hint(other, ["Audit", "Enforce"]);
+            at.refuse(format_args!("{other} is neither Audit nor Enforce{hint}"))
+        }
+    }
+}
+
+fn overrides(at: &At<'_>, key: &str) -> Read<Vec<Override>> {
+    at.each_of(key, |at| {
+        at.only(&["action", "namespaces", "namespaceSelector"])?;
+        let namespaces = at.texts("namespaces")?.into_iter().map(Glob::new).collect();
+        Ok(Override { action: action(&at.need("action")?)?, namespaces })
+    })
+}
+
+impl ClusterPolicy {
+    pub(crate) fn compile(at: &At<'_>, metadata: &Metadata) -> Read<ClusterPolicy> {
+        let spec = at.need("spec")?;
+        spec.only(&SPEC)?;
+        let rules = spec.need("rules")?;
+        let mut compiled = rules.each(|rule| Rule::compile(rule))?;
+        if compiled.is_empty() {
+            return rules.refuse("a policy has at least one rule");
+        }
+        for (index, rule) in compiled.iter().enumerate() {
+            if compiled[..index].iter().any(|earlier| earlier.name == rule.name) {
+                return rules.refuse(format_args!("two rules are named {}", rule.name));
+            }
+        }
+        for generated in autogen::rules(spec.value, metadata) {
+            compiled.push(Rule::compile(&At::new(&generated)).or_else(|refusal| {
+                rules.refuse(format_args!("the rule made for pod controllers is refused: {refusal}"))
+            })?);
+        }
+        let first_only = match spec.text("applyRules")? {
+            "" | "All" => false,
+            "One" => true,
+            other => return spec.need("applyRules")?.refuse(format_args!("{other} is neither All nor One")),
+        };
+        Ok(ClusterPolicy {
+            rules: compiled,
+            action: spec.get("validationFailureAction").map_or(Ok(Action::Audit), |at| action(&at))?,
+            overrides: overrides(&spec, "validationFailureActionOverrides")?,
+            first_only,
+        })
+    }
+
+    /// What happens where a rule of it fails.
+    pub(crate) fn action(&self, rule: &str, namespace: &str) -> Action {
+        let by = |overrides: &[Override]| {
+            overrides
+                .iter()
+                .find(|one| one.namespaces.iter().any(|glob| glob.matches(namespace)))
+                .map(|one| one.action)
+        };
+        let rule = self.rules.iter().find(|known| *known.name == *rule);
+        let own = rule.and_then(|rule| match &rule.task {
+            Task::Validate(validate) => by(&validate.overrides).or(validate.action),
+            _ => None,
+        });
+        own.or_else(|| by(&self.overrides)).unwrap_or(self.action)
+    }
+
+    pub(crate) fn has(&self, kind: RuleKind) -> bool {
+        self.rules.iter().any(|rule| rule.kind() == kind)
+    }
+
+    pub(crate) fn decide(
+        &self,
+        metadata: &Metadata,
+        kind: RuleKind,
+        request: &Request,
+        around: &Surroundings<'_>,
+    ) -> Outcome {
+        if !metadata.namespace.is_empty() && metadata.namespace != request.namespace_name() {
+            return Outcome::default();
+        }
+        let exceptions: Vec<&Exception> =
+            around.exceptions.iter().filter(|exception| exception.is_for(metadata)).collect();
+        let mut outcome = Outcome::default();
+        for rule in self.rules.iter().filter(|rule| rule.kind() == kind) {
+            if !rule.matching.matches(request) {
+                continue;
+            }
+            rule.decide(request, around, &exceptions, &mut outcome);
+            if self.first_only && !outcome.rules.is_empty() {
+                break;
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,370 @@
+//! Which requests a rule of `kyverno.io` is for: `match` and `exclude`.
+
+use crate::refusal::{At, Read};
+use crate::request::{Operation, Request};
+use crate::wildcard::Glob;
+use serde_json::{Map, Value};
+
+/// A rule's match and exclude.
+#[derive(Debug, Default)]
+pub(crate) struct Matching {
+    include: Filters,
+    exclude: Filters,
+}
+
+#[derive(Debug, Default)]
+struct Filters {
+    any: Vec<Filter>,
+    all: Vec<Filter>,
+}
+
+/// Conditions that all hold, each of alternatives.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    kinds: Vec<KindSelector>,
+    names: Vec<Glob>,
+    namespaces: Vec<Glob>,
+    annotations: Vec<(Glob, Glob)>,
+    selector: Option<Selector>,
+    namespace_selector: Option<Selector>,
+    operations: Vec<Operation>,
+    roles: Vec<Glob>,
+    cluster_roles: Vec<Glob>,
+    subjects: Vec<Subject>,
+}
+
+/// `group/version/Kind/subresource`, in parts.
+#[derive(Clone, Debug)]
+pub(crate) struct KindSelector {
+    group: Glob,
+    version: Glob,
+    pub(crate) kind: Glob,
+    pub(crate) subresource: Glob,
+}
+
+#[derive(Debug)]
+struct Subject {
+    kind: SubjectKind,
+    name: Glob,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubjectKind {
+    User,
+    Group,
+}
+
+/// A label selector whose labels may have wildcards.
+#[derive(Debug, Default)]
+pub(crate) struct Selector {
+    labels: Vec<(Glob, Glob)>,
+    expressions: Vec<(String, Requirement, Vec<Glob>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Requirement {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+}
+
+impl KindSelector {
+    pub(crate) fn parse(text: &str) -> KindSelector {
+        let version = |text: &str| {
+            text == "*" || text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let lower = |text: &str| text == "*" || text.starts_with(|c: char| c.is_ascii_lowercase());
+        // `Pod.status` is an old way to write `Pod/status`.
+        let parts: Vec<&str> = text.split('/').collect();
+        let (group, of, kind, sub) = match parts[..] {
+            ["*", "*"] => ("*", "*", "*", "*"),
+            [kind] => ("*", "*", kind, ""),
+            [of, kind] if version(of) => ("*", of, kind, ""),
+            [kind, sub] if lower(sub) => ("*", "*", kind, sub),
+            [group, kind] => (group, "*", kind, ""),
+            [of, kind, sub] if version(of) && lower(sub) && !version(kind) => ("*", of, kind, sub),
+            [group, of, kind] => (group, of, kind, ""),
+            [group, of, kind, sub, ..] => (group, of, kind, sub),
+            [] => ("*", "*", "", ""),
+        };
+        let (kind, sub) = match kind.split_once('.') {
+            Some((kind, dotted)) if sub.is_empty() && lower(dotted) => (kind, dotted),
+            _ => (kind, sub),
+        };
+        let glob = Glob::new;
+        KindSelector { group: glob(group), version: glob(of), kind: glob(kind), subresource: glob(sub) }
+    }
+
+    pub(crate) fn matches(&self, request: &Request) -> bool {
+        let kind = &request.kind;
+        self.kind.matches(&kind.kind)
+            && self.version.matches(&kind.version)
+            && self.group.matches(&kind.group)
+            && (self.subresource.matches(&request.subresource) || request.subresource == "ephemeralcontainers")
+    }
+}
+
+impl Selector {
+    pub(crate) fn compile(at: &At<'_>) -> Read<Selector> {
+        at.only(&["matchLabels", "matchExpressions"])?;
+        let mut labels = Vec::new();
+        if let Some(map) = at.get("matchLabels") {
+            for (key, value) in map.map()? {
+                let value = value.as_str().map_or_else(|| map.refuse(format_args!("the value of {key} is to be a string")), Ok)?;
+                labels.push((Glob::new(key), Glob::new(value)));
+            }
+        }
+        let expressions = at.each_of("matchExpressions", |at| {
+            at.only(&["key", "operator", "values"])?;
+            let operator = at.need("operator")?;
+            let requirement = match operator.str()? {
+                "In" => Requirement::In,
+                "NotIn" => Requirement::NotIn,
+                "Exists" => Requirement::Exists,
+                "DoesNotExist" => Requirement::DoesNotExist,
+                other => {
+                    let hint = crate::nearest::hint(other, ["In", "NotIn", "Exists", "DoesNotExist"]);
+                    return operator.refuse(format_args!("there is no operator {other}{hint}"));
+                }
+            };
+            let values = at.texts("values")?.into_iter().map(Glob::new).collect();
+            Ok((at.need("key")?.str()?.to_owned(), requirement, values))
+        })?;
+        Ok(Selector { labels, expressions })
+    }
+
+    pub(crate) fn matches(&self, labels: &Value) -> bool {
+        let empty = Map::new();
+        let labels = labels.as_object().unwrap_or(&empty);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let found = |key: &Glob, value: &Glob| match key {
+            Glob::Exact(key) => labels.get(&**key).is_some_and(|found| value.matches(&text(found))),
+            wild => labels.iter().any(|(key, found)| wild.matches(key) && value.matches(&text(found))),
+        };
+        self.labels.iter().all(|(key, value)| found(key, value))
+            && self.expressions.iter().all(|(key, requirement, values)| {
+                let found = labels.get(key);
+                let among = || found.is_some_and(|found| values.iter().any(|value| value.matches(&text(found))));
+                match requirement {
+                    Requirement::In => among(),
+                    Requirement::NotIn => !among(),
+                    Requirement::Exists => found.is_some(),
+                    Requirement::DoesNotExist => found.is_none(),
+                }
+            })
+    }
+}
+
+const RESOURCES: [&str; 9] = [
+    "kinds",
+    "name",
+    "names",
+    "namespaces",
+    "annotations",
+    "selector",
+    "namespaceSelector",
+    "operations",
+    "resources",
+];
+
+impl Filter {
+    fn compile(at: &At<'_>) -> Read<Filter> {
+        at.only(&["resources", "subjects", "roles", "clusterRoles", "any", "all"])?;
+        let mut filter = Filter {
+            roles: globs(at, "roles")?,
+            cluster_roles: globs(at, "clusterRoles")?,
+            subjects: at.each_of("subjects", subject)?,
+            ..Filter::default()
+        };
+        let Some(resources) = at.get("resources") else { return Ok(filter) };
+        resources.only(&RESOURCES)?;
+        filter.kinds = resources.texts("kinds")?.into_iter().map(KindSelector::parse).collect();
+        filter.names = globs(&resources, "names")?;
+        let name = resources.text("name")?;
+        if !name.is_empty() {
+            filter.names.push(Glob::new(name));
+        }
+        filter.namespaces = globs(&resources, "namespaces")?;
+        if let Some(annotations) = resources.get("annotations") {
+            for (key, value) in annotations.map()? {
+                filter.annotations.push((Glob::new(key), Glob::new(value.as_str().unwrap_or_default())));
+            }
+        }
+        filter.selector = resources.get("selector").map(|at| Selector::compile(&at)).transpose()?;
+        filter.namespace_selector = resources.get("namespaceSelector").map(|at| Selector::compile(&at)).transpose()?;
+        filter.operations = resources.each_of("operations", |at| {
+            let name = at.str()?;
+            Operation::parse(name).map_or_else(
+                || at.refuse(format_args!("{name} is none of CREATE, UPDATE, DELETE and CONNECT")),
+                Ok,
+            )
+        })?;
+        Ok(filter)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+            && self.names.is_empty()
+            && self.namespaces.is_empty()
+            && self.annotations.is_empty()
+            && self.selector.is_none()
+            && self.namespace_selector.is_none()
+            && self.operations.is_empty()
+            && self.roles.is_empty()
+            && self.cluster_roles.is_empty()
+            && self.subjects.is_empty()
+    }
+
+    fn matches(&self, request: &Request, object: &Value, include: bool) -> bool {
+        let any = |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().filter(|name| !name.is_empty()).or_else(|| metadata["generateName"].as_str());
+        let is_namespace = object["kind"] == "Namespace";
+        let namespace = &metadata[if is_namespace { "name" } else { "namespace" }];
+        (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.matches(request)))
+            && (self.operations.is_empty() || self.operations.contains(&request.operation))
+            && any(&self.names, name.unwrap_or_default())
+            && any(&self.namespaces, namespace.as_str().unwrap_or_default())
+            && self.annotations.iter().all(|(key, value)| {
+                metadata["annotations"].as_object().is_some_and(|map| {
+                    map.iter().any(|(known, found)| key.matches(known) && value.matches(found.as_str().unwrap_or_default()))
+                })
+            })
+            && self.selector.as_ref().is_none_or(|selector| selector.matches(&metadata["labels"]))
+            && self.namespace_selector.as_ref().is_none_or(|selector| {
+                let labels = request.namespace.as_ref().map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"]);
+                is_namespace || selector.matches(labels)
+            })
+            && self.user_matches(request, include)
+    }
+
+    /// Where nobody is known to ask, inclusion does not look at who does.
+    fn user_matches(&self, request: &Request, include: bool) -> bool {
+        if include && !request.known_user {
+            return true;
+        }
+        let user = &request.review["userInfo"];
+        let has = |globs: &[Glob], names: &Value| {
+            let mut names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+            globs.is_empty() || names.any(|name| globs.iter().any(|glob| glob.matches(name)))
+        };
+        let subject = |subject: &Subject| match subject.kind {
+            SubjectKind::User => subject.name.matches(user["username"].as_str().unwrap_or_default()),
+            SubjectKind::Group => has(std::slice::from_ref(&subject.name), &user["groups"]),
+        };
+        has(&self.roles, &request.review["roles"])
+            && has(&self.cluster_roles, &request.review["clusterRoles"])
+            && (self.subjects.is_empty() || self.subjects.iter().any(subject))
+    }
+}
+
+fn globs(at: &At<'_>, key: &str) -> Read<Vec<Glob>> {
+    Ok(at.texts(key)?.into_iter().map(Glob::new).collect())
+}
+
+fn subject(at: &At<'_>) -> Read<Subject> {
+    at.only(&["kind", "name", "namespace", "apiGroup"])?;
+    let (kind, name) = (at.need("kind")?, at.need("name")?.str()?);
+    Ok(match kind.str()? {
+        "User" => Subject { kind: SubjectKind::User, name: Glob::new(name) },
+        "Group" => Subject { kind: SubjectKind::Group, name: Glob::new(name) },
+        "ServiceAccount" => {
+            let user = format!("system:serviceaccount:{}:{name}", at.text("namespace")?);
+            Subject { kind: SubjectKind::User, name: Glob::new(&user) }
+        }
+        other => return kind.refuse(format_args!("{other} is none of User, Group and ServiceAccount")),
+    })
+}
+
+impl Filters {
+    fn compile(at: Option<&At<'_>>) -> Read<Filters> {
+        let Some(at) = at else { return Ok(Filters::default()) };
+        let mut filters = Filters { any: at.each_of("any", Filter::compile)?, all: at.each_of("all", Filter::compile)? };
+        let bare = Filter::compile(at)?;
+        if !bare.is_empty() {
+            filters.any.push(bare);
+        }
+        Ok(filters)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.any.is_empty() && self.all.is_empty()
+    }
+
+    fn matches(&self, request: &Request, object: &Value, include: bool) -> bool {
+        let mut matched = |filter: &Filter| !filter.is_empty() && filter.matches(request, object, include);
+        if self.any.is_empty() { self.all.iter().all(matched) } else { self.any.iter().any(&mut matched) }
+    }
+}
+
+impl Matching {
+    pub(crate) fn compile(rule: &At<'_>) -> Read<Matching> {
+        let matching = rule.need("match")?;
+        let include = Filters::compile(Some(&matching))?;
+        if include.is_empty() {
+            return matching.refuse("match is empty: it names no kinds, and nothing else");
+        }
+        Ok(Matching { include, exclude: Filters::compile(rule.get("exclude").as_ref())? })
+    }
+
+    /// Without a rule, such as the match of an exception.
+    pub(crate) fn compile_only(matching: &At<'_>) -> Read<Matching> {
+        Ok(Matching { include: Filters::compile(Some(matching))?, exclude: Filters::default() })
+    }
+
+    /// Whether a request is matched by its object, or by what that was before.
+    pub(crate) fn matches(&self, request: &Request) -> bool {
+        let new = request.new_object();
+        let old = request.old_object();
+        (!new.is_null() && self.matches_object(request, new)) || (!old.is_null() && self.matches_object(request, old))
+    }
+
+    fn matches_object(&self, request: &Request, object: &Value) -> bool {
+        self.include.matches(request, object, true)
+            && !(!self.exclude.is_empty() && self.exclude.matches(request, object, false))
+    }
+
+    /// The selectors of the kinds that are included.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &KindSelector> {
+        self.include.any.iter().chain(&self.include.all).flat_map(|filter| &filter.kinds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn kinds() {
+        let pod = Request::of_object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}), Operation::Create);
+        let deployment = Request::of_object(json!({"apiVersion": "apps/v1", "kind": "Deployment"}), Operation::Create);
+        for (text, of_pod, of_deployment) in [
+            ("Pod", true, false),
+            ("v1/Pod", true, false),
+            ("apps/v1/Deployment", false, true),
+            ("*/Deployment", false, true),
+            ("apps/Deployment", false, true),
+            ("*", true, true),
+            ("*/*", true, true),
+            ("Pod/exec", false, false),
+            ("P*", true, false),
+        ] {
+            assert_eq!(KindSelector::parse(text).matches(&pod), of_pod, "{text}");
+            assert_eq!(KindSelector::parse(text).matches(&deployment), of_deployment, "{text}");
+        }
+        let exec = pod.with_subresource(crate::request::Kind::new("v1", "Pod"), "exec");
+        assert!(KindSelector::parse("Pod/exec").matches(&exec));
+        assert!(!KindSelector::parse("Pod").matches(&exec));
+        assert!(KindSelector::parse("Pod/*").matches(&exec));
+    }
+
+    #[test]
+    fn selectors() {
+        let selector = json!({"matchLabels": {"app*": "?*"}, "matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b"]}]});
+        let selector = Selector::compile(&At::new(&selector)).unwrap();
+        assert!(selector.matches(&json!({"app.io/name": "x"})));
+        assert!(!selector.matches(&json!({"app.io/name": "x", "a": "b"})));
+    }
+}

@@ -1,0 +1,115 @@
+//! What a policy says about a request.
+
+use crate::lookup::Lookup;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What a rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// It holds.
+    Pass,
+    /// It does not.
+    Fail,
+    /// It does not, and is only worth a warning.
+    Warn,
+    /// It could not be found out.
+    Error,
+    /// It does not apply.
+    Skip,
+}
+
+impl Status {
+    /// As reports have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Pass => "pass",
+            Status::Fail => "fail",
+            Status::Warn => "warn",
+            Status::Error => "error",
+            Status::Skip => "skip",
+        }
+    }
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleKind {
+    /// It checks.
+    Validation,
+    /// It changes the object, or others.
+    Mutation,
+    /// It makes other objects.
+    Generation,
+    /// It checks signatures of images.
+    ImageVerification,
+    /// It removes the object.
+    Deletion,
+}
+
+/// What one rule says about a request.
+#[derive(Clone, Debug)]
+pub struct RuleOutcome {
+    /// The rule's name; for policies without rules empty.
+    pub rule: Arc<str>,
+    /// What it does.
+    pub kind: RuleKind,
+    /// What it says.
+    pub status: Status,
+    /// Why.
+    pub message: Cow<'static, str>,
+    /// What comes with it.
+    pub effects: Option<Box<Effects>>,
+}
+
+/// What comes with what a rule says.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Objects that are to be made.
+    pub generated: Vec<Value>,
+    /// Other objects as they are to be changed.
+    pub targets: Vec<Value>,
+    /// The exceptions by which it was skipped.
+    pub exceptions: Vec<String>,
+    /// What is noted in the audit log, by key.
+    pub annotations: Vec<(String, String)>,
+}
+
+impl RuleOutcome {
+    pub(crate) fn new(
+        rule: &Arc<str>,
+        kind: RuleKind,
+        status: Status,
+        message: impl Into<Cow<'static, str>>,
+    ) -> RuleOutcome {
+        RuleOutcome { rule: Arc::clone(rule), kind, status, message: message.into(), effects: None }
+    }
+
+    pub(crate) fn with(mut self, effects: Effects) -> RuleOutcome {
+        self.effects = Some(Box::new(effects));
+        self
+    }
+}
+
+/// What to do about what a policy finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Report it.
+    Audit,
+    /// Refuse the request.
+    Enforce,
+    /// Warn who asks.
+    Warn,
+}
+
+/// What a policy says about a request.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Rule by rule; rules that are not for the request are not there.
+    pub rules: Vec<RuleOutcome>,
+    /// The object as changed, where it is.
+    pub patched: Option<Value>,
+    /// What was lacking: with the answers, the policy is to be asked again.
+    pub lacks: Vec<Lookup>,
+}

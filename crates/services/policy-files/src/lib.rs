@@ -1,0 +1,9 @@
+//! The engine's side of files: policies and resources are read from them, test suites of the form `kyverno-test.yaml` are run,
+//! and what policies say about resources is reported.
+//!
+//! Nothing is decided here about requests: `keyward-admission` does that. What a suite means is in [`suite`] and [`judge`].
+
+pub mod judge;
+pub mod load;
+pub mod suite;
+pub mod world;

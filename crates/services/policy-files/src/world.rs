@@ -1,0 +1,95 @@
+//! A world made of files, in the place of a cluster, a registry and other services.
+
+use keyward_admission::{Kind, Lookup, Snapshot, plural};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// What is there when policies ask.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Objects of the cluster.
+    pub objects: Vec<Value>,
+    /// Answers of services: method (empty for any), URL or path, and the body, or why there is none.
+    pub answers: Vec<(String, String, Result<Value, String>)>,
+    /// Entries of the global context.
+    pub globals: Vec<(String, Value)>,
+}
+
+fn is_of(object: &Value, api_version: &str, resource: &str) -> bool {
+    let kind = Kind::of(object);
+    let version = api_version.is_empty() || api_version == "*" || object["apiVersion"] == api_version;
+    let named = kind.kind.eq_ignore_ascii_case(resource) || plural(&kind).eq_ignore_ascii_case(resource) || resource == "*";
+    version && named
+}
+
+fn text<'v>(object: &'v Value, key: &str) -> &'v str {
+    object["metadata"][key].as_str().unwrap_or_default()
+}
+
+impl World {
+    fn one(&self, api_version: &str, resource: &str, namespace: &str, name: &str) -> Result<Cow<'_, Value>, String> {
+        let found = self.objects.iter().find(|object| {
+            is_of(object, api_version, resource)
+                && text(object, "name") == name
+                && (namespace.is_empty() || text(object, "namespace") == namespace || !keyward_admission::has_namespace(object))
+        });
+        found.map(Cow::Borrowed).ok_or_else(|| format!("{resource} \"{name}\" not found"))
+    }
+
+    fn all(&self, api_version: &str, resource: &str, namespace: &str, selector: &Value) -> Value {
+        let chosen = |object: &&Value| {
+            let labels = &object["metadata"]["labels"];
+            let wanted = selector.get("matchLabels").unwrap_or(selector);
+            is_of(object, api_version, resource)
+                && (namespace.is_empty() || text(object, "namespace") == namespace)
+                && wanted.as_object().into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value))
+        };
+        let items: Vec<Value> = self.objects.iter().filter(chosen).cloned().collect();
+        json!({ "apiVersion": api_version, "kind": "List", "items": items })
+    }
+
+    fn answered(&self, method: &str, place: &str) -> Option<Result<Cow<'_, Value>, String>> {
+        let found = self.answers.iter().find(|(known, at, _)| (known.is_empty() || known == method) && at == place)?;
+        Some(found.2.as_ref().map(Cow::Borrowed).map_err(Clone::clone))
+    }
+
+    /// A path of the API, such as `/apis/apps/v1/namespaces/default/deployments/web`.
+    fn path(&self, path: &str) -> Result<Cow<'_, Value>, String> {
+        let bare = path.split('?').next().unwrap_or_default();
+        let steps: Vec<&str> = bare.trim_matches('/').split('/').collect();
+        let (version, rest) = match steps[..] {
+            ["api", version, ref rest @ ..] => (version.to_owned(), rest),
+            ["apis", group, version, ref rest @ ..] => (format!("{group}/{version}"), rest),
+            _ => return Err(format!("{path} is no path of the API")),
+        };
+        match rest {
+            ["namespaces", namespace, resource] => Ok(Cow::Owned(self.all(&version, resource, namespace, &Value::Null))),
+            ["namespaces", namespace, resource, name, ..] => self.one(&version, resource, namespace, name),
+            [resource] => Ok(Cow::Owned(self.all(&version, resource, "", &Value::Null))),
+            [resource, name] => self.one(&version, resource, "", name),
+            _ => Err(format!("{path} is no path of the API")),
+        }
+    }
+}
+
+impl Snapshot for World {
+    fn answer(&self, question: &Lookup) -> Option<Result<Cow<'_, Value>, String>> {
+        Some(match question {
+            Lookup::ConfigMap { namespace, name } => self.one("v1", "configmaps", namespace, name),
+            Lookup::Kubernetes { method, path, .. } => self.answered(method, path).unwrap_or_else(|| self.path(path)),
+            Lookup::Service { method, url, .. } => {
+                self.answered(method, url).unwrap_or_else(|| Err(format!("{method} {url} has no answer in the test")))
+            }
+            Lookup::Global { name, projection } => match self.globals.iter().find(|(known, _)| known == name) {
+                None => Err(format!("there is no global context entry {name}")),
+                Some((_, value)) if projection.is_empty() => Ok(Cow::Borrowed(value)),
+                Some((_, value)) => value.get(projection).map(Cow::Borrowed).ok_or_else(|| format!("{name} has no projection {projection}")),
+            },
+            Lookup::Object { api_version, resource, namespace, name } => self.one(api_version, resource, namespace, name),
+            Lookup::Objects { api_version, resource, namespace, selector } => {
+                Ok(Cow::Owned(self.all(api_version, resource, namespace, selector)))
+            }
+            Lookup::Image { reference } => Err(format!("{reference}: no registry is asked here")),
+        })
+    }
+}
