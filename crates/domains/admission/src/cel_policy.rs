@@ -181,6 +181,8 @@ impl CelPolicy {
         let done = match self.evaluate(metadata, &frame, &outside, around, as_pod, binding) {
             Ok(done) => done,
             Err(why) if self.ignore && self.native => Done::said(Status::Skip, format!("ignored: {why}")),
+            // The API server refuses what it cannot evaluate.
+            Err(Fault::No(why)) if self.native => Done::said(Status::Fail, why.to_string()),
             Err(why) => Done::said(Status::Error, why.to_string()),
         };
         outcome.lacks.extend(needs.borrow_mut().drain(..));

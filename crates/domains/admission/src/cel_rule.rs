@@ -239,6 +239,7 @@ impl CelRule {
             match validation.failure(&scope, own.as_deref().unwrap_or("failed expression")) {
                 Ok(None) => {}
                 Ok(Some(why)) => return said(Status::Fail, why),
+                Err(Fault::No(why)) => return said(Status::Fail, why.to_string()),
                 Err(why) => return said(Status::Error, why.to_string()),
             }
         }

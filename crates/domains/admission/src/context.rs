@@ -195,6 +195,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) arena: &'a Arena<Value>,
     pub(crate) snapshot: &'a dyn Snapshot,
     pub(crate) world: &'a World,
+    rule: &'a str,
     needs: &'a RefCell<Vec<Lookup>>,
     bindings: RefCell<Vec<Binding<'a>>>,
     images: OnceCell<&'a Value>,
@@ -209,8 +210,15 @@ impl<'a> Frame<'a> {
         world: &'a World,
         needs: &'a RefCell<Vec<Lookup>>,
     ) -> Frame<'a> {
+        let rule = "";
         let bindings = RefCell::new(Vec::new());
-        Frame { request, arena, snapshot, world, needs, bindings, images: OnceCell::new(), held: std::cell::Cell::new(0) }
+        Frame { request, arena, snapshot, world, rule, needs, bindings, images: OnceCell::new(), held: std::cell::Cell::new(0) }
+    }
+
+    /// With the rule that is evaluated.
+    pub(crate) fn for_rule(mut self, rule: &'a str) -> Frame<'a> {
+        self.rule = rule;
+        self
     }
 
     /// All variables that are defined by now.
@@ -330,7 +338,11 @@ impl<'a> View<'_, 'a> {
     }
 
     fn overridden(&self, name: &str) -> Option<Val<'a>> {
-        self.frame.request.variables.get(name).map(Val::Ref)
+        let rule = self.frame.rule;
+        let base = rule.strip_prefix("autogen-cronjob-").or_else(|| rule.strip_prefix("autogen-")).unwrap_or(rule);
+        let request = self.frame.request;
+        let own = request.of_rules.get(rule).or_else(|| request.of_rules.get(base)).and_then(|of_rule| of_rule.get(name));
+        own.or_else(|| request.variables.get(name)).map(Val::Ref)
     }
 }
 

@@ -209,6 +209,10 @@ fn known_version(kind: &str) -> &'static str {
 /// An object without what the API server gave it.
 pub(crate) fn bare(mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        // What has no identity of its own was made by the policy, owners and all.
+        if !metadata.contains_key("uid") && !metadata.contains_key("resourceVersion") {
+            return object;
+        }
         for key in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "ownerReferences"] {
             metadata.remove(key);
         }

@@ -60,6 +60,11 @@ impl Image {
     }
 }
 
+/// Whether two references mean the same image.
+pub fn same(one: &str, other: &str) -> bool {
+    one == other || matches!((Image::parse(one), Image::parse(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 impl fmt::Display for Image {
     /// With the digest where there is one, else with the tag.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

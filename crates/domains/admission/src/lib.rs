@@ -2,6 +2,7 @@
 mod cel;
 mod cel_policy;
 mod cel_rule;
+mod cleanup;
 mod cluster_policy;
 mod condition;
 mod context;
@@ -37,6 +38,7 @@ pub use cel_policy::Binding;
 pub use exception::Exception;
 pub use lookup::{Lookup, Nothing, Snapshot};
 pub use outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
+pub use image::same as same_image;
 pub use plural::{has_namespace, of as plural};
 pub use policy::{Loaded, Metadata, Mode, Policy, Surroundings, load};
 pub use refusal::Refusal;

@@ -64,6 +64,13 @@ pub enum Lookup {
         /// A label selector, as a mapping of labels; null for all.
         selector: Value,
     },
+    /// Whether an image is signed as a rule demands: the answer has its `digest`, and an error says what is wrong with it.
+    Signatures {
+        /// Its reference.
+        image: String,
+        /// The entry of `verifyImages` by which it is judged.
+        rule: Value,
+    },
     /// What a registry knows of an image: manifest, configuration and digest.
     Image {
         /// Its reference.

@@ -1,6 +1,7 @@
 //! Policies of every kind, compiled once.
 
 use crate::cel_policy::CelPolicy;
+use crate::cleanup::Cleanup;
 use crate::cluster_policy::ClusterPolicy;
 use crate::exception::Exception;
 use crate::lookup::Snapshot;
@@ -58,6 +59,7 @@ pub struct Policy {
 
 #[derive(Debug)]
 enum Form {
+    Cleanup(Box<Cleanup>),
     Rules(Box<ClusterPolicy>),
     Cel(Box<CelPolicy>),
 }
@@ -139,6 +141,7 @@ fn compile(at: &At<'_>) -> Read<Loaded> {
     let metadata = Metadata::read(at)?;
     let form = match (group, kind) {
         ("kyverno.io", "ClusterPolicy" | "Policy") => Form::Rules(Box::new(ClusterPolicy::compile(at, &metadata)?)),
+        ("kyverno.io", "CleanupPolicy" | "ClusterCleanupPolicy") => Form::Cleanup(Box::new(Cleanup::compile(at, &metadata)?)),
         (_, "PolicyException") => {
             let cel = group == "policies.kyverno.io";
             return Ok(Loaded::Exception(Box::new(Exception::compile(at, &metadata, cel)?)));
@@ -156,6 +159,7 @@ impl Policy {
     /// Whether it does such a thing at all.
     pub fn has(&self, kind: RuleKind) -> bool {
         match &self.form {
+            Form::Cleanup(_) => kind == RuleKind::Deletion,
             Form::Rules(policy) => policy.has(kind),
             Form::Cel(policy) => policy.kind() == kind,
         }
@@ -164,6 +168,8 @@ impl Policy {
     /// What it says about a request, in one of the things that it does.
     pub fn decide(&self, kind: RuleKind, request: &Request, around: &Surroundings<'_>) -> Outcome {
         match &self.form {
+            Form::Cleanup(policy) if kind == RuleKind::Deletion => policy.decide(request, around),
+            Form::Cleanup(_) => Outcome::default(),
             Form::Rules(policy) => policy.decide(&self.metadata, kind, request, around),
             Form::Cel(policy) if policy.kind() == kind => policy.decide(&self.metadata, request, around),
             Form::Cel(_) => Outcome::default(),
@@ -173,6 +179,7 @@ impl Policy {
     /// What is done where a rule of it fails for an object of a namespace.
     pub fn action(&self, rule: &str, namespace: &str) -> Action {
         match &self.form {
+            Form::Cleanup(_) => Action::Audit,
             Form::Rules(policy) => policy.action(rule, namespace),
             Form::Cel(policy) => policy.action(),
         }
@@ -186,7 +193,7 @@ impl Policy {
     /// What a CEL policy is evaluated on.
     pub fn mode(&self) -> Mode {
         match &self.form {
-            Form::Rules(_) => Mode::Kubernetes,
+            Form::Rules(_) | Form::Cleanup(_) => Mode::Kubernetes,
             Form::Cel(policy) => policy.mode(),
         }
     }

@@ -74,6 +74,8 @@ pub struct Request {
     pub(crate) known_user: bool,
     /// Variables that policies see beside `request`.
     pub(crate) variables: Map<String, Value>,
+    /// Those that only one rule sees, by its name.
+    pub(crate) of_rules: Map<String, Value>,
     /// Some arbitrary JSON rather than an object of Kubernetes.
     pub(crate) payload: bool,
 }
@@ -108,6 +110,7 @@ impl Request {
             namespace: None,
             known_user: true,
             variables: Map::new(),
+            of_rules: Map::new(),
             payload: false,
         })
     }
@@ -143,6 +146,7 @@ impl Request {
             namespace: None,
             known_user: false,
             variables: Map::new(),
+            of_rules: Map::new(),
             payload: false,
         }
     }
@@ -158,6 +162,7 @@ impl Request {
             namespace: None,
             known_user: false,
             variables: Map::new(),
+            of_rules: Map::new(),
             payload: true,
         }
     }
@@ -205,6 +210,15 @@ impl Request {
         }
         let place = self.variables.entry(first.clone()).or_insert(Value::Null);
         put(place, rest, value);
+    }
+
+    /// With a variable that only one rule sees, and those that are made from it.
+    pub fn set_rule_variable(&mut self, rule: &str, path: &str, value: Value) {
+        if path.starts_with("request.") {
+            return self.set_variable(path, value);
+        }
+        let variables = self.of_rules.entry(rule).or_insert_with(|| Value::Object(Map::new()));
+        put(variables, &steps(path), value);
     }
 
     /// The object, or what is removed.
@@ -257,6 +271,7 @@ impl Request {
             namespace: self.namespace.clone(),
             known_user: self.known_user,
             variables: self.variables.clone(),
+            of_rules: self.of_rules.clone(),
             payload: self.payload,
         }
     }

@@ -16,7 +16,6 @@ pub struct Expected {
     status: String,
     patched: Option<String>,
     generated: Option<String>,
-    clone_source: Option<String>,
     operation: Option<Operation>,
 }
 
@@ -95,14 +94,8 @@ impl Expected {
             status,
             patched: file(["patchedResources", "patchedResource"]),
             generated: file(["generatedResource", "generatedResources"]),
-            clone_source: file(["cloneSourceResource", "cloneSourceResources"]),
             operation: value["operation"].as_str().and_then(Operation::parse),
         })
-    }
-
-    /// Where what it clones comes from.
-    pub(crate) fn clone_source(value: &Value) -> Option<&str> {
-        value["cloneSourceResource"].as_str().filter(|file| !file.is_empty())
     }
 }
 

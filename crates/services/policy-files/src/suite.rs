@@ -179,6 +179,16 @@ impl Suite {
         let mut world = World { objects: self.embedded("context")?, ..World::default() };
         world.objects.extend(self.embedded("clusterResources")?);
         world.objects.extend(self.objects("paramResources")?);
+        for path in self.paths(&self.test["context"]) {
+            for context in load::objects(&path)? {
+                world.images.extend(context["spec"]["images"].as_array().into_iter().flatten().cloned());
+            }
+        }
+        for result in self.test["results"].as_array().into_iter().flatten() {
+            for path in self.paths(&result["cloneSourceResource"]) {
+                world.objects.extend(load::resources(&path)?);
+            }
+        }
         world.objects.extend(values["namespaces"].as_array().into_iter().flatten().cloned());
         for answer in self.test["apiCallResponses"].as_array().into_iter().flatten() {
             let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
@@ -324,6 +334,14 @@ impl Around {
                 request.set_variable(&path, value);
             }
         }
+        let of_policy = self.values["policies"].as_array().into_iter().flatten();
+        for one in of_policy.filter(|one| one["name"] == policy.metadata.name.as_str()) {
+            for rule in one["rules"].as_array().into_iter().flatten() {
+                for (path, value) in rule["values"].as_object().into_iter().flatten() {
+                    request.set_rule_variable(rule["name"].as_str().unwrap_or_default(), path, value.clone());
+                }
+            }
+        }
         request.with_namespace(self.namespace(object))
     }
 
@@ -358,9 +376,6 @@ impl Around {
         let name = &object["metadata"]["name"];
         let named = |value: &Value| value["name"] == policy.metadata.name.as_str();
         for of_policy in self.values["policies"].as_array().into_iter().flatten().filter(|value| named(value)) {
-            for rule in of_policy["rules"].as_array().into_iter().flatten() {
-                add(&rule["values"]);
-            }
             for resource in of_policy["resources"].as_array().into_iter().flatten().filter(|one| one["name"] == *name) {
                 add(&resource["values"]);
             }

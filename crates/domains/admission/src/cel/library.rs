@@ -70,7 +70,7 @@ functions! {
     "http": get 1 2, post 2 3, client 1 1, allowed 0 0, denied 0 1;
     "envoy": allowed 0 0, denied 0 1;
     "globalContext": get 1 2;
-    "image": parse 1 1;
+    "image": parse 1 1, getMetadata 1 1;
     "imageData": get 1 1;
     "json": unmarshal 1 1, marshal 1 1;
     "yaml": parse 1 1;
@@ -231,6 +231,10 @@ fn member<'a>(
     if name == "size" {
         return target.len().map_or_else(|| no(name, &[target.clone()]), |len| Ok(Val::Int(len as i64)));
     }
+    if let ("orValue" | "or", false) = (name, matches!(target, Val::Optional(_))) {
+        // What is there is not asked for something else.
+        return Ok(target);
+    }
     match &target {
         Val::Str(_) | Val::Text(_) => {
             let made = text::call(evaluation, target.as_str().unwrap_or_default(), name, arguments, regex)?;
@@ -290,6 +294,7 @@ fn spaced<'a>(evaluation: &Evaluation<'_, '_, 'a>, space: &str, name: &str, argu
             let zero = value.len() == Some(0) || value.number() == Some(0.0) || matches!(value, Val::Null | Val::Bool(false));
             if zero { Val::Optional(None) } else { Val::some(value) }
         }
+        ("image", "getMetadata", _) => outside::images(evaluation, "getImageData", &simple)?,
         ("resource" | "http" | "globalContext" | "imageData" | "generator" | "envoy", ..) => {
             outside::spaced(evaluation, space, name, &simple)?
         }

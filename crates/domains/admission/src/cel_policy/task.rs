@@ -83,10 +83,7 @@ impl Task {
         if kind.contains("Generating") {
             return Ok(Task::Generate(spec.need("generate")?.each(|at| generation(at, &known))?));
         }
-        if kind.contains("Deleting") || kind.contains("Cleanup") {
-            if kind.contains("Cleanup") {
-                return spec.refuse(format_args!("{kind} is not there yet: DeletingPolicy is"));
-            }
+        if kind.contains("Deleting") {
             return Ok(Task::Delete(conditions(spec, "conditions", names)?));
         }
         let proxy = matches!(spec.value["evaluation"]["mode"].as_str(), Some("HTTP" | "Envoy"));
@@ -132,10 +129,8 @@ impl Task {
             Task::Mutate { mutations, existing: None } => {
                 let object = frame.request.new_object();
                 let changed = mutate(mutations, object, scope, frame, as_pod)?;
-                Ok(match changed == *object {
-                    true => Done::said(Status::Skip, "no patches applied"),
-                    false => Done { object: Some(changed), ..Done::said(Status::Pass, "success") },
-                })
+                let object = (changed != *object).then_some(changed);
+                Ok(Done { object, ..Done::said(Status::Pass, "success") })
             }
             Task::Mutate { mutations, existing: Some(existing) } => existing.mutate(mutations, scope, frame, outside),
             Task::Generate(generations) => {

@@ -103,7 +103,7 @@ impl Rule {
         // A mutation goes on from what the rules before it made of the object.
         let patched = outcome.patched.take().map(|object| request.with_object(object));
         let current = patched.as_ref().unwrap_or(request);
-        let frame = Frame::new(current, &arena, around.snapshot, &world, &needs);
+        let frame = Frame::new(current, &arena, around.snapshot, &world, &needs).for_rule(&self.name);
         frame.define(&self.context);
         let decided = self.within(&frame, exceptions);
         drop(frame);

@@ -96,7 +96,7 @@ impl<'a> Evaluation<'_, 'a> {
                 self.node(right, Some(&left))
             }
             Node::Project(left, right) => {
-                let left = self.node(left, current)?;
+                let left = lenient(self.node(left, current))?;
                 self.each(left.items(), right)
             }
             Node::Values(left, right) => {
@@ -115,7 +115,7 @@ impl<'a> Evaluation<'_, 'a> {
                 self.each(Some(kept), right)
             }
             Node::Flatten(inner) => {
-                let Some(items) = self.node(inner, current)?.items() else { return Ok(Val::NULL) };
+                let Some(items) = lenient(self.node(inner, current))?.items() else { return Ok(Val::NULL) };
                 let mut flat = Vec::with_capacity(items.len());
                 for item in items {
                     match item.items() {
@@ -128,11 +128,11 @@ impl<'a> Evaluation<'_, 'a> {
             }
             Node::Or(left, right) => {
                 let left = lenient(self.node(left, current))?;
-                if left.is_true() { Ok(left) } else { self.node(right, current) }
+                if left.is_true() { Ok(left) } else { lenient(self.node(right, current)) }
             }
             Node::And(left, right) => {
                 let left = lenient(self.node(left, current))?;
-                if left.is_true() { self.node(right, current) } else { Ok(left) }
+                if left.is_true() { lenient(self.node(right, current)) } else { Ok(left) }
             }
             Node::Not(inner) => Ok(Val::bool(!lenient(self.node(inner, current))?.is_true())),
             Node::Compare(comparison, left, right) => {

@@ -350,6 +350,8 @@ impl Parser {
             match self.take() {
                 Token::Comma => {}
                 Token::RightBrace => return Ok(Node::Hash(items)),
+                // Policies are written without the comma, too.
+                Token::Identifier(_) | Token::Quoted(_) => self.at -= 1,
                 _ => {
                     self.at -= 1;
                     return Err(self.fault("} is missing"));

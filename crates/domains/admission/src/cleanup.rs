@@ -1,0 +1,64 @@
+//! `CleanupPolicy` and `ClusterCleanupPolicy`: what is removed on a schedule.
+
+use crate::condition::Conditions;
+use crate::context::{Entry, Frame};
+use crate::jmespath::World;
+use crate::matching::Matching;
+use crate::meter::Meter;
+use crate::outcome::{Outcome, RuleKind, RuleOutcome, Status};
+use crate::policy::{Metadata, Surroundings};
+use crate::refusal::{At, Read};
+use crate::request::Request;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use typed_arena::Arena;
+
+#[derive(Debug)]
+pub(crate) struct Cleanup {
+    name: Arc<str>,
+    matching: Matching,
+    context: Vec<Entry>,
+    conditions: Option<Conditions>,
+}
+
+impl Cleanup {
+    pub(crate) fn compile(at: &At<'_>, metadata: &Metadata) -> Read<Cleanup> {
+        let spec = at.need("spec")?;
+        spec.only(&["match", "exclude", "schedule", "conditions", "context", "deletionPropagationPolicy"])?;
+        let schedule = spec.need("schedule")?;
+        let fields = schedule.str()?.split_whitespace().count();
+        if fields != 5 && !schedule.str()?.starts_with('@') {
+            return schedule.refuse("a schedule has five fields: minute, hour, day, month and weekday");
+        }
+        Ok(Cleanup {
+            name: metadata.name.as_str().into(),
+            matching: Matching::compile(&spec)?,
+            context: Entry::compile_all(&spec)?,
+            conditions: spec.get("conditions").map(|at| Conditions::compile(&at)).transpose()?,
+        })
+    }
+
+    /// Whether it removes an object: passes where it does.
+    pub(crate) fn decide(&self, request: &Request, around: &Surroundings<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        if !self.matching.matches(request) {
+            return outcome;
+        }
+        let arena = Arena::new();
+        let needs = RefCell::new(Vec::new());
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::new() };
+        let frame = Frame::new(request, &arena, around.snapshot, &world, &needs);
+        frame.bind("target", crate::jmespath::Val::Ref(request.object()));
+        frame.define(&self.context);
+        let said = |status, why: String| RuleOutcome::new(&self.name, RuleKind::Deletion, status, why);
+        let held = self.conditions.as_ref().map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
+        outcome.rules.push(match held {
+            Ok(true) => said(Status::Pass, "resource matched".to_owned()),
+            Ok(false) => said(Status::Fail, "conditions are not met".to_owned()),
+            Err(why) => said(Status::Error, why.to_string()),
+        });
+        drop(frame);
+        outcome.lacks = needs.into_inner();
+        outcome
+    }
+}
