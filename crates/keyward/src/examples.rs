@@ -38,8 +38,10 @@ Examples:
   keyward policy read app
   keyward token create --policy app        # a token that has it
   keyward policy explain --policy app read secret/data/app/db      # by which rule
+  keyward policy test policies/                                    # suites of admission policies
+  keyward policy apply policies/ --resource app.yaml               # what they would say
 
-A policy grants capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
+An ACL policy grants capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
 
 pub(crate) const TOKEN: &str = "\
 Examples:

@@ -14,6 +14,7 @@ mod login_browser;
 mod mounts;
 mod operator;
 mod policy;
+mod policy_files;
 mod server;
 mod status;
 mod token;
@@ -76,7 +77,7 @@ enum Command {
     /// Encrypt, decrypt and sign with keys that do not leave the authority
     #[command(subcommand, after_help = examples::TRANSIT)]
     Transit(transit::Transit),
-    /// Manage ACL policies
+    /// Manage ACL policies of the authority, and check admission policies in files
     #[command(subcommand, after_help = examples::POLICY)]
     Policy(policy::Policy),
     /// Manage tokens
@@ -167,6 +168,9 @@ fn run(arguments: Keyward) -> Result<(), Failure> {
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Keyward::command(), "keyward", &mut std::io::stdout());
             return Ok(());
+        }
+        Command::Policy(command) if command.is_about_files() => {
+            return policy::of_files(command, &Output::from(&arguments.output));
         }
         Command::Audit(audit::Audit::Verify(verify)) => return audit::run_verify(verify),
         Command::Audit(audit::Audit::Search(search)) if !search.asks_the_authority() => {

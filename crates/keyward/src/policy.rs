@@ -1,35 +1,40 @@
-//! `keyward policy`: what tokens may do.
+//! `keyward policy`: what tokens may do, by the authority's ACL policies; and what may be in a cluster, by admission policies.
+//!
+//! The word has both meanings, and the commands tell which: those that list, read, write, delete and explain ask the authority, those
+//! that test, apply, lint and evaluate expressions work on files.
 
 use crate::cli::input::{content, object};
+use crate::cli::output::Output;
 use crate::cli::{Failure, Session, output};
 use crate::data::nothing_there;
+use crate::policy_files;
 use clap::Subcommand;
 use keyward_authority_client::Method;
 use serde_json::{Value, json};
 
-/// Manage ACL policies
+/// Manage ACL policies of the authority, and check admission policies in files
 #[derive(Subcommand)]
 pub(crate) enum Policy {
-    /// List policies
+    /// List ACL policies
     List,
-    /// Show a policy's text
+    /// Show an ACL policy's text
     Read {
         /// Its name
         name: String,
     },
-    /// Write a policy
+    /// Write an ACL policy
     Write {
         /// Its name
         name: String,
         /// A file, or - for standard input
         file: String,
     },
-    /// Remove a policy
+    /// Remove an ACL policy
     Delete {
         /// Its name
         name: String,
     },
-    /// Explain by which rule a request is allowed or refused
+    /// Explain by which rule of ACL policies a request is allowed or refused; for admission policies: apply --report explained
     Explain {
         /// create, read, update, patch, delete or list
         operation: String,
@@ -44,6 +49,39 @@ pub(crate) enum Policy {
         #[arg(long = "policy", value_name = "NAME")]
         policies: Vec<String>,
     },
+    /// Run test suites of admission policies (kyverno-test.yaml)
+    Test(policy_files::Test),
+    /// Apply admission policies to objects, and report
+    Apply(Box<policy_files::ApplyArgs>),
+    /// Evaluate a JMESPath expression as admission policies do
+    Jp(policy_files::Jp),
+    /// Evaluate a CEL expression as admission policies do
+    Cel(policy_files::Cel),
+    /// Say which admission policies cannot mean anything, and why
+    Lint(policy_files::Lint),
+}
+
+impl Policy {
+    /// Whether it needs no authority.
+    pub(crate) fn is_about_files(&self) -> bool {
+        matches!(self, Policy::Test(_) | Policy::Apply(_) | Policy::Jp(_) | Policy::Cel(_) | Policy::Lint(_))
+    }
+}
+
+/// What needs no authority.
+pub(crate) fn of_files(command: &Policy, output: &Output) -> Result<(), Failure> {
+    match command {
+        Policy::Test(args) => policy_files::test(args, output),
+        Policy::Apply(args) => policy_files::apply(args, output),
+        Policy::Jp(args) => policy_files::jp(args, output),
+        Policy::Cel(args) => policy_files::cel(args, output),
+        Policy::Lint(args) => policy_files::lint(args),
+        Policy::List
+        | Policy::Read { .. }
+        | Policy::Write { .. }
+        | Policy::Delete { .. }
+        | Policy::Explain { .. } => Ok(()),
+    }
 }
 
 pub(crate) async fn run(session: &Session, command: &Policy) -> Result<(), Failure> {
@@ -78,6 +116,9 @@ pub(crate) async fn run(session: &Session, command: &Policy) -> Result<(), Failu
             let path = format!("sys/policies/acl/{name}");
             let reply = session.ask("Error deleting the policy", Method::Delete, &path, None).await?;
             session.output.reply_or(&reply, &format!("Success! Deleted policy: {name}"))
+        }
+        files @ (Policy::Test(_) | Policy::Apply(_) | Policy::Jp(_) | Policy::Cel(_) | Policy::Lint(_)) => {
+            of_files(files, &session.output)
         }
         Policy::Explain { operation, path, parameters, accessor, policies } => {
             let mut sent = json!({ "path": path, "operation": operation });

@@ -10,6 +10,8 @@ mod lexer;
 mod library;
 mod number;
 mod parser;
+#[cfg(test)]
+mod tests;
 mod text;
 mod time;
 mod value;

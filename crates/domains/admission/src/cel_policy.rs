@@ -16,7 +16,7 @@ use crate::meter::Meter;
 use crate::outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Mode, Surroundings};
 use crate::refusal::{At, Read};
-use crate::request::{Kind, Operation, Request};
+use crate::request::{Kind, Request};
 use constraints::Constraints;
 use exception::Excepted;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ use typed_arena::Arena;
 
 /// A compiled policy in CEL.
 #[derive(Debug)]
-pub struct CelPolicy {
+pub(crate) struct CelPolicy {
     name: Arc<str>,
     /// The API server's own kind.
     native: bool,
@@ -77,7 +77,8 @@ const SPEC: [&str; 29] = [
     "exceptions",
 ];
 
-const CONTROLLERS: [&str; 6] = ["daemonsets", "deployments", "jobs", "statefulsets", "replicasets", "cronjobs"];
+const CONTROLLERS: [&str; 6] =
+    ["daemonsets", "deployments", "jobs", "statefulsets", "replicasets", "cronjobs"];
 
 impl CelPolicy {
     pub(crate) fn compile(at: &At<'_>, metadata: &Metadata) -> Read<CelPolicy> {
@@ -97,7 +98,9 @@ impl CelPolicy {
             }
         };
         let param_kind = match spec.get("paramKind") {
-            Some(kind) => Some((kind.need("apiVersion")?.str()?.to_owned(), kind.need("kind")?.str()?.to_owned())),
+            Some(kind) => {
+                Some((kind.need("apiVersion")?.str()?.to_owned(), kind.need("kind")?.str()?.to_owned()))
+            }
             None => None,
         };
         Ok(CelPolicy {
@@ -127,13 +130,19 @@ impl CelPolicy {
         self.mode
     }
 
-    pub(crate) fn decide(&self, metadata: &Metadata, request: &Request, around: &Surroundings<'_>) -> Outcome {
+    pub(crate) fn decide(
+        &self,
+        metadata: &Metadata,
+        request: &Request,
+        around: &Surroundings<'_>,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         if !metadata.namespace.is_empty() && metadata.namespace != request.namespace_name() {
             return outcome;
         }
         let Some(as_pod) = self.applies(request) else { return outcome };
-        let bindings: Vec<&Binding> = around.bindings.iter().filter(|one| self.native && one.policy == metadata.name).collect();
+        let bindings: Vec<&Binding> =
+            around.bindings.iter().filter(|one| self.native && one.policy == metadata.name).collect();
         if bindings.is_empty() {
             self.within(metadata, request, around, as_pod, None, &mut outcome);
         }
@@ -171,7 +180,7 @@ impl CelPolicy {
         binding: Option<&Binding>,
         outcome: &mut Outcome,
     ) {
-        let arena = Arena::new();
+        let arena = Arena::with_capacity(1);
         let needs = RefCell::new(Vec::new());
         let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::new() };
         let patched = outcome.patched.take().map(|object| request.with_object(object));
@@ -229,7 +238,9 @@ impl CelPolicy {
             }
         }
         let mut excepted = Excepted::default();
-        for exception in around.exceptions.iter().filter_map(|exception| Some((exception.name(), exception.cel()?))) {
+        for exception in
+            around.exceptions.iter().filter_map(|exception| Some((exception.name(), exception.cel()?)))
+        {
             let nothing = Variables::new(&[]);
             let scope = Scope { roots: &roots, variables: &nothing, host: outside, world: frame.world };
             exception.1.apply(exception.0, metadata, &scope, frame.world.now, &mut excepted);
@@ -239,9 +250,12 @@ impl CelPolicy {
             let effects = Effects { exceptions: excepted.whole, ..Effects::default() };
             return Ok(Done { said: Some((Status::Skip, why)), effects: Some(effects), object: None });
         }
-        roots.push(("exceptions", Val::Json(frame.arena.alloc(json!({
-            "allowedImages": excepted.images, "allowedValues": excepted.values,
-        })))));
+        roots.push((
+            "exceptions",
+            Val::Json(frame.arena.alloc(json!({
+                "allowedImages": excepted.images, "allowedValues": excepted.values,
+            }))),
+        ));
         let variables = Variables::new(&self.variables);
         let scope = Scope { roots: &roots, variables: &variables, host: outside, world: frame.world };
         for (name, condition) in &self.conditions {
@@ -261,7 +275,11 @@ impl CelPolicy {
         outside: &Outside<'_, 'a>,
     ) -> Result<Val<'a>, Fault> {
         use crate::cel::Host;
-        let namespace = if binding.param_namespace.is_empty() { request.namespace_name() } else { &binding.param_namespace };
+        let namespace = if binding.param_namespace.is_empty() {
+            request.namespace_name()
+        } else {
+            &binding.param_namespace
+        };
         let of = Kind::new(api_version, kind);
         outside
             .ask(&Lookup::Object {
@@ -270,7 +288,7 @@ impl CelPolicy {
                 namespace: namespace.to_owned(),
                 name: binding.param_name.clone(),
             })
-            .map(|value| Val::Json(value))
+            .map(Val::Json)
     }
 }
 
@@ -307,7 +325,9 @@ fn action(spec: &At<'_>) -> Read<Action> {
             "Warn" => Action::Warn,
             other => {
                 let hint = crate::nearest::hint(other, ["Deny", "Audit", "Warn"]);
-                return spec.need("validationActions")?.refuse(format_args!("there is no action {other}{hint}"));
+                return spec
+                    .need("validationActions")?
+                    .refuse(format_args!("there is no action {other}{hint}"));
             }
         };
         action = match (action, next) {
@@ -330,4 +350,3 @@ fn controllers(spec: &At<'_>, constraints: Option<&Constraints>, native: bool) -
         None => CONTROLLERS.iter().map(|kind| (*kind).to_owned()).collect(),
     })
 }
-

@@ -53,7 +53,8 @@ pub(crate) fn variables(at: &At<'_>) -> Read<(Vec<Named>, Vec<Box<str>>)> {
 pub(crate) fn conditions(at: &At<'_>, key: &str, names: &[Box<str>]) -> Read<Vec<Named>> {
     at.each_of(key, |at| {
         at.only(&["name", "expression"])?;
-        let program = Program::condition(&at.need("expression")?, &Names { roots: &ROOTS, variables: names })?;
+        let program =
+            Program::condition(&at.need("expression")?, &Names { roots: &ROOTS, variables: names })?;
         Ok((at.text("name")?.into(), program))
     })
 }
@@ -66,7 +67,11 @@ pub(crate) fn validation(at: &At<'_>, names: &[Box<str>], boolean: bool) -> Read
     at.only(&["expression", "message", "messageExpression", "reason"])?;
     let names = Names { roots: &ROOTS, variables: names };
     let expression = at.need("expression")?;
-    let program = if boolean { Program::condition(&expression, &names)? } else { Program::compile(&expression, &names)? };
+    let program = if boolean {
+        Program::condition(&expression, &names)?
+    } else {
+        Program::compile(&expression, &names)?
+    };
     Ok(Validation {
         program,
         message: at.text("message")?.trim().into(),
@@ -76,24 +81,29 @@ pub(crate) fn validation(at: &At<'_>, names: &[Box<str>], boolean: bool) -> Read
 
 impl Validation {
     /// What is wrong, if anything is.
-    pub(crate) fn failure<'a>(&'a self, scope: &Scope<'_, 'a>, otherwise: &str) -> Result<Option<String>, Fault> {
+    pub(crate) fn failure<'a>(
+        &'a self,
+        scope: &Scope<'_, 'a>,
+        otherwise: &str,
+    ) -> Result<Option<String>, Fault> {
         let holds = match self.program.run(scope)?.simple() {
             Val::Bool(value) => value,
             // What a check of a proxy's request yields.
             value => match value.field("allowed") {
                 Some(Val::Bool(value)) => value,
-                _ => return Err(Fault::no(format!("a boolean was expected, and {} came", value.type_name()))),
+                _ => {
+                    return Err(Fault::no(format!("a boolean was expected, and {} came", value.type_name())));
+                }
             },
         };
         if holds {
             return Ok(None);
         }
-        if let Some(expression) = &self.expression {
-            if let Ok(value) = expression.run(scope) {
-                if let Some(text) = value.as_str().filter(|text| !text.trim().is_empty()) {
-                    return Ok(Some(text.to_owned()));
-                }
-            }
+        if let Some(expression) = &self.expression
+            && let Ok(value) = expression.run(scope)
+            && let Some(text) = value.as_str().filter(|text| !text.trim().is_empty())
+        {
+            return Ok(Some(text.to_owned()));
         }
         let message = if self.message.is_empty() { otherwise } else { &self.message };
         Ok(Some(message.to_owned()))
@@ -147,7 +157,7 @@ impl<'a> Host<'a> for Outside<'_, 'a> {
 
 /// What expressions see of a request.
 pub(crate) fn roots<'a>(request: &'a Request, object: Val<'a>, old: Val<'a>) -> Vec<(&'static str, Val<'a>)> {
-    let namespace = request.namespace.as_ref().map_or(Val::Null, |value| Val::Json(value));
+    let namespace = request.namespace.as_ref().map_or(Val::Null, Val::Json);
     vec![
         ("object", object),
         ("oldObject", old),
@@ -205,14 +215,20 @@ impl CelRule {
         })
     }
 
-    pub(crate) fn decide<'a>(&'a self, rule: &Arc<str>, frame: &Frame<'a>, text: Option<&Text>) -> Option<RuleOutcome> {
+    pub(crate) fn decide<'a>(
+        &'a self,
+        rule: &Arc<str>,
+        frame: &Frame<'a>,
+        text: Option<&Text>,
+    ) -> Option<RuleOutcome> {
         let said = |status, why: String| Some(RuleOutcome::new(rule, RuleKind::Validation, status, why));
         let request = frame.request;
         let json = |value: &'a Value| if value.is_null() { Val::Null } else { Val::Json(value) };
         let mut roots = roots(request, json(request.new_object()), json(request.old_object()));
         let outside = Outside::new(frame);
         if let Some(params) = &self.params {
-            let namespace = if params.namespace.is_empty() { request.namespace_name() } else { &params.namespace };
+            let namespace =
+                if params.namespace.is_empty() { request.namespace_name() } else { &params.namespace };
             let question = Lookup::Object {
                 api_version: params.api_version.clone(),
                 resource: params.kind.clone(),

@@ -44,14 +44,15 @@ impl Cleanup {
         if !self.matching.matches(request) {
             return outcome;
         }
-        let arena = Arena::new();
+        let arena = Arena::with_capacity(1);
         let needs = RefCell::new(Vec::new());
         let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::new() };
         let frame = Frame::new(request, &arena, around.snapshot, &world, &needs);
         frame.bind("target", crate::jmespath::Val::Ref(request.object()));
         frame.define(&self.context);
         let said = |status, why: String| RuleOutcome::new(&self.name, RuleKind::Deletion, status, why);
-        let held = self.conditions.as_ref().map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
+        let held =
+            self.conditions.as_ref().map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
         outcome.rules.push(match held {
             Ok(true) => said(Status::Pass, "resource matched".to_owned()),
             Ok(false) => said(Status::Fail, "conditions are not met".to_owned()),

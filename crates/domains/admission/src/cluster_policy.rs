@@ -16,7 +16,7 @@ use crate::wildcard::Glob;
 
 /// A compiled policy of rules.
 #[derive(Debug)]
-pub struct ClusterPolicy {
+pub(crate) struct ClusterPolicy {
     pub(crate) rules: Vec<Rule>,
     action: Action,
     overrides: Vec<Override>,
@@ -75,7 +75,7 @@ impl ClusterPolicy {
         let spec = at.need("spec")?;
         spec.only(&SPEC)?;
         let rules = spec.need("rules")?;
-        let mut compiled = rules.each(|rule| Rule::compile(rule))?;
+        let mut compiled = rules.each(Rule::compile)?;
         if compiled.is_empty() {
             return rules.refuse("a policy has at least one rule");
         }

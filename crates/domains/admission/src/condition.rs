@@ -139,7 +139,8 @@ fn condition(at: &At<'_>) -> Read<Condition> {
         let hint = nearest::hint(name, OPERATORS.iter().map(|(known, _)| *known));
         return named.refuse(format_args!("there is no operator {name}{hint}"));
     };
-    let template = |key: &str| at.get(key).map_or(Ok(Template::Fixed(Value::Null)), |at| Template::compile(&at));
+    let template =
+        |key: &str| at.get(key).map_or(Ok(Template::Fixed(Value::Null)), |at| Template::compile(&at));
     let message = at.get("message").map(|at| Template::compile(&at)).transpose()?;
     Ok(Condition { key: template("key")?, operator: *operator, value: template("value")?, message })
 }
@@ -159,7 +160,9 @@ impl Condition {
             Operator::Order(order, false) => ordered(&key, &value).is_some_and(|found| order.holds(found)),
             Operator::Order(order, true) => {
                 let durations = seconds(&key).zip(seconds(&value));
-                durations.and_then(|(key, value)| key.partial_cmp(&value)).is_some_and(|found| order.holds(found))
+                durations
+                    .and_then(|(key, value)| key.partial_cmp(&value))
+                    .is_some_and(|found| order.holds(found))
             }
         })
     }
@@ -263,7 +266,8 @@ fn members(key: &Value, value: &Value) -> Option<Members> {
         }
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(Value::Array(list)) => {
-                let values: Option<Vec<String>> = list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+                let values: Option<Vec<String>> =
+                    list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
                 let values = values?;
                 Box::new(move |key| values.iter().any(|value| either(key, value)))
             }

@@ -52,14 +52,16 @@ impl Entry {
             let path = text_at(at, "jmesPath")?;
             if let Some(Text::Fixed(text)) = &path {
                 let whole = at.need("jmesPath")?;
-                Expression::parse(text).or_else(|fault| whole.refuse(format_args!("not JMESPath: {fault}")))?;
+                Expression::parse(text)
+                    .or_else(|fault| whole.refuse(format_args!("not JMESPath: {fault}")))?;
             }
             Ok(path)
         };
         let template = |at: &At<'_>, key: &str| at.get(key).map(|at| Template::compile(&at)).transpose();
         let source = if let Some(variable) = at.get("variable") {
             variable.only(&["value", "jmesPath", "default"])?;
-            let (value, path, default) = (template(&variable, "value")?, path(&variable)?, template(&variable, "default")?);
+            let (value, path, default) =
+                (template(&variable, "value")?, path(&variable)?, template(&variable, "default")?);
             if value.is_none() && path.is_none() {
                 return variable.refuse("a variable has a value or a jmesPath");
             }
@@ -69,21 +71,30 @@ impl Entry {
             let namespace = text_at(&map, "namespace")?.unwrap_or(Text::Fixed("default".into()));
             Source::ConfigMap { namespace, name: Text::parse(&map, map.need("name")?.str()?)? }
         } else if let Some(call) = at.get("apiCall") {
-            Source::Call { path: path(&call)?, default: template(&call, "default")?, call: Box::new(Call::compile(&call)?) }
+            Source::Call {
+                path: path(&call)?,
+                default: template(&call, "default")?,
+                call: Box::new(Call::compile(&call)?),
+            }
         } else if let Some(global) = at.get("globalReference") {
             global.only(&["name", "jmesPath"])?;
             Source::Global { name: Text::parse(&global, global.need("name")?.str()?)?, path: path(&global)? }
         } else if let Some(image) = at.get("imageRegistry") {
             image.only(&["reference", "jmesPath", "imageRegistryCredentials"])?;
-            Source::Image { reference: Text::parse(&image, image.need("reference")?.str()?)?, path: path(&image)? }
+            Source::Image {
+                reference: Text::parse(&image, image.need("reference")?.str()?)?,
+                path: path(&image)?,
+            }
         } else {
-            return at.refuse("a context entry has a variable, configMap, apiCall, globalReference or imageRegistry");
+            return at.refuse(
+                "a context entry has a variable, configMap, apiCall, globalReference or imageRegistry",
+            );
         };
         Ok(Entry { name: name.into(), source })
     }
 
     pub(crate) fn compile_all(at: &At<'_>) -> Read<Vec<Entry>> {
-        at.each_of("context", |at| Entry::compile(at))
+        at.each_of("context", Entry::compile)
     }
 
     fn load<'a>(&self, view: &View<'_, 'a>) -> Result<Val<'a>, Error> {
@@ -101,8 +112,10 @@ impl Entry {
                 or_default(found, default.as_ref(), view)
             }
             Source::ConfigMap { namespace, name } => {
-                let question =
-                    Lookup::ConfigMap { namespace: namespace.render_string(view)?, name: name.render_string(view)? };
+                let question = Lookup::ConfigMap {
+                    namespace: namespace.render_string(view)?,
+                    name: name.render_string(view)?,
+                };
                 view.ask(&question)
             }
             Source::Call { call, path, default } => {
@@ -114,7 +127,8 @@ impl Entry {
                 or_default(found, default.as_ref(), view)
             }
             Source::Global { name, path } => {
-                let answer = view.ask(&Lookup::Global { name: name.render_string(view)?, projection: String::new() })?;
+                let answer =
+                    view.ask(&Lookup::Global { name: name.render_string(view)?, projection: String::new() })?;
                 path.as_ref().map_or(Ok(answer.clone()), |path| view.search(path, Some(&answer)))
             }
             Source::Image { reference, path } => {
@@ -125,7 +139,11 @@ impl Entry {
     }
 }
 
-fn or_default<'a>(found: Result<Val<'a>, Error>, default: Option<&Template>, view: &View<'_, 'a>) -> Result<Val<'a>, Error> {
+fn or_default<'a>(
+    found: Result<Val<'a>, Error>,
+    default: Option<&Template>,
+    view: &View<'_, 'a>,
+) -> Result<Val<'a>, Error> {
     match (found, default) {
         (Ok(value), Some(default)) if value.is_null() => default.render(view).map(Val::Own),
         (Err(Error::NotFound(_) | Error::Fault(_)), Some(default)) => default.render(view).map(Val::Own),
@@ -212,7 +230,17 @@ impl<'a> Frame<'a> {
     ) -> Frame<'a> {
         let rule = "";
         let bindings = RefCell::new(Vec::new());
-        Frame { request, arena, snapshot, world, rule, needs, bindings, images: OnceCell::new(), held: std::cell::Cell::new(0) }
+        Frame {
+            request,
+            arena,
+            snapshot,
+            world,
+            rule,
+            needs,
+            bindings,
+            images: OnceCell::new(),
+            held: std::cell::Cell::new(0),
+        }
     }
 
     /// With the rule that is evaluated.
@@ -291,8 +319,8 @@ impl<'a> View<'_, 'a> {
     fn search(&self, text: &Text, value: Option<&Val<'a>>) -> Result<Val<'a>, Error> {
         let text = text.render_string(self)?;
         let text = if self.deleting() { text.replace("request.object", "request.oldObject") } else { text };
-        let expression =
-            Expression::parse(&text).map_err(|fault| Error::Fault(format!("{text} is not JMESPath: {fault}")))?;
+        let expression = Expression::parse(&text)
+            .map_err(|fault| Error::Fault(format!("{text} is not JMESPath: {fault}")))?;
         value.map_or_else(|| expression.search(self), |value| expression.search_in(value, self))
     }
 
@@ -326,7 +354,8 @@ impl<'a> View<'_, 'a> {
                 Some((at, Binding::Deferred(entry))) => (at, *entry),
             }
         };
-        let value = self.overridden(name).map_or_else(|| entry.load(&View { frame: self.frame, limit: at }), Ok)?;
+        let value =
+            self.overridden(name).map_or_else(|| entry.load(&View { frame: self.frame, limit: at }), Ok)?;
         let value = Val::Ref(self.frame.keep(value));
         let held = self.frame.held.get() + value.to_value().to_string().len();
         self.frame.held.set(held);
@@ -339,9 +368,14 @@ impl<'a> View<'_, 'a> {
 
     fn overridden(&self, name: &str) -> Option<Val<'a>> {
         let rule = self.frame.rule;
-        let base = rule.strip_prefix("autogen-cronjob-").or_else(|| rule.strip_prefix("autogen-")).unwrap_or(rule);
+        let base =
+            rule.strip_prefix("autogen-cronjob-").or_else(|| rule.strip_prefix("autogen-")).unwrap_or(rule);
         let request = self.frame.request;
-        let own = request.of_rules.get(rule).or_else(|| request.of_rules.get(base)).and_then(|of_rule| of_rule.get(name));
+        let own = request
+            .of_rules
+            .get(rule)
+            .or_else(|| request.of_rules.get(base))
+            .and_then(|of_rule| of_rule.get(name));
         own.or_else(|| request.variables.get(name)).map(Val::Ref)
     }
 }
@@ -360,7 +394,9 @@ impl<'a> Scope<'a> for View<'_, 'a> {
             "request" => Some(Val::Ref(&self.frame.request.review)),
             "images" => Some(Val::Ref(self.frame.images())),
             "serviceAccountName" => Some(Val::string(account().split_once(':').map_or("", |(_, name)| name))),
-            "serviceAccountNamespace" => Some(Val::string(account().split_once(':').map_or("", |(space, _)| space))),
+            "serviceAccountNamespace" => {
+                Some(Val::string(account().split_once(':').map_or("", |(space, _)| space)))
+            }
             _ => None,
         })
     }
@@ -383,7 +419,10 @@ pub(crate) fn pod_spec(object: &Value) -> Option<(&Value, &'static str)> {
         "Deployment" | "DaemonSet" | "StatefulSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
             (&object["spec"]["template"]["spec"], "/spec/template/spec")
         }
-        "CronJob" => (&object["spec"]["jobTemplate"]["spec"]["template"]["spec"], "/spec/jobTemplate/spec/template/spec"),
+        "CronJob" => (
+            &object["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+            "/spec/jobTemplate/spec/template/spec",
+        ),
         _ => return None,
     })
 }
@@ -394,7 +433,9 @@ fn images_of(object: &Value) -> Value {
     let Some((spec, pointer)) = pod_spec(object) else { return images };
     for kind in ["initContainers", "containers", "ephemeralContainers"] {
         for (index, container) in spec[kind].as_array().into_iter().flatten().enumerate() {
-            let (Some(name), Some(image)) = (container["name"].as_str(), container["image"].as_str()) else { continue };
+            let (Some(name), Some(image)) = (container["name"].as_str(), container["image"].as_str()) else {
+                continue;
+            };
             if let Ok(image) = Image::parse(image) {
                 images[kind][name] = image.info(&format!("{pointer}/{kind}/{index}/image"));
             }

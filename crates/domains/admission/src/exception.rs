@@ -19,7 +19,12 @@ pub struct Exception {
 
 #[derive(Debug)]
 enum Form {
-    Rules { exceptions: Vec<(String, Vec<Glob>)>, matching: Matching, conditions: Option<Conditions>, controls: Vec<Exclusion> },
+    Rules {
+        exceptions: Vec<(String, Vec<Glob>)>,
+        matching: Matching,
+        conditions: Option<Conditions>,
+        controls: Vec<Exclusion>,
+    },
     Cel(Box<CelException>),
 }
 
@@ -68,11 +73,16 @@ impl Exception {
     /// Whether it is for a rule and a request.
     pub(crate) fn applies(&self, rule: &str, frame: &Frame<'_>) -> bool {
         let Form::Rules { exceptions, matching, conditions, .. } = &self.form else { return false };
-        let bare = rule.strip_prefix("autogen-cronjob-").or_else(|| rule.strip_prefix("autogen-")).unwrap_or(rule);
-        let named = exceptions.iter().any(|(_, rules)| rules.iter().any(|glob| glob.matches(rule) || glob.matches(bare)));
+        let bare =
+            rule.strip_prefix("autogen-cronjob-").or_else(|| rule.strip_prefix("autogen-")).unwrap_or(rule);
+        let named = exceptions
+            .iter()
+            .any(|(_, rules)| rules.iter().any(|glob| glob.matches(rule) || glob.matches(bare)));
         named
             && matching.matches(frame.request)
-            && conditions.as_ref().is_none_or(|conditions| conditions.hold(&frame.view()).is_ok_and(|(held, _)| held))
+            && conditions
+                .as_ref()
+                .is_none_or(|conditions| conditions.hold(&frame.view()).is_ok_and(|(held, _)| held))
     }
 
     /// Which controls of the Pod Security Standards it is limited to; none for all of a rule.

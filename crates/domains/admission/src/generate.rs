@@ -82,8 +82,13 @@ impl Generate {
                 let element = Val::Ref(frame.keep(element));
                 NAMES[0].bind(frame, &element, index);
                 frame.define(&each.context);
-                let held = each.preconditions.as_ref().map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
-                let made = held.and_then(|held| if held { each.source.make(frame, &mut effects.generated) } else { Ok(()) });
+                let held = each
+                    .preconditions
+                    .as_ref()
+                    .map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
+                let made = held.and_then(|held| {
+                    if held { each.source.make(frame, &mut effects.generated) } else { Ok(()) }
+                });
                 frame.forget(mark);
                 made?;
             }
@@ -97,7 +102,8 @@ impl Source {
         let text = |at: &At<'_>, key: &str| Text::parse(at, at.text(key)?);
         if let Some(list) = at.get("cloneList") {
             list.only(&["namespace", "kinds", "selector"])?;
-            let kinds = list.texts("kinds")?.into_iter().map(|kind| Text::parse(&list, kind)).collect::<Read<_>>()?;
+            let kinds =
+                list.texts("kinds")?.into_iter().map(|kind| Text::parse(&list, kind)).collect::<Read<_>>()?;
             let selector = list.get("selector").map(|at| Template::compile(&at)).transpose()?;
             let (target_namespace, namespace) = (text(at, "namespace")?, text(&list, "namespace")?);
             return Ok(Source::CloneList { target_namespace, namespace, kinds, selector });
@@ -112,7 +118,11 @@ impl Source {
         };
         if let Some(clone) = at.get("clone") {
             clone.only(&["namespace", "name"])?;
-            return Ok(Source::Clone { target, namespace: text(&clone, "namespace")?, name: text(&clone, "name")? });
+            return Ok(Source::Clone {
+                target,
+                namespace: text(&clone, "namespace")?,
+                name: text(&clone, "name")?,
+            });
         }
         let data = at.get("data").map(|at| Template::compile(&at)).transpose()?;
         Ok(Source::Data { target, data })
@@ -139,7 +149,8 @@ impl Source {
             }
             Source::CloneList { target_namespace, namespace, kinds, selector } => {
                 let to = target_namespace.render_string(&view)?;
-                let selector = selector.as_ref().map_or(Ok(Value::Null), |selector| selector.render(&view))?;
+                let selector =
+                    selector.as_ref().map_or(Ok(Value::Null), |selector| selector.render(&view))?;
                 for kind in kinds {
                     let kind = kind.render_string(&view)?;
                     let (api_version, kind) = kind.rsplit_once('/').unwrap_or(("v1", &kind));
@@ -150,7 +161,8 @@ impl Source {
                         selector: selector.clone(),
                     };
                     let found = frame.ask(&question)?;
-                    for object in found.items().or_else(|| found.field("items")?.items()).unwrap_or_default() {
+                    for object in found.items().or_else(|| found.field("items")?.items()).unwrap_or_default()
+                    {
                         let mut object = bare(object.into_value());
                         object["metadata"]["namespace"] = Value::from(to.as_str());
                         made.push(object);
@@ -213,7 +225,15 @@ pub(crate) fn bare(mut object: Value) -> Value {
         if !metadata.contains_key("uid") && !metadata.contains_key("resourceVersion") {
             return object;
         }
-        for key in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "ownerReferences"] {
+        for key in [
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+            "generation",
+            "managedFields",
+            "selfLink",
+            "ownerReferences",
+        ] {
             metadata.remove(key);
         }
     }

@@ -29,7 +29,12 @@ impl Image {
                 !kind.is_empty() && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
             });
         let path_fine = !path.is_empty() && path.chars().all(fine) && !path.split('/').any(str::is_empty);
-        if !path_fine || !tag.chars().all(tag_fine) || tag.len() > 128 || !digest_fine || text.ends_with([':', '@']) {
+        if !path_fine
+            || !tag.chars().all(tag_fine)
+            || tag.len() > 128
+            || !digest_fine
+            || text.ends_with([':', '@'])
+        {
             return Err(format!("bad image: {text}"));
         }
         let tag = if tag.is_empty() && digest.is_empty() { "latest" } else { tag };

@@ -49,7 +49,8 @@ const ENTRY: [&str; 20] = [
 impl VerifyImages {
     pub(crate) fn compile(at: &At<'_>) -> Read<VerifyImages> {
         at.only(&ENTRY)?;
-        let globs = |key: &str| -> Read<Vec<Glob>> { Ok(at.texts(key)?.into_iter().map(Glob::new).collect()) };
+        let globs =
+            |key: &str| -> Read<Vec<Glob>> { Ok(at.texts(key)?.into_iter().map(Glob::new).collect()) };
         let mut references = globs("imageReferences")?;
         let image = at.text("image")?;
         if !image.is_empty() {
@@ -82,7 +83,8 @@ impl VerifyImages {
         rule: &Arc<str>,
         frame: &Frame<'_>,
     ) -> Result<(Option<RuleOutcome>, Option<Value>), Error> {
-        let said = |status, why: String| Some(RuleOutcome::new(rule, RuleKind::ImageVerification, status, why));
+        let said =
+            |status, why: String| Some(RuleOutcome::new(rule, RuleKind::ImageVerification, status, why));
         let object = frame.request.object();
         let Some((spec, pointer)) = pod_spec(object) else { return Ok((None, None)) };
         let (mut seen, mut changed) = (0, None);
@@ -131,7 +133,9 @@ impl VerifyImages {
             Err(why) => return Err(why),
         };
         match verdict["digest"].as_str() {
-            Some(digest) if self.mutate_digest && parsed.digest.is_empty() => Ok(Ok(Some(format!("{image}@{digest}")))),
+            Some(digest) if self.mutate_digest && parsed.digest.is_empty() => {
+                Ok(Ok(Some(format!("{image}@{digest}"))))
+            }
             _ => Ok(Ok(None)),
         }
     }

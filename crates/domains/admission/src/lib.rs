@@ -36,9 +36,9 @@ pub mod yaml;
 
 pub use cel_policy::Binding;
 pub use exception::Exception;
+pub use image::same as same_image;
 pub use lookup::{Lookup, Nothing, Snapshot};
 pub use outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
-pub use image::same as same_image;
 pub use plural::{has_namespace, of as plural};
 pub use policy::{Loaded, Metadata, Mode, Policy, Surroundings, load};
 pub use refusal::Refusal;
@@ -51,4 +51,22 @@ pub use request::{Kind, Operation, Request};
 /// What is wrong with the expression, or why it finds nothing.
 pub fn search(expression: &str, value: &serde_json::Value) -> Result<serde_json::Value, String> {
     search::search(expression, value)
+}
+
+/// What a CEL expression, with the functions of policies, yields, given what names such as `object` stand for.
+///
+/// # Errors
+///
+/// What is wrong with the expression, or why it yields nothing.
+pub fn evaluate(
+    expression: &str,
+    bindings: &[(&'static str, &serde_json::Value)],
+    now: i128,
+) -> Result<serde_json::Value, String> {
+    search::evaluate(expression, bindings, now)
+}
+
+/// The names of all functions of JMESPath.
+pub fn functions() -> impl Iterator<Item = &'static str> {
+    jmespath::function_names()
 }

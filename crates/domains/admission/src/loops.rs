@@ -73,7 +73,8 @@ impl Loop {
             List::Text(text) => match text.render(&view, &crate::template::Place::ROOT)? {
                 value if value.as_str().is_some() => {
                     let text = value.as_str().unwrap_or_default();
-                    let expression = Expression::parse(text).map_err(|fault| Error::Fault(fault.to_string()))?;
+                    let expression =
+                        Expression::parse(text).map_err(|fault| Error::Fault(fault.to_string()))?;
                     expression.search(&view)
                 }
                 value => Ok(value),
@@ -85,7 +86,10 @@ impl Loop {
         };
         let elements = found.items().unwrap_or_else(|| vec![found]);
         if elements.len() > ELEMENTS {
-            return Err(Error::Fault(format!("the list has {} elements, of which {ELEMENTS} are allowed", elements.len())));
+            return Err(Error::Fault(format!(
+                "the list has {} elements, of which {ELEMENTS} are allowed",
+                elements.len()
+            )));
         }
         view.world().meter.spend(elements.len())?;
         Ok(Some(elements))
@@ -95,9 +99,10 @@ impl Loop {
     pub(crate) fn scoped(&self, element: &Val<'_>) -> Result<bool, Error> {
         let map = element.as_object().is_some();
         match self.scope {
-            Some(true) if !map => {
-                Err(Error::Fault(format!("elementScope is for elements that are mappings, and this is {}", element.type_name())))
-            }
+            Some(true) if !map => Err(Error::Fault(format!(
+                "elementScope is for elements that are mappings, and this is {}",
+                element.type_name()
+            ))),
             Some(scope) => Ok(scope),
             None => Ok(map),
         }

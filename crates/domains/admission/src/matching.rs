@@ -38,8 +38,8 @@ pub(crate) struct Filter {
 pub(crate) struct KindSelector {
     group: Glob,
     version: Glob,
-    pub(crate) kind: Glob,
-    pub(crate) subresource: Glob,
+    kind: Glob,
+    subresource: Glob,
 }
 
 #[derive(Debug)]
@@ -72,7 +72,8 @@ enum Requirement {
 impl KindSelector {
     pub(crate) fn parse(text: &str) -> KindSelector {
         let version = |text: &str| {
-            text == "*" || text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            text == "*"
+                || text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
         let lower = |text: &str| text == "*" || text.starts_with(|c: char| c.is_ascii_lowercase());
         // `Pod.status` is an old way to write `Pod/status`.
@@ -101,7 +102,8 @@ impl KindSelector {
         self.kind.matches(&kind.kind)
             && self.version.matches(&kind.version)
             && self.group.matches(&kind.group)
-            && (self.subresource.matches(&request.subresource) || request.subresource == "ephemeralcontainers")
+            && (self.subresource.matches(&request.subresource)
+                || request.subresource == "ephemeralcontainers")
     }
 }
 
@@ -111,7 +113,9 @@ impl Selector {
         let mut labels = Vec::new();
         if let Some(map) = at.get("matchLabels") {
             for (key, value) in map.map()? {
-                let value = value.as_str().map_or_else(|| map.refuse(format_args!("the value of {key} is to be a string")), Ok)?;
+                let value = value
+                    .as_str()
+                    .map_or_else(|| map.refuse(format_args!("the value of {key} is to be a string")), Ok)?;
                 labels.push((Glob::new(key), Glob::new(value)));
             }
         }
@@ -145,7 +149,8 @@ impl Selector {
         self.labels.iter().all(|(key, value)| found(key, value))
             && self.expressions.iter().all(|(key, requirement, values)| {
                 let found = labels.get(key);
-                let among = || found.is_some_and(|found| values.iter().any(|value| value.matches(&text(found))));
+                let among =
+                    || found.is_some_and(|found| values.iter().any(|value| value.matches(&text(found))));
                 match requirement {
                     Requirement::In => among(),
                     Requirement::NotIn => !among(),
@@ -192,7 +197,8 @@ impl Filter {
             }
         }
         filter.selector = resources.get("selector").map(|at| Selector::compile(&at)).transpose()?;
-        filter.namespace_selector = resources.get("namespaceSelector").map(|at| Selector::compile(&at)).transpose()?;
+        filter.namespace_selector =
+            resources.get("namespaceSelector").map(|at| Selector::compile(&at)).transpose()?;
         filter.operations = resources.each_of("operations", |at| {
             let name = at.str()?;
             Operation::parse(name).map_or_else(
@@ -217,9 +223,13 @@ impl Filter {
     }
 
     fn matches(&self, request: &Request, object: &Value, include: bool) -> bool {
-        let any = |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
+        let any =
+            |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
         let metadata = &object["metadata"];
-        let name = metadata["name"].as_str().filter(|name| !name.is_empty()).or_else(|| metadata["generateName"].as_str());
+        let name = metadata["name"]
+            .as_str()
+            .filter(|name| !name.is_empty())
+            .or_else(|| metadata["generateName"].as_str());
         let is_namespace = object["kind"] == "Namespace";
         let namespace = &metadata[if is_namespace { "name" } else { "namespace" }];
         (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.matches(request)))
@@ -228,12 +238,17 @@ impl Filter {
             && any(&self.namespaces, namespace.as_str().unwrap_or_default())
             && self.annotations.iter().all(|(key, value)| {
                 metadata["annotations"].as_object().is_some_and(|map| {
-                    map.iter().any(|(known, found)| key.matches(known) && value.matches(found.as_str().unwrap_or_default()))
+                    map.iter().any(|(known, found)| {
+                        key.matches(known) && value.matches(found.as_str().unwrap_or_default())
+                    })
                 })
             })
             && self.selector.as_ref().is_none_or(|selector| selector.matches(&metadata["labels"]))
             && self.namespace_selector.as_ref().is_none_or(|selector| {
-                let labels = request.namespace.as_ref().map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"]);
+                let labels = request
+                    .namespace
+                    .as_ref()
+                    .map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"]);
                 is_namespace || selector.matches(labels)
             })
             && self.user_matches(request, include)
@@ -280,7 +295,8 @@ fn subject(at: &At<'_>) -> Read<Subject> {
 impl Filters {
     fn compile(at: Option<&At<'_>>) -> Read<Filters> {
         let Some(at) = at else { return Ok(Filters::default()) };
-        let mut filters = Filters { any: at.each_of("any", Filter::compile)?, all: at.each_of("all", Filter::compile)? };
+        let mut filters =
+            Filters { any: at.each_of("any", Filter::compile)?, all: at.each_of("all", Filter::compile)? };
         let bare = Filter::compile(at)?;
         if !bare.is_empty() {
             filters.any.push(bare);
@@ -317,17 +333,13 @@ impl Matching {
     pub(crate) fn matches(&self, request: &Request) -> bool {
         let new = request.new_object();
         let old = request.old_object();
-        (!new.is_null() && self.matches_object(request, new)) || (!old.is_null() && self.matches_object(request, old))
+        (!new.is_null() && self.matches_object(request, new))
+            || (!old.is_null() && self.matches_object(request, old))
     }
 
     fn matches_object(&self, request: &Request, object: &Value) -> bool {
         self.include.matches(request, object, true)
-            && !(!self.exclude.is_empty() && self.exclude.matches(request, object, false))
-    }
-
-    /// The selectors of the kinds that are included.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = &KindSelector> {
-        self.include.any.iter().chain(&self.include.all).flat_map(|filter| &filter.kinds)
+            && (self.exclude.is_empty() || !self.exclude.matches(request, object, false))
     }
 }
 
@@ -338,8 +350,12 @@ mod tests {
 
     #[test]
     fn kinds() {
-        let pod = Request::of_object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}), Operation::Create);
-        let deployment = Request::of_object(json!({"apiVersion": "apps/v1", "kind": "Deployment"}), Operation::Create);
+        let pod = Request::of_object(
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}),
+            Operation::Create,
+        );
+        let deployment =
+            Request::of_object(json!({"apiVersion": "apps/v1", "kind": "Deployment"}), Operation::Create);
         for (text, of_pod, of_deployment) in [
             ("Pod", true, false),
             ("v1/Pod", true, false),

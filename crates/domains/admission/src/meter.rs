@@ -42,10 +42,14 @@ impl Meter {
 pub(crate) fn regex(pattern: &str) -> Result<regex::Regex, String> {
     // Go quotes a stretch with \Q..\E and ends a text with \z, which are written otherwise here.
     let pattern = if pattern.contains("\\Q") { quoted(pattern) } else { pattern.to_owned() };
-    regex::RegexBuilder::new(&pattern).size_limit(REGEX).dfa_size_limit(REGEX).build().map_err(|why| match why {
-        regex::Error::CompiledTooBig(_) => format!("the regular expression {pattern} is too large: it needs more than 1 MiB"),
-        _ => format!("{pattern} is not a regular expression"),
-    })
+    regex::RegexBuilder::new(&pattern).size_limit(REGEX).dfa_size_limit(REGEX).build().map_err(
+        |why| match why {
+            regex::Error::CompiledTooBig(_) => {
+                format!("the regular expression {pattern} is too large: it needs more than 1 MiB")
+            }
+            _ => format!("{pattern} is not a regular expression"),
+        },
+    )
 }
 
 fn quoted(pattern: &str) -> String {

@@ -62,11 +62,21 @@ enum Changed {
 
 impl Mutate {
     pub(crate) fn compile(at: &At<'_>) -> Read<Mutate> {
-        at.only(&["patchStrategicMerge", "patchesJson6902", "foreach", "targets", "mutateExistingOnPolicyUpdate"])?;
+        at.only(&[
+            "patchStrategicMerge",
+            "patchesJson6902",
+            "foreach",
+            "targets",
+            "mutateExistingOnPolicyUpdate",
+        ])?;
         Ok(Mutate { change: change(at)?, targets: at.each_of("targets", target)? })
     }
 
-    pub(crate) fn decide<'a>(&'a self, rule: &Arc<str>, frame: &Frame<'a>) -> Result<(RuleOutcome, Option<Value>), Error> {
+    pub(crate) fn decide<'a>(
+        &'a self,
+        rule: &Arc<str>,
+        frame: &Frame<'a>,
+    ) -> Result<(RuleOutcome, Option<Value>), Error> {
         let said = |status, why: &'static str| RuleOutcome::new(rule, RuleKind::Mutation, status, why);
         if !self.targets.is_empty() {
             return Ok((self.targets(rule, frame)?, None));
@@ -87,9 +97,16 @@ impl Mutate {
                 let mark = frame.mark();
                 frame.bind("target", Val::Ref(object));
                 frame.define(&target.context);
-                let held = target.preconditions.as_ref().map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
+                let held = target
+                    .preconditions
+                    .as_ref()
+                    .map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
                 let changed = held.and_then(|held| {
-                    if held { apply(&self.change, object, frame, 0) } else { Ok(Changed::Not("preconditions not met")) }
+                    if held {
+                        apply(&self.change, object, frame, 0)
+                    } else {
+                        Ok(Changed::Not("preconditions not met"))
+                    }
                 });
                 frame.forget(mark);
                 if let Changed::To(changed) = changed? {
@@ -127,14 +144,25 @@ fn change(at: &At<'_>) -> Read<Change> {
 }
 
 fn for_each(at: &At<'_>) -> Read<ForEach> {
-    at.only(&["list", "order", "elementScope", "context", "preconditions", "patchStrategicMerge", "patchesJson6902", "foreach"])?;
+    at.only(&[
+        "list",
+        "order",
+        "elementScope",
+        "context",
+        "preconditions",
+        "patchStrategicMerge",
+        "patchesJson6902",
+        "foreach",
+    ])?;
     let change = change(at)?;
     let descending = match at.text("order")? {
         "Ascending" => false,
         "Descending" => true,
         // Removals by index go from the end, unless told otherwise.
         "" => false,
-        other => return at.need("order")?.refuse(format_args!("{other} is neither Ascending nor Descending")),
+        other => {
+            return at.need("order")?.refuse(format_args!("{other} is neither Ascending nor Descending"));
+        }
     };
     Ok(ForEach {
         over: Loop::compile(at)?,
@@ -193,7 +221,12 @@ impl Target {
     }
 }
 
-fn apply<'a>(change: &'a Change, object: &Value, frame: &Frame<'a>, nesting: usize) -> Result<Changed, Error> {
+fn apply<'a>(
+    change: &'a Change,
+    object: &Value,
+    frame: &Frame<'a>,
+    nesting: usize,
+) -> Result<Changed, Error> {
     match change {
         Change::Nothing => Ok(Changed::Not("no patches applied")),
         Change::Merge(template) => {
@@ -242,7 +275,10 @@ fn for_each_element<'a>(
             let element = Val::Ref(frame.keep(element));
             NAMES[nesting.min(NAMES.len() - 1)].bind(frame, &element, index);
             frame.define(&each.context);
-            let held = each.preconditions.as_ref().map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
+            let held = each
+                .preconditions
+                .as_ref()
+                .map_or(Ok(true), |one| one.hold(&frame.view()).map(|(held, _)| held));
             let changed = held.and_then(|held| {
                 let object = current.as_ref().unwrap_or(object);
                 if held { apply(&each.change, object, frame, nesting + 1) } else { Ok(Changed::Not("")) }

@@ -3,9 +3,9 @@
 
 mod scalar;
 
-pub(crate) use scalar::{Scalar, is_range};
 use crate::meter::{Meter, Spent};
 use crate::wildcard;
+pub(crate) use scalar::{Scalar, is_range};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -112,7 +112,9 @@ impl Pattern {
         let mut walk = Walk { path: Vec::new(), missing: Vec::new(), meter };
         match walk.element(self, resource) {
             // An anchor whose key the resource has nowhere leaves it open what the failure means.
-            Err(Mismatch::Fail { why, path }) if !why.ends_with(NOT_ALLOWED) && walk.missing.iter().any(|(_, found)| !found) => {
+            Err(Mismatch::Fail { why, path })
+                if !why.ends_with(NOT_ALLOWED) && walk.missing.iter().any(|(_, found)| !found) =>
+            {
                 let _ = path;
                 Err(Mismatch::Fail { path: String::new(), why })
             }
@@ -136,12 +138,16 @@ fn entries(map: &Map<String, Value>, labels: u8) -> Vec<Entry> {
         let wild = labels == 2 && wildcard::is_wild(key);
         let pattern = match (anchor, value) {
             // Each of its mappings is matched by some element.
-            (Some(Anchor::Existence), Value::Array(list)) => Pattern::List(list.iter().map(Pattern::new).collect()),
+            (Some(Anchor::Existence), Value::Array(list)) => {
+                Pattern::List(list.iter().map(Pattern::new).collect())
+            }
             _ => Pattern::of(value, below),
         };
         let entry = Entry { anchor, key: key.into(), wild, pattern };
         match anchor {
-            Some(Anchor::Condition | Anchor::Global | Anchor::Negation | Anchor::Equality | Anchor::Existence) => anchored.push(entry),
+            Some(
+                Anchor::Condition | Anchor::Global | Anchor::Negation | Anchor::Equality | Anchor::Existence,
+            ) => anchored.push(entry),
             _ if has_anchors(value) => nested.push(entry),
             _ => plain.push(entry),
         }
@@ -152,9 +158,9 @@ fn entries(map: &Map<String, Value>, labels: u8) -> Vec<Entry> {
 
 fn has_anchors(value: &Value) -> bool {
     match value {
-        Value::Object(map) => {
-            map.iter().any(|(key, value)| !matches!(anchor(key).0, None | Some(Anchor::Add)) || has_anchors(value))
-        }
+        Value::Object(map) => map
+            .iter()
+            .any(|(key, value)| !matches!(anchor(key).0, None | Some(Anchor::Add)) || has_anchors(value)),
         Value::Array(list) => list.iter().any(has_anchors),
         _ => false,
     }
@@ -198,7 +204,11 @@ impl<'w> Walk<'w> {
                 pattern => self.each(list.iter().map(|item| (pattern, item))),
             },
             (Pattern::List(patterns), Value::Array(list)) if list.len() < patterns.len() => self.fail(|_| {
-                format!("array length mismatch: the resource has {} elements and the pattern {}", list.len(), patterns.len())
+                format!(
+                    "array length mismatch: the resource has {} elements and the pattern {}",
+                    list.len(),
+                    patterns.len()
+                )
             }),
             (Pattern::List(patterns), Value::Array(list)) => self.each(patterns.iter().zip(list)),
             (Pattern::Empty, Value::Array(_)) => self.fail(|_| "the pattern's list is empty".to_owned()),
@@ -207,7 +217,9 @@ impl<'w> Walk<'w> {
             (Pattern::Scalar(scalar), value) => {
                 self.fail(|path| format!("resource value '{value}' does not match '{scalar}' at path {path}"))
             }
-            (_, value) => self.fail(|path| format!("pattern and resource have different structures at path {path}: {}", kind(value))),
+            (_, value) => self.fail(|path| {
+                format!("pattern and resource have different structures at path {path}: {}", kind(value))
+            }),
         }
     }
 
@@ -215,7 +227,9 @@ impl<'w> Walk<'w> {
         self.meter.spend(list.len())?;
         match list.iter().find(|item| !scalar.matches(item)) {
             None => Ok(()),
-            Some(item) => self.fail(|path| format!("resource value '{item}' does not match '{scalar}' at path {path}")),
+            Some(item) => {
+                self.fail(|path| format!("resource value '{item}' does not match '{scalar}' at path {path}"))
+            }
         }
     }
 
@@ -267,9 +281,9 @@ impl<'w> Walk<'w> {
             (Some(Anchor::Negation), Some(_)) => self.fail(|path| format!("{path}{NOT_ALLOWED}")),
             (Some(Anchor::Negation | Anchor::Equality | Anchor::Global | Anchor::Existence), None) => Ok(()),
             (Some(Anchor::Equality), Some(value)) => self.element(&entry.pattern, value),
-            (Some(Anchor::Condition), None) => {
-                Err(Mismatch::Skip("conditional anchor mismatch: the key does not exist in the resource".to_owned()))
-            }
+            (Some(Anchor::Condition), None) => Err(Mismatch::Skip(
+                "conditional anchor mismatch: the key does not exist in the resource".to_owned(),
+            )),
             (Some(anchor @ (Anchor::Condition | Anchor::Global)), Some(value)) => {
                 self.element(&entry.pattern, value).map_err(|mismatch| match mismatch {
                     Mismatch::Fail { why, .. } | Mismatch::Skip(why) => {

@@ -11,7 +11,8 @@ use x509_cert::name::Name;
 
 /// A certificate, or the key of a request for one, from PEM.
 pub(crate) fn certificate(text: &str) -> Result<Value, String> {
-    let (label, der) = pem_rfc7468::decode_vec(text.trim().as_bytes()).map_err(|why| format!("not PEM: {why}"))?;
+    let (label, der) =
+        pem_rfc7468::decode_vec(text.trim().as_bytes()).map_err(|why| format!("not PEM: {why}"))?;
     if label != "CERTIFICATE" {
         return Err(format!("PEM of a CERTIFICATE is expected, and this is of a {label}"));
     }
@@ -36,7 +37,9 @@ pub(crate) fn certificate(text: &str) -> Result<Value, String> {
     out.insert("NotAfter".into(), time(tbs.validity().not_after).into());
     let key = tbs.subject_public_key_info();
     let (number, kind) = match key.algorithm.oid {
-        oid if oid == ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1") => (1, rsa(key.subject_public_key.raw_bytes())),
+        oid if oid == ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1") => {
+            (1, rsa(key.subject_public_key.raw_bytes()))
+        }
         oid if oid == ObjectIdentifier::new_unwrap("1.2.840.10045.2.1") => (3, Value::Null),
         oid if oid == ObjectIdentifier::new_unwrap("1.3.101.112") => (4, Value::Null),
         _ => (0, Value::Null),
@@ -89,7 +92,7 @@ fn rsa(der: &[u8]) -> Value {
 
 fn name(name: &Name) -> Value {
     let mut out = Map::new();
-    for attribute in name.iter_rdn().flat_map(|set| set.iter()) {
+    for attribute in name.iter_rdn().flat_map(x509_cert::name::RelativeDistinguishedName::iter) {
         let text = attribute.value.to_der().ok().and_then(|der| text_of(&der)).unwrap_or_default();
         let (key, list) = match attribute.oid.to_string().as_str() {
             "2.5.4.3" => ("CommonName", false),

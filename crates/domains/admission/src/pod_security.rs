@@ -64,11 +64,18 @@ impl Exclusion {
         let control = at.need("controlName")?;
         let name = control.str()?;
         if !CONTROLS.contains(&name) {
-            return control.refuse(format_args!("there is no control {name}{}", nearest::hint(name, CONTROLS)));
+            return control
+                .refuse(format_args!("there is no control {name}{}", nearest::hint(name, CONTROLS)));
         }
-        let globs = |key: &str| -> Read<Vec<Glob>> { Ok(at.texts(key)?.into_iter().map(Glob::new).collect()) };
+        let globs =
+            |key: &str| -> Read<Vec<Glob>> { Ok(at.texts(key)?.into_iter().map(Glob::new).collect()) };
         let (images, values) = (globs("images")?, globs("values")?);
-        Ok(Exclusion { control: name.to_owned(), images, field: at.text("restrictedField")?.to_owned(), values })
+        Ok(Exclusion {
+            control: name.to_owned(),
+            images,
+            field: at.text("restrictedField")?.to_owned(),
+            values,
+        })
     }
 
     fn covers(&self, violation: &Violation<'_>) -> bool {
@@ -92,17 +99,27 @@ impl PodSecurity {
             "privileged" => (false, true),
             other => {
                 let hint = nearest::hint(other, ["restricted", "baseline", "privileged"]);
-                return level.refuse(format_args!("{other} is none of privileged, baseline and restricted{hint}"));
+                return level
+                    .refuse(format_args!("{other} is none of privileged, baseline and restricted{hint}"));
             }
         };
         let version = match at.text("version")? {
             "" | "latest" => LATEST,
             text => match text.strip_prefix("v1.").and_then(|minor| minor.parse().ok()) {
                 Some(minor) => minor,
-                None => return at.need("version")?.refuse(format_args!("{text} is not a version such as v1.29, or latest")),
+                None => {
+                    return at
+                        .need("version")?
+                        .refuse(format_args!("{text} is not a version such as v1.29, or latest"));
+                }
             },
         };
-        Ok(PodSecurity { restricted, privileged, version, exclude: at.each_of("exclude", Exclusion::compile)? })
+        Ok(PodSecurity {
+            restricted,
+            privileged,
+            version,
+            exclude: at.each_of("exclude", Exclusion::compile)?,
+        })
     }
 
     pub(crate) fn decide(&self, object: &Value, exceptions: &[&Exception]) -> Verdict {
@@ -121,7 +138,9 @@ impl PodSecurity {
         let mut used = Vec::new();
         for exception in exceptions {
             let before = violations.len();
-            violations.retain(|violation| !exception.controls().iter().any(|exclusion| exclusion.covers(violation)));
+            violations.retain(|violation| {
+                !exception.controls().iter().any(|exclusion| exclusion.covers(violation))
+            });
             if violations.len() < before {
                 used.push(exception.name().to_owned());
             }
@@ -130,10 +149,19 @@ impl PodSecurity {
             return Verdict { failed: None, exceptions: used };
         }
         let level = if self.restricted { "restricted" } else { "baseline" };
-        let version = if self.version == LATEST { "latest".to_owned() } else { format!("v1.{}", self.version) };
+        let version =
+            if self.version == LATEST { "latest".to_owned() } else { format!("v1.{}", self.version) };
         let mut text = format!("It violates PodSecurity \"{level}:{version}\": ");
         for (index, violation) in violations.iter().enumerate() {
-            let parts = [if index > 0 { ", " } else { "" }, violation.control, " (", &violation.field, " = ", &violation.value, ")"];
+            let parts = [
+                if index > 0 { ", " } else { "" },
+                violation.control,
+                " (",
+                &violation.field,
+                " = ",
+                &violation.value,
+                ")",
+            ];
             text.extend(parts);
         }
         Verdict { failed: Some(text), exceptions: used }

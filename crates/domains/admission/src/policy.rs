@@ -29,7 +29,8 @@ impl Metadata {
     fn read(at: &At<'_>) -> Read<Metadata> {
         let metadata = at.need("metadata")?;
         let name = metadata.need("name")?.str()?;
-        let annotations = metadata.get("annotations").map(|at| at.map().cloned()).transpose()?.unwrap_or_default();
+        let annotations =
+            metadata.get("annotations").map(|at| at.map().cloned()).transpose()?.unwrap_or_default();
         Ok(Metadata {
             kind: at.text("kind")?.to_owned(),
             name: name.to_owned(),
@@ -40,7 +41,11 @@ impl Metadata {
 
     /// With the namespace in front, where there is one.
     pub fn full_name(&self) -> String {
-        if self.namespace.is_empty() { self.name.clone() } else { format!("{}/{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
     }
 
     /// An annotation; empty where there is none.
@@ -134,14 +139,20 @@ fn compile(at: &At<'_>) -> Read<Loaded> {
     if !KINDS.contains(&(group, kind)) {
         if ours && group.ends_with("kyverno.io") {
             let known = KINDS.iter().filter(|(known, _)| *known == group).map(|(_, kind)| *kind);
-            return at.need("kind")?.refuse(format_args!("there is no kind {kind} in {group}{}", nearest::hint(kind, known)));
+            return at
+                .need("kind")?
+                .refuse(format_args!("there is no kind {kind} in {group}{}", nearest::hint(kind, known)));
         }
         return Ok(Loaded::Other);
     }
     let metadata = Metadata::read(at)?;
     let form = match (group, kind) {
-        ("kyverno.io", "ClusterPolicy" | "Policy") => Form::Rules(Box::new(ClusterPolicy::compile(at, &metadata)?)),
-        ("kyverno.io", "CleanupPolicy" | "ClusterCleanupPolicy") => Form::Cleanup(Box::new(Cleanup::compile(at, &metadata)?)),
+        ("kyverno.io", "ClusterPolicy" | "Policy") => {
+            Form::Rules(Box::new(ClusterPolicy::compile(at, &metadata)?))
+        }
+        ("kyverno.io", "CleanupPolicy" | "ClusterCleanupPolicy") => {
+            Form::Cleanup(Box::new(Cleanup::compile(at, &metadata)?))
+        }
         (_, "PolicyException") => {
             let cel = group == "policies.kyverno.io";
             return Ok(Loaded::Exception(Box::new(Exception::compile(at, &metadata, cel)?)));

@@ -36,9 +36,11 @@ impl Quantity {
         }
         let (multiplier, power, format) = multiplier(suffix)?;
         let digits = format!("{whole}{fraction}");
-        let mantissa: i128 = digits.trim_start_matches('0').parse().or_else(|why| {
-            if digits.bytes().all(|digit| digit == b'0') { Ok(0) } else { Err(why) }
-        }).ok()?;
+        let mantissa: i128 = digits
+            .trim_start_matches('0')
+            .parse()
+            .or_else(|why| if digits.bytes().all(|digit| digit == b'0') { Ok(0) } else { Err(why) })
+            .ok()?;
         let scale = power - i32::try_from(fraction.len()).ok()? + 9;
         let mut nano = mantissa.checked_mul(multiplier)?;
         if scale >= 0 {

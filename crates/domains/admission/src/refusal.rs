@@ -125,7 +125,8 @@ impl<'v> At<'v> {
 
     pub(crate) fn texts(&self, key: &str) -> Read<Vec<&'v str>> {
         let Some(list) = self.value.get(key).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
-        let texts: Option<Vec<&'v str>> = list.as_array().map(|list| list.iter().map(Value::as_str).collect()).unwrap_or_default();
+        let texts: Option<Vec<&'v str>> =
+            list.as_array().map(|list| list.iter().map(Value::as_str).collect()).unwrap_or_default();
         texts.map_or_else(|| self.need(key)?.refuse("a list of strings is expected"), Ok)
     }
 

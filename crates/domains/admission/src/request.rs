@@ -55,7 +55,10 @@ impl Kind {
 
     /// Of an object.
     pub fn of(object: &Value) -> Kind {
-        Kind::new(object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default())
+        Kind::new(
+            object["apiVersion"].as_str().unwrap_or_default(),
+            object["kind"].as_str().unwrap_or_default(),
+        )
     }
 }
 
@@ -89,7 +92,8 @@ impl Request {
     pub fn of_review(mut review: Value) -> Result<Request, String> {
         let kind = if review["requestKind"].is_object() { &review["requestKind"] } else { &review["kind"] };
         let part = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        let kind = Kind { group: part(kind, "group"), version: part(kind, "version"), kind: part(kind, "kind") };
+        let kind =
+            Kind { group: part(kind, "group"), version: part(kind, "version"), kind: part(kind, "kind") };
         if kind.kind.is_empty() {
             return Err("the request has no kind".to_owned());
         }
@@ -120,7 +124,8 @@ impl Request {
         let kind = Kind::of(&object);
         let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
         let (name, namespace) = (text("name"), text("namespace"));
-        let namespace = if kind.kind == "Namespace" && kind.group.is_empty() { name.clone() } else { namespace };
+        let namespace =
+            if kind.kind == "Namespace" && kind.group.is_empty() { name.clone() } else { namespace };
         let resource = plural::of(&kind);
         let group = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
         let resources = json!({"group": kind.group, "version": kind.version, "resource": resource});
@@ -170,7 +175,9 @@ impl Request {
     /// With who asks: a `UserInfo` of `authentication.k8s.io/v1`, and the names of roles and cluster roles.
     pub fn with_user(mut self, user: Value, roles: Value, cluster_roles: Value) -> Request {
         self.known_user = user.as_object().is_some_and(|user| !user.is_empty())
-            || [&roles, &cluster_roles].iter().any(|list| list.as_array().is_some_and(|list| !list.is_empty()));
+            || [&roles, &cluster_roles]
+                .iter()
+                .any(|list| list.as_array().is_some_and(|list| !list.is_empty()));
         self.review["userInfo"] = user;
         self.review["roles"] = roles;
         self.review["clusterRoles"] = cluster_roles;
@@ -248,17 +255,23 @@ impl Request {
     pub(crate) fn name(&self) -> &str {
         let metadata = &self.object()["metadata"];
         let name = metadata["name"].as_str().filter(|name| !name.is_empty());
-        name.or_else(|| metadata["generateName"].as_str()).or_else(|| self.review["name"].as_str()).unwrap_or_default()
+        name.or_else(|| metadata["generateName"].as_str())
+            .or_else(|| self.review["name"].as_str())
+            .unwrap_or_default()
     }
 
     pub(crate) fn namespace_name(&self) -> &str {
-        self.review["namespace"].as_str().or_else(|| self.object()["metadata"]["namespace"].as_str()).unwrap_or_default()
+        self.review["namespace"]
+            .as_str()
+            .or_else(|| self.object()["metadata"]["namespace"].as_str())
+            .unwrap_or_default()
     }
 
     /// The same request about a changed object.
     pub(crate) fn with_object(&self, object: Value) -> Request {
         let mut review = Map::new();
-        for (key, value) in self.review.as_object().into_iter().flatten().filter(|(key, _)| *key != "object") {
+        for (key, value) in self.review.as_object().into_iter().flatten().filter(|(key, _)| *key != "object")
+        {
             review.insert(key.clone(), value.clone());
         }
         review.insert("object".to_owned(), object);

@@ -1,9 +1,15 @@
 //! Expressions by themselves, as people try them out.
 
+use crate::cel::{Names, Program, Scope as CelScope, Variables};
+use crate::cel_rule::{Outside, ROOTS};
+use crate::context::Frame;
 use crate::jmespath::{Error, Expression, Scope, Val, World};
+use crate::lookup::Nothing;
 use crate::meter::Meter;
+use crate::request::Request;
 use serde_json::Value;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use typed_arena::Arena;
 
 /// A document and nothing else.
 struct Document<'a> {
@@ -29,4 +35,18 @@ pub(crate) fn search(text: &str, value: &Value) -> Result<Value, String> {
     let expression = Expression::parse(text).map_err(|fault| format!("{text} is not JMESPath: {fault}"))?;
     let world = World { now: 0, seed: Cell::new(1), meter: Meter::new() };
     expression.search(&Document { value, world }).map(Val::into_value).map_err(|why| why.to_string())
+}
+
+/// What a CEL expression yields, with the names that policies see.
+pub(crate) fn evaluate(text: &str, bindings: &[(&'static str, &Value)], now: i128) -> Result<Value, String> {
+    let program = Program::parse(text, &Names { roots: &ROOTS, variables: &[] })?;
+    let (arena, needs, request) = (Arena::new(), RefCell::new(Vec::new()), Request::of_payload(Value::Null));
+    let world = World { now, seed: Cell::new(1), meter: Meter::new() };
+    let frame = Frame::new(&request, &arena, &Nothing, &world, &needs);
+    let outside = Outside::new(&frame);
+    let roots: Vec<_> =
+        bindings.iter().map(|(name, value)| (*name, crate::cel::Val::Json(value).simple())).collect();
+    let variables = Variables::new(&[]);
+    let scope = CelScope { roots: &roots, variables: &variables, host: &outside, world: &world };
+    program.run(&scope).map_err(|why| why.to_string())?.to_json()
 }

@@ -82,9 +82,12 @@ impl Template {
         }
         Ok(match value {
             Value::String(text) => Template::Text(Text::parse(at, text)?),
-            Value::Array(list) => Template::List(list.iter().map(|item| Template::of(at, item)).collect::<Read<_>>()?),
+            Value::Array(list) => {
+                Template::List(list.iter().map(|item| Template::of(at, item)).collect::<Read<_>>()?)
+            }
             Value::Object(map) => {
-                let entry = |(key, value): (&String, &Value)| Ok((Text::parse(at, key)?, Template::of(at, value)?));
+                let entry =
+                    |(key, value): (&String, &Value)| Ok((Text::parse(at, key)?, Template::of(at, value)?));
                 Template::Map(map.iter().map(entry).collect::<Read<_>>()?)
             }
             other => Template::Fixed(other.clone()),
@@ -137,10 +140,10 @@ impl Text {
         if found.iter().any(|(begin, end)| text[begin + 2..end - 2].contains("{{")) {
             return Ok(Text::Nested(text.into()));
         }
-        if let [(0, end)] = found[..] {
-            if end == text.len() {
-                return Ok(Text::Whole(Query::parse(at, &text[2..end - 2])?));
-            }
+        if let [(0, end)] = found[..]
+            && end == text.len()
+        {
+            return Ok(Text::Whole(Query::parse(at, &text[2..end - 2])?));
         }
         let mut parts = Vec::new();
         let mut last = 0;
@@ -160,7 +163,11 @@ impl Text {
         })
     }
 
-    pub(crate) fn render<'a>(&self, view: &View<'_, 'a>, place: &Place<'_>) -> Result<Val<'a>, jmespath::Error> {
+    pub(crate) fn render<'a>(
+        &self,
+        view: &View<'_, 'a>,
+        place: &Place<'_>,
+    ) -> Result<Val<'a>, jmespath::Error> {
         match self {
             Text::Fixed(text) => Ok(Val::string(&**text)),
             Text::Whole(query) => query.search(view, place),
@@ -196,7 +203,8 @@ impl Query {
             return Ok(Query::Here);
         }
         let read = |text: &str| {
-            Expression::parse(text).or_else(|fault| at.refuse(format_args!("{{{{ {text} }}}} is not JMESPath: {fault}")))
+            Expression::parse(text)
+                .or_else(|fault| at.refuse(format_args!("{{{{ {text} }}}} is not JMESPath: {fault}")))
         };
         let deleting = if text.contains("request.object") {
             Some(read(&text.replace("request.object", "request.oldObject"))?)
@@ -376,9 +384,11 @@ fn replace_references(value: &mut Value, whole: &Value, path: &mut Vec<String>) 
 }
 
 fn reference(text: &str, whole: &Value, path: &[String]) -> Result<String, String> {
-    let operator = ["<=", ">=", "!", "<", ">"].into_iter().find(|operator| text.starts_with(operator)).unwrap_or("");
+    let operator =
+        ["<=", ">=", "!", "<", ">"].into_iter().find(|operator| text.starts_with(operator)).unwrap_or("");
     let target = &text[operator.len()..];
-    let mut steps: Vec<&str> = if target.starts_with('/') { Vec::new() } else { path.iter().map(String::as_str).collect() };
+    let mut steps: Vec<&str> =
+        if target.starts_with('/') { Vec::new() } else { path.iter().map(String::as_str).collect() };
     for step in target.split('/') {
         match step {
             "" | "." => {}
@@ -397,7 +407,8 @@ fn reference(text: &str, whole: &Value, path: &[String]) -> Result<String, Strin
             Value::Array(list) => step.parse().ok().and_then(|index: usize| list.get(index)),
             _ => None,
         };
-        found = next.ok_or_else(|| format!("$({text}) refers to /{}, which is not there", steps.join("/")))?;
+        found =
+            next.ok_or_else(|| format!("$({text}) refers to /{}, which is not there", steps.join("/")))?;
     }
     match found {
         Value::String(value) => Ok(format!("{operator}{value}")),

@@ -24,7 +24,8 @@ fn number(text: &str) -> Option<u64> {
 
 impl Version {
     pub(crate) fn parse(text: &str) -> Option<Version> {
-        let (text, build) = text.split_once('+').map_or((text, None), |(before, after)| (before, Some(after)));
+        let (text, build) =
+            text.split_once('+').map_or((text, None), |(before, after)| (before, Some(after)));
         let word = |part: &str| {
             !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
@@ -173,7 +174,11 @@ fn bounds(comparison: Comparison, text: &str, all: &mut Vec<(Comparison, Version
         all.push((comparison, version));
         return Some(());
     }
-    let known: Vec<u64> = text.split('.').take_while(|part| !matches!(*part, "x" | "X" | "*")).map(number).collect::<Option<_>>()?;
+    let known: Vec<u64> = text
+        .split('.')
+        .take_while(|part| !matches!(*part, "x" | "X" | "*"))
+        .map(number)
+        .collect::<Option<_>>()?;
     let (low, high) = match known[..] {
         [major] => (Version::of(major, 0), Version::of(major + 1, 0)),
         [major, minor] => (Version::of(major, minor), Version::of(major, minor + 1)),
@@ -202,7 +207,8 @@ mod tests {
 
     #[test]
     fn order() {
-        let sorted = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0", "1.2.0", "1.10.0"];
+        let sorted =
+            ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0", "1.2.0", "1.10.0"];
         let versions: Vec<Version> = sorted.iter().map(|text| Version::parse(text).unwrap()).collect();
         assert!(versions.is_sorted());
         for text in ["1", "1.2", "v1.2.3", "01.2.3", "1.2.3-", "1.2.3.4", ""] {

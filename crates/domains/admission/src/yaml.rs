@@ -76,23 +76,26 @@ pub fn values(text: &str) -> Result<Vec<Value>, Fault> {
     Ok(read(text, false)?.into_iter().map(|document| document.value).collect())
 }
 
+/// The documents of a text without their lines, each read when it is asked for.
+pub fn stream(text: &str) -> impl Iterator<Item = Result<Value, Fault>> {
+    Reader::new(text, false).map(|document| document.map(|document| document.value))
+}
+
 fn read(text: &str, lined: bool) -> Result<Vec<Document>, Fault> {
-    let mut reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), aliased: 0, lined };
-    let mut documents = Vec::new();
-    while let Some((event, _)) = reader.next()? {
-        match event {
-            Event::StreamEnd => break,
-            Event::DocumentStart(..) => reader.anchors.clear(),
-            Event::StreamStart | Event::DocumentEnd => {}
-            event => {
-                let (value, lines) = reader.node(event, 1, 0)?;
-                if !value.is_null() {
-                    documents.push(Document { value, lines });
-                }
-            }
+    Reader::new(text, lined).collect()
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Result<Document, Fault>;
+
+    fn next(&mut self) -> Option<Result<Document, Fault>> {
+        if self.done {
+            return None;
         }
+        let document = self.document().transpose();
+        self.done = !matches!(document, Some(Ok(_)));
+        document
     }
-    Ok(documents)
 }
 
 struct Reader<'t> {
@@ -100,19 +103,50 @@ struct Reader<'t> {
     anchors: HashMap<usize, (Value, usize)>,
     aliased: usize,
     lined: bool,
+    done: bool,
 }
 
 impl<'t> Reader<'t> {
-    fn next(&mut self) -> Result<Option<(Event<'t>, usize)>, Fault> {
-        match self.events.next_event() {
-            None => Ok(None),
-            Some(Ok((event, Span { start, .. }))) => Ok(Some((event, start.line()))),
-            Some(Err(why)) => Err(Fault { line: why.marker().line(), why: why.info().to_string() }),
+    fn new(text: &'t str, lined: bool) -> Reader<'t> {
+        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), aliased: 0, lined, done: false }
+    }
+
+    /// The next document that is not empty.
+    fn document(&mut self) -> Result<Option<Document>, Fault> {
+        while let Some((event, line)) = self.event()? {
+            match event {
+                Event::StreamEnd => break,
+                Event::DocumentStart(..) => {
+                    self.anchors.clear();
+                    self.aliased = 0;
+                }
+                Event::StreamStart | Event::DocumentEnd => {}
+                event => {
+                    let (value, lines) = self.node(event, line, 0)?;
+                    if !value.is_null() {
+                        return Ok(Some(Document { value, lines }));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn event(&mut self) -> Result<Option<(Event<'t>, usize)>, Fault> {
+        loop {
+            match self.events.next_event() {
+                None => return Ok(None),
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok((event, Span { start, .. }))) => return Ok(Some((event, start.line()))),
+                Some(Err(why)) => {
+                    return Err(Fault { line: why.marker().line(), why: why.info().to_string() });
+                }
+            }
         }
     }
 
     fn within(&mut self) -> Result<(Event<'t>, usize), Fault> {
-        self.next()?.ok_or(Fault { line: 0, why: "the document ends in the middle".to_owned() })
+        self.event()?.ok_or(Fault { line: 0, why: "the document ends in the middle".to_owned() })
     }
 
     fn node(&mut self, event: Event<'t>, line: usize, depth: usize) -> Result<(Value, Lines), Fault> {
@@ -175,7 +209,10 @@ impl<'t> Reader<'t> {
                 event => match self.node(event, line, depth + 1)?.0 {
                     Value::String(text) => text,
                     Value::Array(_) | Value::Object(_) => {
-                        return Err(Fault { line, why: "a key is a string, a number or a boolean".to_owned() });
+                        return Err(Fault {
+                            line,
+                            why: "a key is a string, a number or a boolean".to_owned(),
+                        });
                     }
                     other => other.to_string(),
                 },
@@ -199,7 +236,10 @@ impl<'t> Reader<'t> {
             };
             for source in sources {
                 let Value::Object(source) = source else {
-                    return Err(Fault { line: lines.line, why: "<< merges a mapping or a list of them".to_owned() });
+                    return Err(Fault {
+                        line: lines.line,
+                        why: "<< merges a mapping or a list of them".to_owned(),
+                    });
                 };
                 for (key, value) in source {
                     map.entry(key).or_insert(value);
@@ -244,16 +284,18 @@ fn plain(text: &str) -> Value {
     let Some(first) = bytes.first() else { return Value::Null };
     match text {
         "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => return Value::Bool(true),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => {
+            return Value::Bool(true);
+        }
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => {
             return Value::Bool(false);
         }
         _ => {}
     }
-    if first.is_ascii_digit() || b"+-.".contains(first) {
-        if let Some(value) = integer(text).or_else(|| float(text)) {
-            return value;
-        }
+    if (first.is_ascii_digit() || b"+-.".contains(first))
+        && let Some(value) = integer(text).or_else(|| float(text))
+    {
+        return value;
     }
     Value::String(text.to_owned())
 }
@@ -332,13 +374,22 @@ mod tests {
             ("1e3", json!(1000)),
             ("-", json!([null])),
         ] {
-            assert_eq!(values(&format!("a: {text}\n")).unwrap_or_default().first().map(|v| v["a"].clone()).unwrap_or_else(|| json!([null])), value, "{text}");
+            assert_eq!(
+                values(&format!("a: {text}\n"))
+                    .unwrap_or_default()
+                    .first()
+                    .map(|v| v["a"].clone())
+                    .unwrap_or_else(|| json!([null])),
+                value,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn streams_merges_aliases_and_lines() {
-        let text = "---\na: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3\n---\n# nothing\n---\n- 1\n- e:\n    f: 2\n";
+        let text =
+            "---\na: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3\n---\n# nothing\n---\n- 1\n- e:\n    f: 2\n";
         let read = documents(text).unwrap();
         assert_eq!(read.len(), 2);
         assert_eq!(read[0].value["d"], json!({"b": 1, "c": 3}));
@@ -350,7 +401,9 @@ mod tests {
     fn bombs_and_breaks() {
         let mut bomb = String::from("a: &a [x,x,x,x,x,x,x,x,x,x]\n");
         for (name, of) in "bcdefgh".chars().zip("abcdefg".chars()) {
-            bomb.push_str(&format!("{name}: &{name} [*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of}]\n"));
+            bomb.push_str(&format!(
+                "{name}: &{name} [*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of}]\n"
+            ));
         }
         assert!(values(&bomb).unwrap_err().why.contains("aliases"));
         assert!(values(&"[".repeat(300)).is_err());

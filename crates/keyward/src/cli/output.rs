@@ -61,6 +61,11 @@ impl Output {
         if self.is_table() { line(done) } else { Ok(()) }
     }
 
+    /// How answers are written.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Any value.
     pub(crate) fn value(&self, value: &Value) -> Result<(), Failure> {
         if let Some(field) = &self.field {
@@ -68,11 +73,7 @@ impl Output {
         }
         match self.format {
             Format::Json => line(&serde_json::to_string_pretty(value).unwrap_or_default()),
-            Format::Yaml => {
-                let text = serde_saphyr::to_string(value)
-                    .map_err(|why| Failure::Usage(format!("the answer cannot be written as YAML: {why}")))?;
-                line(text.trim_end())
-            }
+            Format::Yaml => line(yaml(value)?.trim_end()),
             Format::Table => line(&table(value)),
         }
     }
@@ -121,6 +122,12 @@ impl Output {
 }
 
 /// One line, and its newline.
+/// A value as YAML.
+pub(crate) fn yaml(value: &Value) -> Result<String, Failure> {
+    serde_saphyr::to_string(value)
+        .map_err(|why| Failure::Usage(format!("the answer cannot be written as YAML: {why}")))
+}
+
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     write(&format!("{text}\n"))
 }

@@ -66,21 +66,41 @@ const FIELDS: [&str; 25] = [
 
 impl Expected {
     pub(crate) fn read(value: &Value) -> Result<Expected, String> {
-        if let Some(unknown) = value.as_object().and_then(|map| map.keys().find(|key| !FIELDS.contains(&key.as_str()))) {
+        if let Some(unknown) =
+            value.as_object().and_then(|map| map.keys().find(|key| !FIELDS.contains(&key.as_str())))
+        {
             return Err(format!("a result has no field {unknown}"));
         }
         let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-        let file = |keys: [&str; 2]| keys.iter().find_map(|key| value[*key].as_str()).filter(|file| !file.is_empty()).map(str::to_owned);
-        let mut resources: Vec<String> =
-            value["resources"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let file = |keys: [&str; 2]| {
+            keys.iter()
+                .find_map(|key| value[*key].as_str())
+                .filter(|file| !file.is_empty())
+                .map(str::to_owned)
+        };
+        let mut resources: Vec<String> = value["resources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         resources.extend(value["resource"].as_str().map(str::to_owned));
         for spec in value["resourceSpecs"].as_array().into_iter().flatten() {
-            let (namespace, name) = (spec["namespace"].as_str().unwrap_or_default(), spec["name"].as_str().unwrap_or_default());
-            resources.push(if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") });
+            let (namespace, name) =
+                (spec["namespace"].as_str().unwrap_or_default(), spec["name"].as_str().unwrap_or_default());
+            resources.push(if namespace.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{namespace}/{name}")
+            });
         }
         let namespace = text("namespace");
         if !namespace.is_empty() {
-            resources.iter_mut().filter(|one| !one.contains('/')).for_each(|one| *one = format!("{namespace}/{one}"));
+            resources
+                .iter_mut()
+                .filter(|one| !one.contains('/'))
+                .for_each(|one| *one = format!("{namespace}/{one}"));
         }
         let status = if text("result").is_empty() { text("status") } else { text("result") };
         if !["pass", "fail", "skip", "warn", "error"].contains(&status.as_str()) {
@@ -135,7 +155,12 @@ pub(crate) fn judge(
     let bare = expected.policy.rsplit('/').next().unwrap_or_default();
     let of_policy = |policy: &Policy| policy.metadata.name == bare;
     if !policies.policies.iter().any(of_policy) {
-        let refused = policies.refused.iter().map(|(file, why)| format!("{file}: {why}")).collect::<Vec<_>>().join("; ");
+        let refused = policies
+            .refused
+            .iter()
+            .map(|(file, why)| format!("{file}: {why}"))
+            .collect::<Vec<_>>()
+            .join("; ");
         rows.push(row(String::new(), false, format!("Policy not found. {refused}"), String::new()));
         return Ok(());
     }
@@ -148,7 +173,9 @@ pub(crate) fn judge(
         let before = rows.len();
         let fits = |object: &Value| kind_fits(object) && wanted.is_none_or(|wanted| is_named(object, wanted));
         let mut seen: Vec<&Value> = Vec::new();
-        for response in responses.iter().filter(|one| fits(&one.object) && one.operation == expected.operation) {
+        for response in
+            responses.iter().filter(|one| fits(&one.object) && one.operation == expected.operation)
+        {
             if seen.iter().any(|known| std::ptr::eq(*known, &response.object) || **known == response.object) {
                 continue;
             }
@@ -182,7 +209,9 @@ fn of_object(
     let bare = expected.policy.rsplit('/').next().unwrap_or_default();
     let before = rows.len();
     let mut elsewhere = false;
-    for response in responses.iter().filter(|one| one.object == *object && one.operation == expected.operation) {
+    for response in
+        responses.iter().filter(|one| one.object == *object && one.operation == expected.operation)
+    {
         let policy = &policies.policies[response.policy];
         if policy.metadata.name != bare {
             continue;
@@ -313,7 +342,8 @@ fn tidy(mut value: Value) -> Value {
                 (!list.is_empty()).then_some(Value::Array(list))
             }
             Value::Object(map) => {
-                let map: serde_json::Map<_, _> = map.into_iter().filter_map(|(key, value)| Some((key, inner(value)?))).collect();
+                let map: serde_json::Map<_, _> =
+                    map.into_iter().filter_map(|(key, value)| Some((key, inner(value)?))).collect();
                 (!map.is_empty()).then_some(Value::Object(map))
             }
             other => Some(other),
@@ -331,7 +361,8 @@ fn difference(wanted: &Value, actual: &Value, path: &mut String) -> Option<Strin
                 let length = path.len();
                 path.push('/');
                 path.push_str(key);
-                let (left, right) = (left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null));
+                let (left, right) =
+                    (left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null));
                 if let Some(found) = difference(left, right, path) {
                     return Some(found);
                 }

@@ -3,7 +3,10 @@
 //!
 //! Nothing is decided here about requests: `keyward-admission` does that. What a suite means is in [`suite`] and [`judge`].
 
+pub mod apply;
+pub mod git;
 pub mod judge;
 pub mod load;
+pub mod report;
 pub mod suite;
 pub mod world;

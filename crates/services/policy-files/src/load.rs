@@ -72,7 +72,8 @@ pub fn objects(path: &Path) -> Result<Vec<Value>, String> {
     Ok(values.into_iter().flat_map(apart).collect())
 }
 
-fn apart(mut value: Value) -> Vec<Value> {
+/// A list as its items; anything else as it is.
+pub(crate) fn apart(mut value: Value) -> Vec<Value> {
     let list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array();
     if !list {
         return vec![value];
@@ -117,7 +118,8 @@ impl Policies {
             let documents = yaml::documents(&text).map_err(|fault| format!("{}: {fault}", file.display()))?;
             for document in documents {
                 for (index, mut object) in apart(document.value).into_iter().enumerate() {
-                    let namespaced = object["kind"] == "Policy" || object["kind"].as_str().is_some_and(|kind| kind.starts_with("Namespaced"));
+                    let namespaced = object["kind"] == "Policy"
+                        || object["kind"].as_str().is_some_and(|kind| kind.starts_with("Namespaced"));
                     if namespaced {
                         place(&mut object);
                     }

@@ -4,9 +4,7 @@
 use crate::judge::{self, Expected, Row};
 use crate::load::{self, Policies};
 use crate::world::World;
-use keyward_admission::{
-    Kind, Mode, Operation, Outcome, Policy, Request, RuleKind, Surroundings, has_namespace, search,
-};
+use keyward_admission::{Kind, Mode, Operation, Outcome, Policy, Request, RuleKind, Surroundings, search};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -41,14 +39,24 @@ pub(crate) struct Response {
 /// What cannot be read.
 pub fn find(path: &Path, name: &str) -> Result<Vec<Suite>, String> {
     let files = match path.is_dir() {
-        true => load::files(path)?.into_iter().filter(|file| file.file_name().is_some_and(|known| known == name)).collect(),
+        true => load::files(path)?
+            .into_iter()
+            .filter(|file| file.file_name().is_some_and(|known| known == name))
+            .collect(),
         false => vec![path.to_owned()],
     };
     let mut suites = Vec::new();
     for file in files {
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-        for test in load::objects(&file)?.into_iter().filter(|test| test["kind"] == "Test" || test.get("results").is_some()) {
-            let name = test["metadata"]["name"].as_str().or_else(|| test["name"].as_str()).unwrap_or_default().to_owned();
+        for test in load::objects(&file)?
+            .into_iter()
+            .filter(|test| test["kind"] == "Test" || test.get("results").is_some())
+        {
+            let name = test["metadata"]["name"]
+                .as_str()
+                .or_else(|| test["name"].as_str())
+                .unwrap_or_default()
+                .to_owned();
             suites.push(Suite { name, folder: folder.clone(), test });
         }
     }
@@ -101,7 +109,9 @@ impl Suite {
     ///
     /// What of it cannot be read.
     pub fn run(&self, now: i128) -> Result<Vec<Row>, String> {
-        if let Some(unknown) = self.test.as_object().and_then(|map| map.keys().find(|key| !FIELDS.contains(&key.as_str()))) {
+        if let Some(unknown) =
+            self.test.as_object().and_then(|map| map.keys().find(|key| !FIELDS.contains(&key.as_str())))
+        {
             return Err(format!("a test has no field {unknown}"));
         }
         let mut around = self.around(now)?;
@@ -114,16 +124,24 @@ impl Suite {
             around.respond(resource, None, &mut responses);
         }
         self.operations(&around, &resources, &mut responses)?;
-        for (key, mode) in
-            [("jsonPayloads", Mode::Json), ("jsonPayload", Mode::Json), ("httpPayloads", Mode::Http), ("envoyPayloads", Mode::Envoy)]
-        {
+        for (key, mode) in [
+            ("jsonPayloads", Mode::Json),
+            ("jsonPayload", Mode::Json),
+            ("httpPayloads", Mode::Http),
+            ("envoyPayloads", Mode::Envoy),
+        ] {
             for path in self.paths(&self.test[key]) {
                 for payload in load::objects(&path)? {
                     around.respond_to_payload(payload, mode, &mut responses);
                 }
             }
         }
-        let expected = self.test["results"].as_array().into_iter().flatten().map(Expected::read).collect::<Result<Vec<_>, _>>()?;
+        let expected = self.test["results"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(Expected::read)
+            .collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new();
         for expected in &expected {
             judge::judge(expected, &around.policies, &responses, &targets, &self.folder, &mut rows)?;
@@ -172,7 +190,11 @@ impl Suite {
         let user = match self.paths(&self.test["userinfo"]).first() {
             Some(path) => load::objects(path)?.into_iter().next().map(|info| {
                 let list = |key: &str| info.get(key).cloned().unwrap_or_else(|| json!([]));
-                (info.get("userInfo").cloned().unwrap_or_else(|| json!({})), list("roles"), list("clusterRoles"))
+                (
+                    info.get("userInfo").cloned().unwrap_or_else(|| json!({})),
+                    list("roles"),
+                    list("clusterRoles"),
+                )
             }),
             None => None,
         };
@@ -207,11 +229,17 @@ impl Suite {
     }
 
     /// What results ask for that are about another operation.
-    fn operations(&self, around: &Around, resources: &[Value], responses: &mut Vec<Response>) -> Result<(), String> {
+    fn operations(
+        &self,
+        around: &Around,
+        resources: &[Value],
+        responses: &mut Vec<Response>,
+    ) -> Result<(), String> {
         let mut asked: Vec<Operation> = Vec::new();
         for result in self.test["results"].as_array().into_iter().flatten() {
             if let Some(name) = result["operation"].as_str() {
-                let operation = Operation::parse(name).ok_or_else(|| format!("there is no operation {name}"))?;
+                let operation =
+                    Operation::parse(name).ok_or_else(|| format!("there is no operation {name}"))?;
                 if !asked.contains(&operation) {
                     asked.push(operation);
                 }
@@ -233,7 +261,8 @@ fn global(entry: &Value) -> Result<Value, String> {
     }
     let mut value = entry["data"].clone();
     for projection in entry["projections"].as_array().into_iter().flatten() {
-        let path = projection["path"].as_str().or_else(|| projection["jmesPath"].as_str()).unwrap_or_default();
+        let path =
+            projection["path"].as_str().or_else(|| projection["jmesPath"].as_str()).unwrap_or_default();
         let found = search(path, &entry["data"])?;
         value[projection["name"].as_str().unwrap_or_default()] = found;
     }
@@ -292,14 +321,21 @@ impl Around {
                 if kind == RuleKind::Mutation && outcome.patched.is_some() {
                     current = patched.clone();
                 }
-                responses.push(Response { policy: index, object: resource.clone(), patched, outcome, operation });
+                responses.push(Response {
+                    policy: index,
+                    object: resource.clone(),
+                    patched,
+                    outcome,
+                    operation,
+                });
             }
         }
     }
 
     fn respond_to_payload(&self, payload: Value, mode: Mode, responses: &mut Vec<Response>) {
         for (index, policy) in self.policies.policies.iter().enumerate() {
-            let kinds = [RuleKind::Validation, RuleKind::Mutation, RuleKind::ImageVerification, RuleKind::Deletion];
+            let kinds =
+                [RuleKind::Validation, RuleKind::Mutation, RuleKind::ImageVerification, RuleKind::Deletion];
             for kind in kinds.into_iter().filter(|kind| policy.is_cel() && policy.has(*kind)) {
                 if policy.mode() != mode && kind != RuleKind::Deletion {
                     continue;
@@ -307,7 +343,13 @@ impl Around {
                 let request = Request::of_payload(payload.clone());
                 let outcome = policy.decide(kind, &request, &self.surroundings());
                 let patched = outcome.patched.clone().unwrap_or_else(|| payload.clone());
-                responses.push(Response { policy: index, object: payload.clone(), patched, outcome, operation: None });
+                responses.push(Response {
+                    policy: index,
+                    object: payload.clone(),
+                    patched,
+                    outcome,
+                    operation: None,
+                });
             }
         }
     }
@@ -315,18 +357,26 @@ impl Around {
     fn request(&self, object: &Value, policy: &Policy, operation: Option<Operation>) -> Request {
         let variables = self.variables(object, policy);
         let given = variables.get("request.operation").and_then(Value::as_str).and_then(Operation::parse);
-        let mut request = Request::of_object(object.clone(), operation.or(given).unwrap_or(Operation::Create));
+        let mut request =
+            Request::of_object(object.clone(), operation.or(given).unwrap_or(Operation::Create));
         if let Some((user, roles, cluster_roles)) = &self.user {
             request = request.with_user(user.clone(), roles.clone(), cluster_roles.clone());
         }
         for sub in self.values["subresources"].as_array().into_iter().flatten() {
             let of = |value: &Value| {
                 let text = |key: &str| value[key].as_str().unwrap_or_default();
-                Kind { group: text("group").into(), version: text("version").into(), kind: text("kind").into() }
+                Kind {
+                    group: text("group").into(),
+                    version: text("version").into(),
+                    kind: text("kind").into(),
+                }
             };
             if of(&sub["subresource"]) == Kind::of(object) {
                 let name = sub["subresource"]["name"].as_str().unwrap_or_default();
-                request = request.with_subresource(of(&sub["parentResource"]), name.rsplit('/').next().unwrap_or_default());
+                request = request.with_subresource(
+                    of(&sub["parentResource"]),
+                    name.rsplit('/').next().unwrap_or_default(),
+                );
             }
         }
         for (path, value) in variables {
@@ -346,22 +396,14 @@ impl Around {
     }
 
     fn namespace(&self, object: &Value) -> Option<Value> {
-        let name = match has_namespace(object) {
-            true => object["metadata"]["namespace"].as_str()?,
-            false => return None,
-        };
-        let selected = self.values["namespaceSelector"].as_array().into_iter().flatten().find(|one| one["name"] == name);
-        let known = self.world.objects.iter().find(|one| {
-            one["kind"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("namespace")) && one["metadata"]["name"] == name
-        });
-        let mut namespace = known.cloned().unwrap_or_else(|| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+        let mut namespace = self.world.namespace(object)?;
+        let name = namespace["metadata"]["name"].clone();
+        let selected =
+            self.values["namespaceSelector"].as_array().into_iter().flatten().find(|one| one["name"] == name);
         if let Some(selected) = selected {
             namespace["metadata"]["labels"] = selected["labels"].clone();
+            namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
         }
-        if !namespace["metadata"]["labels"].is_object() {
-            namespace["metadata"]["labels"] = json!({});
-        }
-        namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = Value::from(name);
         Some(namespace)
     }
 
@@ -375,8 +417,11 @@ impl Around {
         add(&self.values["globalValues"]);
         let name = &object["metadata"]["name"];
         let named = |value: &Value| value["name"] == policy.metadata.name.as_str();
-        for of_policy in self.values["policies"].as_array().into_iter().flatten().filter(|value| named(value)) {
-            for resource in of_policy["resources"].as_array().into_iter().flatten().filter(|one| one["name"] == *name) {
+        for of_policy in self.values["policies"].as_array().into_iter().flatten().filter(|value| named(value))
+        {
+            for resource in
+                of_policy["resources"].as_array().into_iter().flatten().filter(|one| one["name"] == *name)
+            {
                 add(&resource["values"]);
             }
         }

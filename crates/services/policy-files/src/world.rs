@@ -20,7 +20,9 @@ pub struct World {
 fn is_of(object: &Value, api_version: &str, resource: &str) -> bool {
     let kind = Kind::of(object);
     let version = api_version.is_empty() || api_version == "*" || object["apiVersion"] == api_version;
-    let named = kind.kind.eq_ignore_ascii_case(resource) || plural(&kind).eq_ignore_ascii_case(resource) || resource == "*";
+    let named = kind.kind.eq_ignore_ascii_case(resource)
+        || plural(&kind).eq_ignore_ascii_case(resource)
+        || resource == "*";
     version && named
 }
 
@@ -29,11 +31,38 @@ fn text<'v>(object: &'v Value, key: &str) -> &'v str {
 }
 
 impl World {
-    fn one(&self, api_version: &str, resource: &str, namespace: &str, name: &str) -> Result<Cow<'_, Value>, String> {
+    /// The namespace of an object, with the label that every namespace has; none for what has no namespace.
+    pub fn namespace(&self, object: &Value) -> Option<Value> {
+        let name = match keyward_admission::has_namespace(object) {
+            true => object["metadata"]["namespace"].as_str()?,
+            false => return None,
+        };
+        let known = self.objects.iter().find(|one| {
+            let kind = one["kind"].as_str().unwrap_or_default();
+            kind.eq_ignore_ascii_case("namespace") && text(one, "name") == name
+        });
+        let bare = || json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        let mut namespace = known.cloned().unwrap_or_else(bare);
+        if !namespace["metadata"]["labels"].is_object() {
+            namespace["metadata"]["labels"] = json!({});
+        }
+        namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
+        Some(namespace)
+    }
+
+    fn one(
+        &self,
+        api_version: &str,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Cow<'_, Value>, String> {
         let found = self.objects.iter().find(|object| {
             is_of(object, api_version, resource)
                 && text(object, "name") == name
-                && (namespace.is_empty() || text(object, "namespace") == namespace || !keyward_admission::has_namespace(object))
+                && (namespace.is_empty()
+                    || text(object, "namespace") == namespace
+                    || !keyward_admission::has_namespace(object))
         });
         found.map(Cow::Borrowed).ok_or_else(|| format!("{resource} \"{name}\" not found"))
     }
@@ -51,7 +80,10 @@ impl World {
     }
 
     fn answered(&self, method: &str, place: &str) -> Option<Result<Cow<'_, Value>, String>> {
-        let found = self.answers.iter().find(|(known, at, _)| (known.is_empty() || known == method) && at == place)?;
+        let found = self
+            .answers
+            .iter()
+            .find(|(known, at, _)| (known.is_empty() || known == method) && at == place)?;
         Some(found.2.as_ref().map(Cow::Borrowed).map_err(Clone::clone))
     }
 
@@ -65,7 +97,9 @@ impl World {
             _ => return Err(format!("{path} is no path of the API")),
         };
         match rest {
-            ["namespaces", namespace, resource] => Ok(Cow::Owned(self.all(&version, resource, namespace, &Value::Null))),
+            ["namespaces", namespace, resource] => {
+                Ok(Cow::Owned(self.all(&version, resource, namespace, &Value::Null)))
+            }
             ["namespaces", namespace, resource, name, ..] => self.one(&version, resource, namespace, name),
             [resource] => Ok(Cow::Owned(self.all(&version, resource, "", &Value::Null))),
             [resource, name] => self.one(&version, resource, "", name),
@@ -78,23 +112,34 @@ impl Snapshot for World {
     fn answer(&self, question: &Lookup) -> Option<Result<Cow<'_, Value>, String>> {
         Some(match question {
             Lookup::ConfigMap { namespace, name } => self.one("v1", "configmaps", namespace, name),
-            Lookup::Kubernetes { method, path, .. } => self.answered(method, path).unwrap_or_else(|| self.path(path)),
-            Lookup::Service { method, url, .. } => {
-                self.answered(method, url).unwrap_or_else(|| Err(format!("{method} {url} has no answer in the test")))
+            Lookup::Kubernetes { method, path, .. } => {
+                self.answered(method, path).unwrap_or_else(|| self.path(path))
             }
-            Lookup::Global { name, projection } => match self.globals.iter().find(|(known, _)| known == name) {
+            Lookup::Service { method, url, .. } => self
+                .answered(method, url)
+                .unwrap_or_else(|| Err(format!("{method} {url} has no answer in the test"))),
+            Lookup::Global { name, projection } => match self.globals.iter().find(|(known, _)| known == name)
+            {
                 None => Err(format!("there is no global context entry {name}")),
                 Some((_, value)) if projection.is_empty() => Ok(Cow::Borrowed(value)),
-                Some((_, value)) => value.get(projection).map(Cow::Borrowed).ok_or_else(|| format!("{name} has no projection {projection}")),
+                Some((_, value)) => value
+                    .get(projection)
+                    .map(Cow::Borrowed)
+                    .ok_or_else(|| format!("{name} has no projection {projection}")),
             },
-            Lookup::Object { api_version, resource, namespace, name } => self.one(api_version, resource, namespace, name),
+            Lookup::Object { api_version, resource, namespace, name } => {
+                self.one(api_version, resource, namespace, name)
+            }
             Lookup::Objects { api_version, resource, namespace, selector } => {
                 Ok(Cow::Owned(self.all(api_version, resource, namespace, selector)))
             }
             Lookup::Image { reference } => {
-                let same = |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);
+                let same =
+                    |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);
                 let found = self.images.iter().find(same).map(Cow::Borrowed);
-                found.ok_or_else(|| format!("{reference}: no registry is asked here, and the test says nothing of it"))
+                found.ok_or_else(|| {
+                    format!("{reference}: no registry is asked here, and the test says nothing of it")
+                })
             }
             // No signature is checked without a registry.
             Lookup::Signatures { .. } => return None,

@@ -2,7 +2,7 @@
 //! plain.
 
 use super::library::{self, FUNCTIONS, SPACES};
-use super::parser::{Binary, LoopKind, Node};
+use super::parser::{Binary, Loop, LoopKind, Node};
 use super::value::Literal;
 use crate::nearest;
 
@@ -57,7 +57,11 @@ struct Check<'c> {
 type Checked = Result<Kind, String>;
 
 fn expect(kind: Kind, expected: Kind, what: &str) -> Result<(), String> {
-    if kind == Kind::Any || kind == expected { Ok(()) } else { Err(format!("{what} takes {}, and this is {}", expected.name(), kind.name())) }
+    if kind == Kind::Any || kind == expected {
+        Ok(())
+    } else {
+        Err(format!("{what} takes {}, and this is {}", expected.name(), kind.name()))
+    }
 }
 
 impl<'c> Check<'c> {
@@ -86,10 +90,8 @@ impl<'c> Check<'c> {
                 }
                 if *optional || inner == Kind::Optional { Kind::Optional } else { Kind::Any }
             }
-            Node::Has(inner, name) => {
-                if let Some(known) = self.variable(inner) {
-                    let _ = (known, name);
-                } else {
+            Node::Has(inner, _) => {
+                if self.variable(inner).is_none() {
                     self.node(inner)?;
                 }
                 Kind::Bool
@@ -127,33 +129,17 @@ impl<'c> Check<'c> {
                 }
                 Kind::Map
             }
-            Node::Object(_, fields) => {
+            Node::Object(name, fields) => {
+                let known = ["Object", "JSONPatch"];
+                if !known.contains(&name.split('.').next().unwrap_or_default()) {
+                    return Err(format!("there is no type {name}{}", nearest::hint(name, known)));
+                }
                 for (_, _, item) in fields {
                     self.node(item)?;
                 }
                 Kind::Map
             }
-            Node::Loop(each) => {
-                match self.node(&each.over)? {
-                    Kind::Any | Kind::List | Kind::Map => {}
-                    other => return Err(format!("{} has no elements to go over", other.name())),
-                }
-                let depth = self.locals.len();
-                self.locals.push(&each.first);
-                self.locals.extend(each.second.as_deref());
-                if let Some(condition) = &each.condition {
-                    expect(self.node(condition)?, Kind::Bool, "a condition")?;
-                }
-                if let Some(result) = &each.result {
-                    self.node(result)?;
-                }
-                self.locals.truncate(depth);
-                match each.kind {
-                    LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne => Kind::Bool,
-                    LoopKind::TransformMap | LoopKind::TransformMapEntry => Kind::Map,
-                    _ => Kind::List,
-                }
-            }
+            Node::Loop(each) => return self.each(each),
             Node::Bind(name, value, within) => {
                 self.node(value)?;
                 return self.within(name, within);
@@ -163,6 +149,28 @@ impl<'c> Check<'c> {
                 self.within(name, within)?;
                 Kind::Optional
             }
+        })
+    }
+
+    fn each(&mut self, each: &'c Loop) -> Checked {
+        match self.node(&each.over)? {
+            Kind::Any | Kind::List | Kind::Map => {}
+            other => return Err(format!("{} has no elements to go over", other.name())),
+        }
+        let depth = self.locals.len();
+        self.locals.push(&each.first);
+        self.locals.extend(each.second.as_deref());
+        if let Some(condition) = &each.condition {
+            expect(self.node(condition)?, Kind::Bool, "a condition")?;
+        }
+        if let Some(result) = &each.result {
+            self.node(result)?;
+        }
+        self.locals.truncate(depth);
+        Ok(match each.kind {
+            LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne => Kind::Bool,
+            LoopKind::TransformMap | LoopKind::TransformMapEntry => Kind::Map,
+            _ => Kind::List,
         })
     }
 
@@ -176,7 +184,9 @@ impl<'c> Check<'c> {
     /// The variables, where a node is `variables` itself.
     fn variable(&self, node: &Node) -> Option<&'c [Box<str>]> {
         match node {
-            Node::Ident(name) if **name == *"variables" && !self.locals.contains(&"variables") => Some(self.names.variables),
+            Node::Ident(name) if **name == *"variables" && !self.locals.contains(&"variables") => {
+                Some(self.names.variables)
+            }
             _ => None,
         }
     }
@@ -210,7 +220,13 @@ impl<'c> Check<'c> {
                 other => return Err(format!("nothing is in {}", other.name())),
             },
             _ if unlike => return Err(format!("{} and {} do not go together", left.name(), right.name())),
-            Binary::Add => if left == Kind::Any { right } else { left },
+            Binary::Add => {
+                if left == Kind::Any {
+                    right
+                } else {
+                    left
+                }
+            }
             _ => {
                 for kind in [left, right] {
                     expect(kind, Kind::Number, "arithmetic")?;
@@ -226,7 +242,9 @@ impl<'c> Check<'c> {
             self.node(argument)?;
         }
         let space = match target {
-            Some(Node::Ident(space)) if SPACES.contains(&&**space) && !self.locals.contains(&&**space) => Some(&**space),
+            Some(Node::Ident(space)) if SPACES.contains(&&**space) && !self.locals.contains(&&**space) => {
+                Some(&**space)
+            }
             Some(target) => {
                 self.node(target)?;
                 None
@@ -239,18 +257,25 @@ impl<'c> Check<'c> {
             (None, None) => "",
         };
         let called = library::lower_first(name);
-        let named = |known: &&library::Signature| known.of == of && (known.name == name || (!of.is_empty() && known.name == called));
+        let named = |known: &&library::Signature| {
+            known.of == of && (known.name == name || (!of.is_empty() && known.name == called))
+        };
         let Some(known) = FUNCTIONS.iter().find(named) else {
             let near = FUNCTIONS.iter().filter(|known| known.of == of).map(|known| known.name);
             let whole = if space.is_some() { format!("{of}.{name}") } else { name.to_owned() };
             return Err(format!("there is no function {whole}{}", nearest::hint(name, near)));
         };
         if arguments.len() < known.least || arguments.len() > known.most {
-            return Err(format!("{name} takes {} to {} arguments, and here are {}", known.least, known.most, arguments.len()));
+            return Err(format!(
+                "{name} takes {} to {} arguments, and here are {}",
+                known.least,
+                known.most,
+                arguments.len()
+            ));
         }
         Ok(match known.name {
-            "contains" | "startsWith" | "endsWith" | "matches" | "hasValue" | "isURL" | "isIP" | "isCIDR" | "isQuantity"
-            | "isSemver" | "bool" => Kind::Bool,
+            "contains" | "startsWith" | "endsWith" | "matches" | "hasValue" | "isURL" | "isIP" | "isCIDR"
+            | "isQuantity" | "isSemver" | "bool" => Kind::Bool,
             "size" | "int" | "uint" | "double" => Kind::Number,
             "string" | "lowerAscii" | "upperAscii" | "join" | "replace" | "trim" | "substring" => Kind::Text,
             "split" => Kind::List,

@@ -1,9 +1,9 @@
 //! The way through a tree.
 
+use super::Program;
 use super::library;
 use super::parser::{Binary, Loop, LoopKind, Node};
 use super::value::{Literal, Val};
-use super::Program;
 use crate::jmespath::World;
 use crate::lookup::Lookup;
 use crate::meter::Spent;
@@ -116,7 +116,8 @@ impl<'a> Evaluation<'_, '_, 'a> {
             }
             Node::Call(target, name, arguments, regex) => {
                 let target = target.as_deref().map(|target| self.node(target)).transpose()?;
-                let arguments = arguments.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
+                let arguments =
+                    arguments.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
                 library::call(self, target, name, &arguments, regex.as_ref())
             }
             Node::Binary(Binary::Or, left, right) => self.logic(left, right, true),
@@ -130,7 +131,9 @@ impl<'a> Evaluation<'_, '_, 'a> {
                 other => Err(wrong("!", &other)),
             },
             Node::Negate(inner) => match self.node(inner)?.simple() {
-                Val::Int(value) => value.checked_neg().map(Val::Int).ok_or_else(|| Fault::no("integer overflow")),
+                Val::Int(value) => {
+                    value.checked_neg().map(Val::Int).ok_or_else(|| Fault::no("integer overflow"))
+                }
                 Val::Double(value) => Ok(Val::Double(-value)),
                 other => Err(wrong("-", &other)),
             },
@@ -257,7 +260,11 @@ impl<'a> Evaluation<'_, '_, 'a> {
     fn binary(&self, operator: Binary, left: &Val<'a>, right: &Val<'a>) -> Found<'a> {
         let ordered = |holds: fn(std::cmp::Ordering) -> bool| match left.compare(right) {
             Some(order) => Ok(Val::Bool(holds(order))),
-            None => Err(Fault::no(format!("no such overload: {} and {} have no order", left.type_name(), right.type_name()))),
+            None => Err(Fault::no(format!(
+                "no such overload: {} and {} have no order",
+                left.type_name(),
+                right.type_name()
+            ))),
         };
         match operator {
             Binary::Eq | Binary::Ne => {
@@ -325,7 +332,10 @@ impl<'a> Evaluation<'_, '_, 'a> {
     fn pairs(&self, value: &Val<'a>) -> Result<(bool, Vec<(Val<'a>, Val<'a>)>), Fault> {
         if let Some(items) = value.items() {
             let pairs = items.into_iter().enumerate();
-            return Ok((false, pairs.map(|(at, item)| (Val::Int(i64::try_from(at).unwrap_or(i64::MAX)), item)).collect()));
+            return Ok((
+                false,
+                pairs.map(|(at, item)| (Val::Int(i64::try_from(at).unwrap_or(i64::MAX)), item)).collect(),
+            ));
         }
         match value.entries() {
             Some(entries) => Ok((true, entries)),
@@ -341,10 +351,20 @@ impl<'a> Evaluation<'_, '_, 'a> {
             self.spend(1)?;
             let depth = self.locals.borrow().len();
             match &each.second {
-                Some(second) => self.locals.borrow_mut().extend([(&*each.first, key.clone()), (&**second, item.clone())]),
-                None => self.locals.borrow_mut().push((&*each.first, if of_map { key.clone() } else { item.clone() })),
+                Some(second) => {
+                    self.locals.borrow_mut().extend([(&*each.first, key.clone()), (&**second, item.clone())]);
+                }
+                None => self
+                    .locals
+                    .borrow_mut()
+                    .push((&*each.first, if of_map { key.clone() } else { item.clone() })),
             }
-            let gathered = self.gather(each, &key, if of_map && each.second.is_none() { &key } else { &item }, &mut state);
+            let gathered = self.gather(
+                each,
+                &key,
+                if of_map && each.second.is_none() { &key } else { &item },
+                &mut state,
+            );
             self.locals.borrow_mut().truncate(depth);
             if let Some(done) = gathered? {
                 return Ok(done);
@@ -387,7 +407,9 @@ impl<'a> Evaluation<'_, '_, 'a> {
                 let value = self.node(result)?;
                 match each.kind {
                     LoopKind::TransformMap => state.map.push((key.clone(), value)),
-                    LoopKind::TransformMapEntry => state.map.extend(value.entries().ok_or_else(|| wrong("an entry", &value))?),
+                    LoopKind::TransformMapEntry => {
+                        state.map.extend(value.entries().ok_or_else(|| wrong("an entry", &value))?);
+                    }
                     LoopKind::SortBy => state.map.push((value, item.clone())),
                     _ => state.list.push(value),
                 }

@@ -14,8 +14,8 @@ pub(super) enum Token {
 
 /// Longest first.
 const SIGNS: [&str; 29] = [
-    "&&", "||", "==", "!=", "<=", ">=", ".?", "[?", "{", "}", "[", "]", "(", ")", ".", ",", ":", "?", "!", "-", "+", "*", "/",
-    "%", "<", ">", "=", "&", "|",
+    "&&", "||", "==", "!=", "<=", ">=", ".?", "[?", "{", "}", "[", "]", "(", ")", ".", ",", ":", "?", "!",
+    "-", "+", "*", "/", "%", "<", ">", "=", "&", "|",
 ];
 
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, String> {
@@ -199,7 +199,7 @@ impl<'t> Lexer<'t> {
         let digits = rest.get(skip..skip + length).ok_or("an escape is too short")?;
         let value = u32::from_str_radix(digits, radix).map_err(|_| "an escape has other than digits")?;
         self.at += skip + length - 1;
-        if bytes && radix == 8 || bytes && length == 2 {
+        if bytes && (radix == 8 || length == 2) {
             out.push(u8::try_from(value).map_err(|_| "an escape is beyond a byte")?);
             return Ok(());
         }

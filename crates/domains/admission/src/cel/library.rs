@@ -25,8 +25,32 @@ pub(super) struct Signature {
 
 /// What functions are called on that is no value.
 pub(super) const SPACES: &[&str] = &[
-    "math", "sets", "strings", "base64", "optional", "lists", "regex", "format", "jsonpatch", "resource", "http", "globalContext",
-    "image", "imageData", "json", "yaml", "time", "transform", "x509", "hash", "user", "gzip", "generator", "envoy", "variables", "cel",
+    "math",
+    "sets",
+    "strings",
+    "base64",
+    "optional",
+    "lists",
+    "regex",
+    "format",
+    "jsonpatch",
+    "resource",
+    "http",
+    "globalContext",
+    "image",
+    "imageData",
+    "json",
+    "yaml",
+    "time",
+    "transform",
+    "x509",
+    "hash",
+    "user",
+    "gzip",
+    "generator",
+    "envoy",
+    "variables",
+    "cel",
 ];
 
 macro_rules! functions {
@@ -85,7 +109,19 @@ functions! {
 
 /// Names that are no variables: namespaces and types.
 pub(super) fn ident<'a>(name: &str) -> Option<Val<'a>> {
-    let types = ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"];
+    let types = [
+        "bool",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "null_type",
+        "type",
+        "optional_type",
+    ];
     if let Some(known) = types.into_iter().find(|known| *known == name) {
         return Some(Val::Type(known));
     }
@@ -94,7 +130,9 @@ pub(super) fn ident<'a>(name: &str) -> Option<Val<'a>> {
 
 pub(super) fn lower_first(name: &str) -> Cow<'_, str> {
     match name.as_bytes().first() {
-        Some(first) if first.is_ascii_uppercase() => Cow::Owned(format!("{}{}", first.to_ascii_lowercase() as char, &name[1..])),
+        Some(first) if first.is_ascii_uppercase() => {
+            Cow::Owned(format!("{}{}", first.to_ascii_lowercase() as char, &name[1..]))
+        }
         _ => Cow::Borrowed(name),
     }
 }
@@ -142,7 +180,9 @@ fn global<'a>(evaluation: &Evaluation<'_, '_, 'a>, name: &str, arguments: &[Val<
         ("size", _) => first.len().map_or_else(|| no(name, arguments), |len| Ok(Val::Int(len as i64)))?,
         ("dyn", _) => first,
         ("type", _) => Val::Type(first.type_name()),
-        ("int" | "uint" | "double" | "bool" | "string" | "bytes" | "timestamp" | "duration", _) => convert(name, first)?,
+        ("int" | "uint" | "double" | "bool" | "string" | "bytes" | "timestamp" | "duration", _) => {
+            convert(name, first)?
+        }
         ("matches", Some(_)) => member(evaluation, first, "matches", rest, None)?,
         ("quantity" | "isQuantity" | "semver" | "isSemver", Some(text)) => number::parse(name, text, rest)?,
         ("ip" | "isIP" | "cidr" | "isCIDR" | "url" | "isURL", Some(text)) => text::parse(name, text)?,
@@ -155,9 +195,14 @@ fn global<'a>(evaluation: &Evaluation<'_, '_, 'a>, name: &str, arguments: &[Val<
         ("random", Some(pattern)) => random(evaluation, pattern)?,
         ("parseServiceAccount", Some(text)) => service_account(text),
         ("listObjToMap", _) => collections::to_map(arguments)?,
-        ("verifyImageSignatures" | "verifyAttestationSignatures" | "getImageData" | "extractPayload" | "payload", _) => {
-            outside::images(evaluation, name, arguments)?
-        }
+        (
+            "verifyImageSignatures"
+            | "verifyAttestationSignatures"
+            | "getImageData"
+            | "extractPayload"
+            | "payload",
+            _,
+        ) => outside::images(evaluation, name, arguments)?,
         _ => no(name, arguments)?,
     })
 }
@@ -188,11 +233,18 @@ fn service_account<'a>(text: &str) -> Val<'a> {
 fn convert<'a>(name: &str, value: Val<'a>) -> Found<'a> {
     let range = || Fault::no(format!("{name}() is beyond its range"));
     match (name, &value) {
-        ("int", Val::Int(_)) | ("uint", Val::Uint(_)) | ("double", Val::Double(_)) | ("bool", Val::Bool(_)) => Ok(value),
-        ("timestamp", Val::Timestamp(_)) | ("duration", Val::Duration(_)) | ("bytes", Val::Bytes(_)) => Ok(value),
+        ("int", Val::Int(_))
+        | ("uint", Val::Uint(_))
+        | ("double", Val::Double(_))
+        | ("bool", Val::Bool(_)) => Ok(value),
+        ("timestamp", Val::Timestamp(_)) | ("duration", Val::Duration(_)) | ("bytes", Val::Bytes(_)) => {
+            Ok(value)
+        }
         ("int", Val::Uint(value)) => i64::try_from(*value).map(Val::Int).map_err(|_| range()),
         ("int", Val::Double(value)) if value.abs() < 9.2e18 => Ok(Val::Int(*value as i64)),
-        ("int", Val::Timestamp(nanos)) => i64::try_from(nanos / 1_000_000_000).map(Val::Int).map_err(|_| range()),
+        ("int", Val::Timestamp(nanos)) => {
+            i64::try_from(nanos / 1_000_000_000).map(Val::Int).map_err(|_| range())
+        }
         ("uint", Val::Int(value)) => u64::try_from(*value).map(Val::Uint).map_err(|_| range()),
         ("uint", Val::Double(value)) if (0.0..1.8e19).contains(value) => Ok(Val::Uint(*value as u64)),
         ("double", Val::Int(value)) => Ok(Val::Double(*value as f64)),
@@ -229,7 +281,9 @@ fn member<'a>(
 ) -> Found<'a> {
     evaluation.spend(target.len().unwrap_or(0) / 16)?;
     if name == "size" {
-        return target.len().map_or_else(|| no(name, &[target.clone()]), |len| Ok(Val::Int(len as i64)));
+        return target
+            .len()
+            .map_or_else(|| no(name, std::slice::from_ref(&target)), |len| Ok(Val::Int(len as i64)));
     }
     if let ("orValue" | "or", false) = (name, matches!(target, Val::Optional(_))) {
         // What is there is not asked for something else.
@@ -239,18 +293,22 @@ fn member<'a>(
         Val::Str(_) | Val::Text(_) => {
             let made = text::call(evaluation, target.as_str().unwrap_or_default(), name, arguments, regex)?;
             match made.as_str().map(str::len) {
-                Some(length) if length > meter::TEXT => Err(Fault::no("the text it makes is longer than 4 MiB")),
+                Some(length) if length > meter::TEXT => {
+                    Err(Fault::no("the text it makes is longer than 4 MiB"))
+                }
                 _ => Ok(made),
             }
         }
         Val::List(_) | Val::Json(Value::Array(_)) => collections::call(evaluation, &target, name, arguments),
         Val::Optional(inner) => optional(inner.as_deref(), name, arguments, &target),
         Val::Quantity(_) | Val::Version(_) => number::call(&target, name, arguments),
-        Val::Ip(_) | Val::Cidr(..) | Val::Url(_) | Val::Format(_) => text::call_typed(&target, name, arguments),
+        Val::Ip(_) | Val::Cidr(..) | Val::Url(_) | Val::Format(_) => {
+            text::call_typed(&target, name, arguments)
+        }
         Val::Timestamp(_) | Val::Duration(_) => time::call(&target, name, arguments),
         Val::Image(image) => of_image(image, name, &target),
         Val::Map(_) | Val::Json(Value::Object(_)) => outside::member(evaluation, &target, name, arguments),
-        _ => no(name, &[target.clone()]),
+        _ => no(name, std::slice::from_ref(&target)),
     }
 }
 
@@ -270,7 +328,9 @@ fn of_image<'a>(image: &image::Image, name: &str, target: &Val<'a>) -> Found<'a>
     Ok(match name {
         "registry" => Val::text(image.registry.as_str()),
         "repository" => Val::text(image.path.as_str()),
-        "identifier" => Val::text(if image.digest.is_empty() { image.tag.as_str() } else { image.digest.as_str() }),
+        "identifier" => {
+            Val::text(if image.digest.is_empty() { image.tag.as_str() } else { image.digest.as_str() })
+        }
         "tag" => Val::text(image.tag.as_str()),
         "digest" => Val::text(image.digest.as_str()),
         "containsDigest" => Val::Bool(!image.digest.is_empty()),
@@ -278,7 +338,12 @@ fn of_image<'a>(image: &image::Image, name: &str, target: &Val<'a>) -> Found<'a>
     })
 }
 
-fn spaced<'a>(evaluation: &Evaluation<'_, '_, 'a>, space: &str, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
+fn spaced<'a>(
+    evaluation: &Evaluation<'_, '_, 'a>,
+    space: &str,
+    name: &str,
+    arguments: &[Val<'a>],
+) -> Found<'a> {
     let simple: Vec<Val<'a>> = arguments.iter().map(|value| value.clone().simple()).collect();
     let text = simple.first().and_then(Val::as_str);
     Ok(match (space, name, text) {
@@ -291,21 +356,27 @@ fn spaced<'a>(evaluation: &Evaluation<'_, '_, 'a>, space: &str, name: &str, argu
         ("optional", "of", _) => Val::some(simple.into_iter().next().unwrap_or(Val::Null)),
         ("optional", _, _) => {
             let value = simple.into_iter().next().unwrap_or(Val::Null);
-            let zero = value.len() == Some(0) || value.number() == Some(0.0) || matches!(value, Val::Null | Val::Bool(false));
+            let zero = value.len() == Some(0)
+                || value.number() == Some(0.0)
+                || matches!(value, Val::Null | Val::Bool(false));
             if zero { Val::Optional(None) } else { Val::some(value) }
         }
         ("image", "getMetadata", _) => outside::images(evaluation, "getImageData", &simple)?,
         ("resource" | "http" | "globalContext" | "imageData" | "generator" | "envoy", ..) => {
             outside::spaced(evaluation, space, name, &simple)?
         }
-        ("image", "parse", Some(text)) => image::Image::parse(text).map(|image| Val::Image(Rc::new(image))).map_err(Fault::no)?,
+        ("image", "parse", Some(text)) => {
+            image::Image::parse(text).map(|image| Val::Image(Rc::new(image))).map_err(Fault::no)?
+        }
         ("json", "unmarshal", Some(text)) => match serde_json::from_str(text) {
             Ok(value) => Val::Json(evaluation.scope.host.keep(value)).simple(),
             Err(why) => return Err(Fault::no(why.to_string())),
         },
         ("json", "marshal", _) => Val::text(simple[0].to_json().map_err(Fault::no)?.to_string()),
         ("yaml", "parse", Some(text)) => match yaml::values(text) {
-            Ok(mut values) if !values.is_empty() => Val::Json(evaluation.scope.host.keep(values.swap_remove(0))).simple(),
+            Ok(mut values) if !values.is_empty() => {
+                Val::Json(evaluation.scope.host.keep(values.swap_remove(0))).simple()
+            }
             Ok(_) => Val::Null,
             Err(why) => return Err(Fault::no(why.to_string())),
         },

@@ -44,10 +44,14 @@ pub(super) fn arithmetic<'a>(operator: Binary, left: &Val<'a>, right: &Val<'a>) 
         (Val::Duration(left), Val::Duration(right)) if operator == Binary::Sub => {
             Val::Duration(left.checked_sub(*right).ok_or_else(overflow)?)
         }
-        (Val::Timestamp(time), Val::Duration(nanos)) | (Val::Duration(nanos), Val::Timestamp(time)) if operator == Binary::Add => {
+        (Val::Timestamp(time), Val::Duration(nanos)) | (Val::Duration(nanos), Val::Timestamp(time))
+            if operator == Binary::Add =>
+        {
             Val::Timestamp(time + i128::from(*nanos))
         }
-        (Val::Timestamp(time), Val::Duration(nanos)) if operator == Binary::Sub => Val::Timestamp(time - i128::from(*nanos)),
+        (Val::Timestamp(time), Val::Duration(nanos)) if operator == Binary::Sub => {
+            Val::Timestamp(time - i128::from(*nanos))
+        }
         (Val::Timestamp(left), Val::Timestamp(right)) if operator == Binary::Sub => {
             Val::Duration(i64::try_from(left - right).map_err(|_| overflow())?)
         }
@@ -75,20 +79,27 @@ pub(super) fn math<'a>(name: &str, arguments: &[Val<'a>]) -> Found<'a> {
         return best.map_or_else(|| no(name, arguments), Ok);
     }
     Ok(match (name, arguments) {
-        ("abs", [Val::Int(value)]) => Val::Int(value.checked_abs().ok_or_else(|| Fault::no("integer overflow"))?),
+        ("abs", [Val::Int(value)]) => {
+            Val::Int(value.checked_abs().ok_or_else(|| Fault::no("integer overflow"))?)
+        }
         ("abs", [Val::Double(value)]) => Val::Double(value.abs()),
         ("sign", [Val::Int(value)]) => Val::Int(value.signum()),
         ("sign", [Val::Double(value)]) => Val::Double(if *value == 0.0 { 0.0 } else { value.signum() }),
         ("round", [value, Val::Int(digits)]) => {
             let scale = 10f64.powi((*digits).clamp(0, 15) as i32);
-            let value = value.number().map_or_else(|| no(name, arguments), |value| Ok(Val::Double((value * scale).round() / scale)));
+            let value = value.number().map_or_else(
+                || no(name, arguments),
+                |value| Ok(Val::Double((value * scale).round() / scale)),
+            );
             value?
         }
         ("bitAnd", [Val::Int(left), Val::Int(right)]) => Val::Int(left & right),
         ("bitOr", [Val::Int(left), Val::Int(right)]) => Val::Int(left | right),
         ("bitXor", [Val::Int(left), Val::Int(right)]) => Val::Int(left ^ right),
         ("bitNot", [Val::Int(value)]) => Val::Int(!value),
-        ("bitShiftLeft", [Val::Int(left), Val::Int(by @ 0..)]) => Val::Int(if *by > 63 { 0 } else { left << by }),
+        ("bitShiftLeft", [Val::Int(left), Val::Int(by @ 0..)]) => {
+            Val::Int(if *by > 63 { 0 } else { left << by })
+        }
         ("bitShiftRight", [Val::Int(left), Val::Int(by @ 0..)]) => {
             Val::Int(if *by > 63 { 0 } else { (left.cast_unsigned() >> by).cast_signed() })
         }
@@ -119,14 +130,18 @@ pub(super) fn parse<'a>(name: &str, text: &str, rest: &[Val<'a>]) -> Found<'a> {
     match name {
         "isQuantity" => Ok(Val::Bool(Quantity::parse(text).is_some())),
         "isSemver" => Ok(Val::Bool(version().is_some())),
-        "quantity" => Quantity::parse(text).map(Val::Quantity).ok_or_else(|| Fault::no(format!("{text:?} is no quantity"))),
-        _ => version().map(|version| Val::Version(Rc::new(version))).ok_or_else(|| Fault::no(format!("{text:?} is no semver"))),
+        "quantity" => Quantity::parse(text)
+            .map(Val::Quantity)
+            .ok_or_else(|| Fault::no(format!("{text:?} is no quantity"))),
+        _ => version()
+            .map(|version| Val::Version(Rc::new(version)))
+            .ok_or_else(|| Fault::no(format!("{text:?} is no semver"))),
     }
 }
 
 /// Functions of quantities and versions.
 pub(super) fn call<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
-    let failed = || no(name, &[target.clone()]);
+    let failed = || no(name, std::slice::from_ref(target));
     let order = match (target, arguments) {
         (Val::Quantity(left), [Val::Quantity(right)]) => left.partial_cmp(right),
         (Val::Version(left), [Val::Version(right)]) => Some(left.cmp(right)),
@@ -147,7 +162,9 @@ pub(super) fn call<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]) -> F
             let made = match (name, arguments) {
                 ("sign", []) => Some(Val::Int(quantity.nano().signum() as i64)),
                 ("isInteger", []) => Some(Val::Bool(quantity.to_int().is_some())),
-                ("asInteger", []) => Some(quantity.to_int().map(Val::Int).ok_or_else(|| Fault::no("the quantity is no integer"))?),
+                ("asInteger", []) => Some(
+                    quantity.to_int().map(Val::Int).ok_or_else(|| Fault::no("the quantity is no integer"))?,
+                ),
                 ("asApproximateFloat", []) => Some(Val::Double(quantity.to_f64())),
                 ("add" | "sub", [other]) => {
                     let other = match other {
@@ -155,7 +172,10 @@ pub(super) fn call<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]) -> F
                         Val::Int(value) => Some(Quantity::from_int(*value, quantity.format())),
                         _ => None,
                     };
-                    let sum = other.and_then(|other| if name == "add" { quantity.add(other) } else { quantity.sub(other) });
+                    let sum =
+                        other.and_then(
+                            |other| if name == "add" { quantity.add(other) } else { quantity.sub(other) },
+                        );
                     sum.map(Val::Quantity)
                 }
                 _ => None,

@@ -358,13 +358,15 @@ impl Parser<'_> {
             }
             _ => {}
         }
-        if let (Some(kind), Some(_)) = (loop_kind(name, count), &target) {
-            if matches!(arguments.first(), Some(Node::Ident(_))) {
-                return self.looped(kind, target, arguments);
-            }
+        if let (Some(kind), Some(_)) = (loop_kind(name, count), &target)
+            && matches!(arguments.first(), Some(Node::Ident(_)))
+        {
+            return self.looped(kind, target, arguments);
         }
         let pattern = match (name, arguments.first(), &target) {
-            ("matches" | "find" | "findAll", Some(Node::Literal(Literal::Text(pattern))), Some(_)) => Some(pattern),
+            ("matches" | "find" | "findAll", Some(Node::Literal(Literal::Text(pattern))), Some(_)) => {
+                Some(pattern)
+            }
             _ => None,
         };
         let regex = pattern.map(|pattern| crate::meter::regex(pattern)).transpose();
@@ -375,9 +377,13 @@ impl Parser<'_> {
     fn looped(&mut self, kind: LoopKind, target: Option<Node>, arguments: Vec<Node>) -> Result<Node, String> {
         let Some(over) = target else { return self.fault("there is nothing to go over") };
         let mut arguments = arguments.into_iter().peekable();
-        let Some(Node::Ident(first)) = arguments.next() else { return self.fault("a variable's name is expected") };
-        let two = matches!(kind, LoopKind::TransformList | LoopKind::TransformMap | LoopKind::TransformMapEntry)
-            || (matches!(kind, LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne) && arguments.len() == 2);
+        let Some(Node::Ident(first)) = arguments.next() else {
+            return self.fault("a variable's name is expected");
+        };
+        let two =
+            matches!(kind, LoopKind::TransformList | LoopKind::TransformMap | LoopKind::TransformMapEntry)
+                || (matches!(kind, LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne)
+                    && arguments.len() == 2);
         let second = match (two, arguments.peek()) {
             (true, Some(Node::Ident(_))) => match arguments.next() {
                 Some(Node::Ident(name)) => Some(name),

@@ -36,12 +36,14 @@ pub(super) fn call<'a>(
     regex: Option<&Regex>,
 ) -> Found<'a> {
     let argument = |index: usize| arguments.get(index).and_then(Val::as_str);
-    let number = |index: usize| arguments.get(index).map(|value| value.clone().simple()).and_then(|value| match value {
-        Val::Int(value) => Some(value),
-        other => other.number().map(|value| value as i64),
-    });
+    let number = |index: usize| {
+        arguments.get(index).map(|value| value.clone().simple()).and_then(|value| match value {
+            Val::Int(value) => Some(value),
+            other => other.number().map(|value| value as i64),
+        })
+    };
     let failed = || no(name, &[&[Val::text(text)], arguments].concat());
-    let list = |parts: Vec<&str>| Val::list(parts.into_iter().map(|part| Val::text(part)).collect());
+    let list = |parts: Vec<&str>| Val::list(parts.into_iter().map(Val::text).collect());
     Ok(match (name, argument(0)) {
         ("contains", Some(part)) => Val::Bool(text.contains(part)),
         ("startsWith", Some(part)) => Val::Bool(text.starts_with(part)),
@@ -69,7 +71,10 @@ pub(super) fn call<'a>(
             None => return failed(),
         },
         ("indexOf", Some(part)) => {
-            let from = text.char_indices().nth(usize::try_from(number(1).unwrap_or(0)).unwrap_or(0)).map_or(text.len(), |(at, _)| at);
+            let from = text
+                .char_indices()
+                .nth(usize::try_from(number(1).unwrap_or(0)).unwrap_or(0))
+                .map_or(text.len(), |(at, _)| at);
             position(text, text[from..].find(part).map(|at| at + from))
         }
         ("lastIndexOf", Some(part)) => position(text, text.rfind(part)),
@@ -94,7 +99,9 @@ pub(super) fn call<'a>(
             Some(start) => Val::text(chars(text, start, number(1))?),
             None => return failed(),
         },
-        ("format", None) => Val::text(format(text, arguments.first().and_then(Val::items).unwrap_or_default())?),
+        ("format", None) => {
+            Val::text(format(text, arguments.first().and_then(Val::items).unwrap_or_default())?)
+        }
         _ => return failed(),
     })
 }
@@ -130,7 +137,9 @@ fn format(text: &str, arguments: Vec<Val<'_>>) -> Result<String, Fault> {
             _ => Err(fault()),
         };
         out.push_str(&match verb {
-            's' => value.print().map_or_else(|| value.to_json().map(|json| json.to_string()).map_err(Fault::no), Ok)?,
+            's' => value
+                .print()
+                .map_or_else(|| value.to_json().map(|json| json.to_string()).map_err(Fault::no), Ok)?,
             'd' => value.number().and_then(|_| value.clone().simple().print()).ok_or_else(fault)?,
             'f' => format!("{:.digits$}", value.number().ok_or_else(fault)?),
             'e' => format!("{:.digits$e}", value.number().ok_or_else(fault)?),
@@ -212,7 +221,7 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
 
 /// Functions of addresses, networks, URLs and formats.
 pub(super) fn call_typed<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
-    let failed = || no(name, &[&[target.clone()], arguments].concat());
+    let failed = || no(name, &[std::slice::from_ref(target), arguments].concat());
     Ok(match target {
         Val::Ip(address) => match (name, address) {
             ("family", _) => Val::Int(if address.is_ipv4() { 4 } else { 6 }),
@@ -227,7 +236,9 @@ pub(super) fn call_typed<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]
                     IpAddr::V4(four) => four.is_link_local() || four.is_broadcast(),
                     IpAddr::V6(six) => six.is_unicast_link_local(),
                 };
-                Val::Bool(!local && !address.is_unspecified() && !address.is_loopback() && !address.is_multicast())
+                Val::Bool(
+                    !local && !address.is_unspecified() && !address.is_loopback() && !address.is_multicast(),
+                )
             }
             _ => return failed(),
         },
@@ -241,10 +252,14 @@ pub(super) fn call_typed<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]
                 Val::Cidr(address, bits) => Some((*address, *bits)),
                 value => value.as_str().and_then(cidr),
             });
-            let within = |inner: IpAddr| inner.is_ipv4() == address.is_ipv4() && masked(inner, *bits) == masked(*address, *bits);
+            let within = |inner: IpAddr| {
+                inner.is_ipv4() == address.is_ipv4() && masked(inner, *bits) == masked(*address, *bits)
+            };
             match (name, other_ip, other_cidr) {
                 ("containsIP", Some(inner), _) => Val::Bool(within(inner)),
-                ("containsCIDR", _, Some((inner, inner_bits))) => Val::Bool(inner_bits >= *bits && within(inner)),
+                ("containsCIDR", _, Some((inner, inner_bits))) => {
+                    Val::Bool(inner_bits >= *bits && within(inner))
+                }
                 ("ip", ..) => Val::Ip(*address),
                 ("masked", ..) => Val::Cidr(masked(*address, *bits), *bits),
                 ("prefixLength", ..) => Val::Int(i64::from(*bits)),
@@ -280,7 +295,9 @@ pub(super) fn call_typed<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]
         Val::Format(format) => match (name, arguments.first().and_then(Val::as_str)) {
             ("validate", Some(text)) => match formed(format, text) {
                 true => Val::Optional(None),
-                false => Val::some(Val::list(vec![Val::text(format!("{text:?} is not of the format {format}"))])),
+                false => {
+                    Val::some(Val::list(vec![Val::text(format!("{text:?} is not of the format {format}"))]))
+                }
             },
             _ => return failed(),
         },
@@ -317,7 +334,10 @@ fn formed(format: &str, text: &str) -> bool {
     let name = |text: &str| {
         let bytes = text.as_bytes();
         let edge = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
-        edge(bytes.first()) && edge(bytes.last()) && bytes.len() <= 63 && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
+        edge(bytes.first())
+            && edge(bytes.last())
+            && bytes.len() <= 63
+            && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
     };
     let subdomain = |text: &str| text.len() <= 253 && text.split('.').all(|part| label(part, any_first));
     match format {
@@ -363,16 +383,25 @@ pub(super) fn spaced<'a>(space: &str, name: &str, arguments: &[Val<'a>]) -> Foun
             Some(known) => Val::some(Val::Format(known)),
             None => Val::Optional(None),
         },
-        ("format", _, None) => FORMATS.into_iter().find(|known| *known == name).map(Val::Format).map_or_else(failed, Ok)?,
+        ("format", _, None) => {
+            FORMATS.into_iter().find(|known| *known == name).map(Val::Format).map_or_else(failed, Ok)?
+        }
         ("regex", _, Some(text)) => {
             let Some(pattern) = argument(1) else { return failed() };
             let regex = meter::regex(pattern).map_err(Fault::no)?;
             let group = |found: regex::Captures<'_>| {
-                found.get(1).or_else(|| found.get(0)).map_or_else(String::new, |found| found.as_str().to_owned())
+                found
+                    .get(1)
+                    .or_else(|| found.get(0))
+                    .map_or_else(String::new, |found| found.as_str().to_owned())
             };
             match name {
-                "extract" => Val::Optional(regex.captures(text).map(|found| Rc::new(Val::text(group(found))))),
-                "extractAll" => Val::list(regex.captures_iter(text).map(|found| Val::text(group(found))).collect()),
+                "extract" => {
+                    Val::Optional(regex.captures(text).map(|found| Rc::new(Val::text(group(found)))))
+                }
+                "extractAll" => {
+                    Val::list(regex.captures_iter(text).map(|found| Val::text(group(found))).collect())
+                }
                 _ => {
                     let Some(new) = argument(2) else { return failed() };
                     let new = new.replace("\\\\", "\u{0}");
@@ -421,7 +450,10 @@ pub(super) fn gzip<'a>(name: &str, arguments: &[Val<'a>]) -> Found<'a> {
     }
     let mut text = Vec::new();
     let limit = meter::TEXT as u64 + 1;
-    flate2::read::GzDecoder::new(&bytes[..]).take(limit).read_to_end(&mut text).map_err(|why| Fault::no(why.to_string()))?;
+    flate2::read::GzDecoder::new(&bytes[..])
+        .take(limit)
+        .read_to_end(&mut text)
+        .map_err(|why| Fault::no(why.to_string()))?;
     if text.len() > meter::TEXT {
         return Err(Fault::no("what is compressed is longer than 4 MiB"));
     }

@@ -8,7 +8,7 @@ use jiff::{Timestamp, Zoned};
 
 /// Nanoseconds since 1970 of an RFC 3339 time.
 pub(super) fn parse(text: &str) -> Option<i128> {
-    text.parse::<Timestamp>().ok().map(|time| time.as_nanosecond())
+    text.parse::<Timestamp>().ok().map(jiff::Timestamp::as_nanosecond)
 }
 
 pub(super) fn print_timestamp(nanos: i128) -> Option<String> {
@@ -38,7 +38,9 @@ fn zoned(nanos: i128, zone: Option<&str>) -> Result<Zoned, Fault> {
                 let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
                 Offset::from_seconds(sign * seconds).ok()
             });
-            TimeZone::fixed(offset.ok_or_else(|| Fault::no(format!("{text} is not an offset such as +02:00; zones by name are not known")))?)
+            TimeZone::fixed(offset.ok_or_else(|| {
+                Fault::no(format!("{text} is not an offset such as +02:00; zones by name are not known"))
+            })?)
         }
     };
     Ok(time.to_zoned(zone))
@@ -81,7 +83,13 @@ pub(super) fn spaced<'a>(name: &str, arguments: &[Val<'a>], now: i128) -> Found<
         ("toCron", [Val::Timestamp(nanos)]) => {
             let time = zoned(*nanos, None)?;
             let weekday = time.weekday().to_sunday_zero_offset();
-            Ok(Val::text(format!("{} {} {} {} {weekday}", time.minute(), time.hour(), time.day(), time.month())))
+            Ok(Val::text(format!(
+                "{} {} {} {} {weekday}",
+                time.minute(),
+                time.hour(),
+                time.day(),
+                time.month()
+            )))
         }
         ("truncate", [Val::Timestamp(nanos), Val::Duration(step @ 1..)]) => {
             Ok(Val::Timestamp(nanos - nanos.rem_euclid(i128::from(*step))))

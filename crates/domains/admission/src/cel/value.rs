@@ -164,7 +164,9 @@ impl<'a> Val<'a> {
     pub(crate) fn field(&self, name: &str) -> Option<Val<'a>> {
         match self {
             Val::Json(Value::Object(map)) => map.get(name).map(|value| Val::Json(value).simple()),
-            Val::Map(map) => map.iter().find(|(known, _)| known.as_str() == Some(name)).map(|(_, value)| value.clone()),
+            Val::Map(map) => {
+                map.iter().find(|(known, _)| known.as_str() == Some(name)).map(|(_, value)| value.clone())
+            }
             _ => None,
         }
     }
@@ -210,21 +212,25 @@ impl<'a> Val<'a> {
     }
 
     fn equals_deep(&self, other: &Val<'_>) -> bool {
-        if let (Val::Json(value), false) = (self, matches!(other, Val::Json(_))) {
-            if !value.is_array() && !value.is_object() {
-                return self.clone().simple().equals(other);
-            }
+        if let (Val::Json(value), false) = (self, matches!(other, Val::Json(_)))
+            && !value.is_array()
+            && !value.is_object()
+        {
+            return self.clone().simple().equals(other);
         }
-        if let (Val::Json(value), false) = (other, matches!(self, Val::Json(_))) {
-            if !value.is_array() && !value.is_object() {
-                return self.equals(&other.clone().simple());
-            }
+        if let (Val::Json(value), false) = (other, matches!(self, Val::Json(_)))
+            && !value.is_array()
+            && !value.is_object()
+        {
+            return self.equals(&other.clone().simple());
         }
         if let (Some(left), Some(right)) = (self.items(), other.items()) {
-            return left.len() == right.len() && left.iter().zip(&right).all(|(left, right)| left.equals(right));
+            return left.len() == right.len()
+                && left.iter().zip(&right).all(|(left, right)| left.equals(right));
         }
         if let (Some(left), Some(right)) = (self.entries(), other.entries()) {
-            let found = |key: &Val<'_>| right.iter().find(|(known, _)| known.equals(key)).map(|(_, value)| value);
+            let found =
+                |key: &Val<'_>| right.iter().find(|(known, _)| known.equals(key)).map(|(_, value)| value);
             return left.len() == right.len()
                 && left.iter().all(|(key, value)| found(key).is_some_and(|other| value.equals(other)));
         }

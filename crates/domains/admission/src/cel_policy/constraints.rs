@@ -49,14 +49,18 @@ impl Rule {
     }
 
     fn operation(&self, operation: Operation) -> bool {
-        self.operations.is_empty() || self.operations.iter().any(|name| name == "*" || name == operation.name())
+        self.operations.is_empty()
+            || self.operations.iter().any(|name| name == "*" || name == operation.name())
     }
 
     fn matches(&self, request: &Request, any_operation: bool) -> bool {
-        let among = |list: &[String], value: &str| list.is_empty() || list.iter().any(|one| one == "*" || one == value);
+        let among = |list: &[String], value: &str| {
+            list.is_empty() || list.iter().any(|one| one == "*" || one == value)
+        };
         let resource = |pattern: &String| {
             let (resource, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
-            (resource == "*" || resource.eq_ignore_ascii_case(&request.resource)) && (sub == "*" || sub == request.subresource)
+            (resource == "*" || resource.eq_ignore_ascii_case(&request.resource))
+                && (sub == "*" || sub == request.subresource)
         };
         let scope = match self.scope.as_str() {
             "Cluster" => request.namespace_name().is_empty() || request.kind.kind == "Namespace",
@@ -74,7 +78,14 @@ impl Rule {
 
 impl Constraints {
     pub(crate) fn compile(at: &At<'_>) -> Read<Constraints> {
-        at.only(&["resourceRules", "excludeResourceRules", "namespaceSelector", "objectSelector", "matchPolicy", "expression"])?;
+        at.only(&[
+            "resourceRules",
+            "excludeResourceRules",
+            "namespaceSelector",
+            "objectSelector",
+            "matchPolicy",
+            "expression",
+        ])?;
         Ok(Constraints {
             rules: at.each_of("resourceRules", Rule::compile)?,
             exclude: at.each_of("excludeResourceRules", Rule::compile)?,
@@ -98,7 +109,9 @@ impl Constraints {
             (None, false) => &Value::Null,
         };
         let cluster = request.namespace_name().is_empty();
-        let object = |object: &Value| self.objects.as_ref().is_none_or(|one| one.matches(&object["metadata"]["labels"]));
+        let object = |object: &Value| {
+            self.objects.as_ref().is_none_or(|one| one.matches(&object["metadata"]["labels"]))
+        };
         let old = request.old_object();
         (cluster || self.namespaces.as_ref().is_none_or(|selector| selector.matches(namespace)))
             && (object(request.object()) || (!old.is_null() && object(old)))
@@ -129,7 +142,9 @@ impl Constraints {
                     group => format!("{group}/{version}"),
                 })
             });
-            versions.flat_map(|version| rule.resources.iter().map(move |resource| (version.clone(), resource.as_str())))
+            versions.flat_map(|version| {
+                rule.resources.iter().map(move |resource| (version.clone(), resource.as_str()))
+            })
         })
     }
 }
@@ -150,7 +165,8 @@ impl Binding {
         let spec = at.need("spec")?;
         spec.only(&["policyName", "paramRef", "matchResources", "validationActions"])?;
         let reference = spec.get("paramRef");
-        let param = |key: &str| reference.as_ref().map_or(Ok(String::new()), |at| at.text(key).map(str::to_owned));
+        let param =
+            |key: &str| reference.as_ref().map_or(Ok(String::new()), |at| at.text(key).map(str::to_owned));
         Ok(Binding {
             policy: spec.need("policyName")?.str()?.to_owned(),
             constraints: spec.get("matchResources").map(|at| Constraints::compile(&at)).transpose()?,

@@ -28,7 +28,15 @@ pub(super) struct Excepted {
 
 impl CelException {
     pub(crate) fn compile(spec: &At<'_>) -> Read<CelException> {
-        spec.only(&["policyRefs", "matchConditions", "images", "allowedValues", "reportResult", "expiresAt", "namespaceSelector"])?;
+        spec.only(&[
+            "policyRefs",
+            "matchConditions",
+            "images",
+            "allowedValues",
+            "reportResult",
+            "expiresAt",
+            "namespaceSelector",
+        ])?;
         let policies = spec.need("policyRefs")?.each(|at| {
             at.only(&["kind", "name"])?;
             Ok((at.text("kind")?.to_owned(), at.need("name")?.str()?.to_owned()))
@@ -38,7 +46,12 @@ impl CelException {
             Some(at) => {
                 let text = at.str()?;
                 let time: Result<jiff::Timestamp, _> = text.parse();
-                Some(time.or_else(|_| at.refuse(format_args!("{text} is not a time such as 2026-01-02T15:04:05Z")))?.as_nanosecond())
+                Some(
+                    time.or_else(|_| {
+                        at.refuse(format_args!("{text} is not a time such as 2026-01-02T15:04:05Z"))
+                    })?
+                    .as_nanosecond(),
+                )
             }
         };
         let list = |key: &str| spec.get(key).map_or(Ok(Vec::new()), |at| at.list().cloned());
@@ -51,8 +64,17 @@ impl CelException {
         })
     }
 
-    pub(super) fn apply<'a>(&'a self, name: &str, policy: &Metadata, scope: &Scope<'_, 'a>, now: i128, excepted: &mut Excepted) {
-        let named = |(kind, known): &(String, String)| *known == policy.name && (kind.is_empty() || *kind == policy.kind);
+    pub(super) fn apply<'a>(
+        &'a self,
+        name: &str,
+        policy: &Metadata,
+        scope: &Scope<'_, 'a>,
+        now: i128,
+        excepted: &mut Excepted,
+    ) {
+        let named = |(kind, known): &(String, String)| {
+            *known == policy.name && (kind.is_empty() || *kind == policy.kind)
+        };
         let expired = self.expires.is_some_and(|expires| expires <= now);
         if expired || !self.policies.iter().any(named) {
             return;

@@ -2,8 +2,8 @@
 
 use super::constraints::Constraints;
 use crate::cel::{Fault, Host, Names, Program, Scope, Val};
-use crate::cel_rule::{Outside, ROOTS, Validation, conditions, roots, validation};
 use crate::cel_rule::Named;
+use crate::cel_rule::{Outside, ROOTS, Validation, conditions, roots, validation};
 use crate::context::Frame;
 use crate::lookup::Lookup;
 use crate::mutate::{json_patch, merge};
@@ -132,7 +132,9 @@ impl Task {
                 let object = (changed != *object).then_some(changed);
                 Ok(Done { object, ..Done::said(Status::Pass, "success") })
             }
-            Task::Mutate { mutations, existing: Some(existing) } => existing.mutate(mutations, scope, frame, outside),
+            Task::Mutate { mutations, existing: Some(existing) } => {
+                existing.mutate(mutations, scope, frame, outside)
+            }
             Task::Generate(generations) => {
                 for generation in generations {
                     generation.make(scope, outside)?;
@@ -187,9 +189,12 @@ fn generation(at: &At<'_>, names: &Names<'_>) -> Read<Generation> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("((") {
-        let Some((expression, after)) = after.split_once("))") else { return value.refuse("a (( is not closed") };
+        let Some((expression, after)) = after.split_once("))") else {
+            return value.refuse("a (( is not closed");
+        };
         pieces.push(Piece::Text(before.into()));
-        let program = Program::parse(expression, names).or_else(|why| value.refuse(format_args!("{why}, in: {expression}")))?;
+        let program = Program::parse(expression, names)
+            .or_else(|why| value.refuse(format_args!("{why}, in: {expression}")))?;
         pieces.push(Piece::Expression(program));
         rest = after;
     }
@@ -217,7 +222,8 @@ impl Generation {
                 }
             }
         }
-        let objects = yaml::values(&text).map_err(|fault| Fault::no(format!("the template is not YAML: {fault}")))?;
+        let objects =
+            yaml::values(&text).map_err(|fault| Fault::no(format!("the template is not YAML: {fault}")))?;
         outside.generate("", objects)
     }
 }
@@ -249,10 +255,10 @@ fn mutate<'a>(
         // What came before is what the next sees.
         let seen = frame.arena.alloc(target.clone());
         let mut roots: Vec<_> = scope.roots.to_vec();
-        if index > 0 {
-            if let Some((_, value)) = roots.iter_mut().find(|(name, _)| *name == "object") {
-                *value = Val::Json(seen);
-            }
+        if index > 0
+            && let Some((_, value)) = roots.iter_mut().find(|(name, _)| *name == "object")
+        {
+            *value = Val::Json(seen);
         }
         let scope = Scope { roots: &roots, variables: scope.variables, host: scope.host, world: scope.world };
         let changed = mutation.apply(target, &scope)?;
@@ -282,8 +288,10 @@ impl Mutation {
             }
             Mutation::Patch(program) => {
                 let value = program.run(scope)?;
-                let items = value.items().ok_or_else(|| Fault::no("a JSON patch is a list of JSONPatch{..}"))?;
-                let list = items.iter().map(Val::to_json).collect::<Result<Vec<_>, _>>().map_err(Fault::no)?;
+                let items =
+                    value.items().ok_or_else(|| Fault::no("a JSON patch is a list of JSONPatch{..}"))?;
+                let list =
+                    items.iter().map(Val::to_json).collect::<Result<Vec<_>, _>>().map_err(Fault::no)?;
                 let operations = json_patch::parse(&Value::Array(list)).map_err(Fault::no)?;
                 json_patch::apply(&mut target, &operations).map_err(Fault::no)?;
                 Ok(target)
@@ -293,8 +301,16 @@ impl Mutation {
 }
 
 impl Existing {
-    fn targets<'a>(&'a self, scope: &Scope<'_, 'a>, outside: &Outside<'_, 'a>) -> Result<Vec<&'a Value>, Fault> {
-        let listed = |value: &'a Value| match value.get("items").and_then(Value::as_array).or_else(|| value.as_array()) {
+    fn targets<'a>(
+        &'a self,
+        scope: &Scope<'_, 'a>,
+        outside: &Outside<'_, 'a>,
+    ) -> Result<Vec<&'a Value>, Fault> {
+        let listed = |value: &'a Value| match value
+            .get("items")
+            .and_then(Value::as_array)
+            .or_else(|| value.as_array())
+        {
             Some(items) => items.iter().collect(),
             None if value.is_null() => Vec::new(),
             None => vec![value],
@@ -335,9 +351,13 @@ impl Existing {
         let mut effects = Effects::default();
         for target in self.targets(scope, outside)? {
             let mut of_target = roots(frame.request, Val::Json(target), Val::Null);
-            let others = scope.roots.iter().filter(|(name, _)| !matches!(*name, "object" | "oldObject" | "request" | "namespaceObject"));
+            let others = scope
+                .roots
+                .iter()
+                .filter(|(name, _)| !matches!(*name, "object" | "oldObject" | "request" | "namespaceObject"));
             of_target.extend(others.cloned());
-            let scope = Scope { roots: &of_target, variables: scope.variables, host: scope.host, world: scope.world };
+            let scope =
+                Scope { roots: &of_target, variables: scope.variables, host: scope.host, world: scope.world };
             let changed = mutate(mutations, target, &scope, frame, false)?;
             if changed != *target {
                 effects.targets.push(changed);

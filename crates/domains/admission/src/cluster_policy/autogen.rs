@@ -18,7 +18,8 @@ pub(super) fn rules(spec: &Value, metadata: &Metadata) -> Vec<Value> {
     let asked = metadata.annotations.get(ANNOTATION).and_then(Value::as_str);
     let asked: Option<Vec<&str>> =
         asked.filter(|asked| !asked.is_empty()).map(|asked| asked.split(',').map(str::trim).collect());
-    let wanted = |kind: &str| asked.as_ref().is_none_or(|asked| asked.contains(&kind) || asked.contains(&"all"));
+    let wanted =
+        |kind: &str| asked.as_ref().is_none_or(|asked| asked.contains(&kind) || asked.contains(&"all"));
     let controllers: Vec<&str> = CONTROLLERS.into_iter().filter(|kind| wanted(kind)).collect();
     let mut made = Vec::new();
     for rule in rules {
@@ -26,7 +27,13 @@ pub(super) fn rules(spec: &Value, metadata: &Metadata) -> Vec<Value> {
             made.extend(convert(rule, "autogen-", &controllers, "spec.template", false));
         }
         if wanted(CRON_JOB) {
-            made.extend(convert(rule, "autogen-cronjob-", &[CRON_JOB], "spec.jobTemplate.spec.template", true));
+            made.extend(convert(
+                rule,
+                "autogen-cronjob-",
+                &[CRON_JOB],
+                "spec.jobTemplate.spec.template",
+                true,
+            ));
         }
     }
     made
@@ -107,7 +114,10 @@ fn convert(rule: &Value, prefix: &str, controllers: &[&str], template: &str, cro
     let mut text = made.to_string();
     for object in ["object", "oldObject"] {
         for (part, dotted) in [("spec", "spec"), ("metadata", "metadata")] {
-            text = text.replace(&format!("request.{object}.{part}"), &format!("request.{object}.{template}.{dotted}"));
+            text = text.replace(
+                &format!("request.{object}.{part}"),
+                &format!("request.{object}.{template}.{dotted}"),
+            );
             if cel {
                 text = bare(&text, object, part, template);
             }

@@ -64,8 +64,15 @@ impl Rule {
             ["mutate"] => Task::Mutate(Box::new(Mutate::compile(&at.need("mutate")?)?)),
             ["generate"] => Task::Generate(Box::new(Generate::compile(&at.need("generate")?)?)),
             ["verifyImages"] => Task::VerifyImages(at.each_of("verifyImages", VerifyImages::compile)?),
-            [] => return at.refuse("a rule has one of validate, mutate, generate and verifyImages, and this has none"),
-            _ => return at.refuse(format_args!("a rule does one thing, and this has {}", given.join(" and "))),
+            [] => {
+                return at.refuse(
+                    "a rule has one of validate, mutate, generate and verifyImages, and this has none",
+                );
+            }
+            _ => {
+                return at
+                    .refuse(format_args!("a rule does one thing, and this has {}", given.join(" and ")));
+            }
         };
         Ok(Rule {
             name: name.into(),
@@ -97,7 +104,7 @@ impl Rule {
         exceptions: &[&Exception],
         outcome: &mut Outcome,
     ) {
-        let arena = Arena::new();
+        let arena = Arena::with_capacity(1);
         let needs: RefCell<Vec<Lookup>> = RefCell::new(Vec::new());
         let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::new() };
         // A mutation goes on from what the rules before it made of the object.
@@ -113,7 +120,11 @@ impl Rule {
         outcome.patched = object.or_else(|| patched.map(Request::into_object));
     }
 
-    fn within<'a>(&'a self, frame: &Frame<'a>, exceptions: &[&Exception]) -> (Option<RuleOutcome>, Option<Value>) {
+    fn within<'a>(
+        &'a self,
+        frame: &Frame<'a>,
+        exceptions: &[&Exception],
+    ) -> (Option<RuleOutcome>, Option<Value>) {
         if let Some(preconditions) = &self.preconditions {
             match preconditions.hold(&frame.view()) {
                 Ok((true, _)) => {}
@@ -123,8 +134,11 @@ impl Rule {
         }
         let excepted: Vec<&&Exception> =
             exceptions.iter().filter(|exception| exception.applies(&self.name, frame)).collect();
-        let whole: Vec<String> =
-            excepted.iter().filter(|exception| exception.controls().is_empty()).map(|one| one.name().to_owned()).collect();
+        let whole: Vec<String> = excepted
+            .iter()
+            .filter(|exception| exception.controls().is_empty())
+            .map(|one| one.name().to_owned())
+            .collect();
         if !whole.is_empty() {
             let why = format!("rule is skipped due to policy exception {}", whole.join(", "));
             let effects = Effects { exceptions: whole, ..Effects::default() };

@@ -104,8 +104,13 @@ impl Validate {
                 let effects = Effects { exceptions: verdict.exceptions, ..Effects::default() };
                 return Ok(Some(match (verdict.failed, effects.exceptions.is_empty()) {
                     (None, true) => said(Status::Pass, "validation rule passed".into()),
-                    (None, false) => said(Status::Skip, "rule is skipped due to policy exceptions".into()).with(effects),
-                    (Some(why), _) => said(Status::Fail, format!("{}{why}", self.said(frame, "Validation rule failed. ")).into()),
+                    (None, false) => {
+                        said(Status::Skip, "rule is skipped due to policy exceptions".into()).with(effects)
+                    }
+                    (Some(why), _) => said(
+                        Status::Fail,
+                        format!("{}{why}", self.said(frame, "Validation rule failed. ")).into(),
+                    ),
                 }));
             }
             Check::Cel(cel) => return Ok(cel.decide(rule, frame, self.message.as_ref())),
@@ -163,7 +168,12 @@ impl Validate {
         }
     }
 
-    fn mismatched(&self, rule: &str, frame: &Frame<'_>, mismatch: Mismatch) -> Result<(Status, Cow<'static, str>), Error> {
+    fn mismatched(
+        &self,
+        rule: &str,
+        frame: &Frame<'_>,
+        mismatch: Mismatch,
+    ) -> Result<(Status, Cow<'static, str>), Error> {
         let (path, why) = match mismatch {
             Mismatch::Skip(why) => return Ok((Status::Skip, why.into())),
             Mismatch::Spent => return Err(Error::Spent),
@@ -195,13 +205,20 @@ impl Validate {
         let target = target.to_value();
         for (index, source) in sources.iter().enumerate() {
             match source.matches(&target, frame)? {
-                Ok(()) => return Ok((Status::Pass, format!("validation rule '{rule}' anyPattern[{index}] passed.").into())),
+                Ok(()) => {
+                    return Ok((
+                        Status::Pass,
+                        format!("validation rule '{rule}' anyPattern[{index}] passed.").into(),
+                    ));
+                }
                 Err(Mismatch::Spent) => return Err(Error::Spent),
                 Err(Mismatch::Skip(why)) => skipped.push(format!("rule {rule}[{index}] skipped: {why}")),
                 Err(Mismatch::Fail { path, why }) if path.is_empty() => {
                     failed.push(format!("rule {rule}[{index}] failed: {why}"));
                 }
-                Err(Mismatch::Fail { path, .. }) => failed.push(format!("rule {rule}[{index}] failed at path {path}")),
+                Err(Mismatch::Fail { path, .. }) => {
+                    failed.push(format!("rule {rule}[{index}] failed at path {path}"));
+                }
             }
         }
         if failed.is_empty() {
@@ -243,11 +260,17 @@ impl Validate {
                     None | Some((Status::Skip, _)) => {}
                     Some((Status::Pass, _)) => applied += 1,
                     Some((Status::Error, _)) if index < last => {}
-                    Some((status, why)) => return Ok(Some((status, format!("validation failure: {why}").into()))),
+                    Some((status, why)) => {
+                        return Ok(Some((status, format!("validation failure: {why}").into())));
+                    }
                 }
             }
         }
-        Ok(Some(if applied == 0 { (Status::Skip, "rule skipped".into()) } else { (Status::Pass, "rule passed".into()) }))
+        Ok(Some(if applied == 0 {
+            (Status::Skip, "rule skipped".into())
+        } else {
+            (Status::Pass, "rule passed".into())
+        }))
     }
 
     fn one<'a>(
@@ -263,10 +286,10 @@ impl Validate {
         let names = &NAMES[nesting.min(NAMES.len() - 1)];
         names.bind(frame, &element, index);
         frame.define(&each.context);
-        if let Some(preconditions) = &each.preconditions {
-            if !preconditions.hold(&frame.view())?.0 {
-                return Ok(Some((Status::Skip, "preconditions not met".into())));
-            }
+        if let Some(preconditions) = &each.preconditions
+            && !preconditions.hold(&frame.view())?.0
+        {
+            return Ok(Some((Status::Skip, "preconditions not met".into())));
         }
         let scoped = each.over.scoped(&element)?;
         self.check(&each.check, rule, frame, scoped.then_some(&element), nesting + 1)
@@ -295,7 +318,9 @@ impl Source {
         let meter = &frame.world.meter;
         Ok(match self {
             Source::Fixed(pattern) => pattern.matches(target, meter),
-            Source::Template(template) => Pattern::new(&template.render(&frame.view())?).matches(target, meter),
+            Source::Template(template) => {
+                Pattern::new(&template.render(&frame.view())?).matches(target, meter)
+            }
         })
     }
 }
@@ -305,7 +330,7 @@ fn check(at: &At<'_>) -> Read<Check> {
         return Ok(Check::Pattern(Source::compile(&pattern)?));
     }
     if let Some(patterns) = at.get("anyPattern") {
-        return Ok(Check::AnyPattern(patterns.each(|at| Source::compile(at))?));
+        return Ok(Check::AnyPattern(patterns.each(Source::compile)?));
     }
     if let Some(deny) = at.get("deny") {
         deny.only(&["conditions"])?;
@@ -323,7 +348,16 @@ fn check(at: &At<'_>) -> Read<Check> {
 }
 
 fn for_each(at: &At<'_>) -> Read<ForEach> {
-    at.only(&["list", "elementScope", "context", "preconditions", "pattern", "anyPattern", "deny", "foreach"])?;
+    at.only(&[
+        "list",
+        "elementScope",
+        "context",
+        "preconditions",
+        "pattern",
+        "anyPattern",
+        "deny",
+        "foreach",
+    ])?;
     Ok(ForEach {
         over: Loop::compile(at)?,
         context: Entry::compile_all(at)?,

@@ -183,7 +183,8 @@ impl<'a> Evaluation<'_, 'a> {
 fn slice<'a>(value: &Val<'a>, start: Option<i64>, stop: Option<i64>, step: i64) -> Result<Val<'a>, Error> {
     let Some(items) = value.items() else { return Ok(Val::NULL) };
     let len = i64::try_from(items.len()).unwrap_or(i64::MAX);
-    let bound = |at: i64, low: i64, high: i64| (if at < 0 { at.saturating_add(len) } else { at }).clamp(low, high);
+    let bound =
+        |at: i64, low: i64, high: i64| (if at < 0 { at.saturating_add(len) } else { at }).clamp(low, high);
     let (low, high) = if step > 0 { (0, len) } else { (-1, len - 1) };
     let mut at = start.map_or(if step > 0 { low } else { high }, |at| bound(at, low, high));
     let end = stop.map_or(if step > 0 { high } else { low }, |at| bound(at, low, high));

@@ -137,11 +137,16 @@ impl<'a> Call<'_, '_, 'a> {
 
     fn bounded(&self, text: String) -> Found<'a> {
         self.evaluation.scope.world().meter.spend(text.len() / 16)?;
-        if text.len() > meter::TEXT { self.fault("the text it makes is longer than 4 MiB") } else { Ok(Val::string(text)) }
+        if text.len() > meter::TEXT {
+            self.fault("the text it makes is longer than 4 MiB")
+        } else {
+            Ok(Val::string(text))
+        }
     }
 
     fn numeric(&self, value: f64) -> Found<'a> {
-        yaml::number(value).map_or_else(|| self.fault("the result is not a finite number"), |n| Ok(Val::Own(n)))
+        yaml::number(value)
+            .map_or_else(|| self.fault("the result is not a finite number"), |n| Ok(Val::Own(n)))
     }
 
     /// The functions of the JMESPath specification.
@@ -156,7 +161,9 @@ impl<'a> Call<'_, '_, 'a> {
             "starts_with" => self.str(0).and_then(|text| Ok(Val::bool(text.starts_with(self.str(1)?)))),
             "join" => self.join(),
             "keys" => self.object(0).map(|map| Val::List(map.keys().map(Val::string).collect())),
-            "values" => self.arguments[0].values().map_or_else(|| self.wrong(0, "an object"), |values| Ok(Val::List(values))),
+            "values" => self.arguments[0]
+                .values()
+                .map_or_else(|| self.wrong(0, "an object"), |values| Ok(Val::List(values))),
             "length" => self.length(),
             "map" => self.map(),
             "max" => self.extreme(Ordering::Greater),
@@ -164,9 +171,13 @@ impl<'a> Call<'_, '_, 'a> {
             "max_by" => self.extreme_by(Ordering::Greater),
             "min_by" => self.extreme_by(Ordering::Less),
             "merge" => self.merge(),
-            "not_null" => Ok(self.arguments.iter().find(|value| !value.is_null()).cloned().unwrap_or(Val::NULL)),
+            "not_null" => {
+                Ok(self.arguments.iter().find(|value| !value.is_null()).cloned().unwrap_or(Val::NULL))
+            }
             "reverse" => self.reverse(),
-            "sort" => self.list(0).and_then(|list| self.sorted(list.into_iter().map(|item| (item.clone(), item)).collect())),
+            "sort" => self
+                .list(0)
+                .and_then(|list| self.sorted(list.into_iter().map(|item| (item.clone(), item)).collect())),
             "sort_by" => self.keyed().and_then(|pairs| self.sorted(pairs)),
             "to_array" if self.arguments[0].is_list() => Ok(self.arguments[0].clone()),
             "to_array" => Ok(Val::List(vec![self.arguments[0].clone()])),
@@ -243,7 +254,10 @@ impl<'a> Call<'_, '_, 'a> {
     /// The elements with what the &expression finds in each.
     fn keyed(&self) -> Result<Vec<(Val<'a>, Val<'a>)>, Error> {
         let reference = self.reference(1)?;
-        self.list(0)?.into_iter().map(|item| Ok((self.evaluation.node(reference, Some(&item))?, item))).collect()
+        self.list(0)?
+            .into_iter()
+            .map(|item| Ok((self.evaluation.node(reference, Some(&item))?, item)))
+            .collect()
     }
 
     fn order(&self, left: &Val<'a>, right: &Val<'a>) -> Result<Ordering, Error> {
@@ -273,7 +287,9 @@ impl<'a> Call<'_, '_, 'a> {
         for (key, item) in pairs {
             let replace = match &best {
                 Some((known, _)) => self.order(&key, known)? == better,
-                None => self.order(&key, &key).is_ok() || self.fault("only strings and numbers can be ordered")?,
+                None => {
+                    self.order(&key, &key).is_ok() || self.fault("only strings and numbers can be ordered")?
+                }
             };
             if replace {
                 best = Some((key, item));
@@ -323,9 +339,13 @@ impl<'a> Call<'_, '_, 'a> {
     fn text(&self) -> Option<Found<'a>> {
         Some(match self.name {
             "compare" => self.str(0).and_then(|left| Ok(Val::Own(Value::from(left.cmp(self.str(1)?) as i8)))),
-            "equal_fold" => self.str(0).and_then(|left| Ok(Val::bool(left.to_lowercase() == self.str(1)?.to_lowercase()))),
+            "equal_fold" => {
+                self.str(0).and_then(|left| Ok(Val::bool(left.to_lowercase() == self.str(1)?.to_lowercase())))
+            }
             "replace" => self.replace(),
-            "replace_all" => self.str(0).and_then(|text| self.bounded(text.replace(self.str(1)?, self.str(2)?))),
+            "replace_all" => {
+                self.str(0).and_then(|text| self.bounded(text.replace(self.str(1)?, self.str(2)?)))
+            }
             "to_upper" => self.str(0).map(|text| Val::string(text.to_uppercase())),
             "to_lower" => self.str(0).map(|text| Val::string(text.to_lowercase())),
             "trim" => self.str(0).and_then(|text| {
@@ -347,7 +367,9 @@ impl<'a> Call<'_, '_, 'a> {
                 let replacement = self.printed(2)?;
                 self.bounded(regex.replace_all(text, regex::NoExpand(&replacement)).into_owned())
             }),
-            "pattern_match" => self.str(0).and_then(|pattern| Ok(Val::bool(wildcard::matches(pattern, &self.printed(1)?)))),
+            "pattern_match" => {
+                self.str(0).and_then(|pattern| Ok(Val::bool(wildcard::matches(pattern, &self.printed(1)?))))
+            }
             "to_boolean" => self.str(0).and_then(|text| match text.to_lowercase().as_str() {
                 "true" => Ok(Val::bool(true)),
                 "false" => Ok(Val::bool(false)),
@@ -362,7 +384,8 @@ impl<'a> Call<'_, '_, 'a> {
             "is_external_url" => self.str(0).and_then(|text| self.external_url(text)),
             "random" => self.str(0).and_then(|pattern| {
                 let world = self.evaluation.scope.world();
-                crypt::random_text(pattern, &world.seed).map_or_else(|why| self.fault(why), |text| self.bounded(text))
+                crypt::random_text(pattern, &world.seed)
+                    .map_or_else(|why| self.fault(why), |text| self.bounded(text))
             }),
             _ => return None,
         })
@@ -426,11 +449,15 @@ impl<'a> Call<'_, '_, 'a> {
             None => host.split(':').next().unwrap_or_default(),
         };
         let Ok(address) = host.parse::<std::net::IpAddr>() else {
-            return self.fault("only hosts that are addresses can be told apart, for names would have to be looked up");
+            return self.fault(
+                "only hosts that are addresses can be told apart, for names would have to be looked up",
+            );
         };
         let internal = match address {
             std::net::IpAddr::V4(four) => four.is_private() || four.is_loopback() || four.is_link_local(),
-            std::net::IpAddr::V6(six) => six.is_loopback() || six.is_unique_local() || six.is_unicast_link_local(),
+            std::net::IpAddr::V6(six) => {
+                six.is_loopback() || six.is_unique_local() || six.is_unicast_link_local()
+            }
         };
         Ok(Val::bool(!internal && !address.is_unspecified()))
     }
@@ -532,16 +559,17 @@ impl<'a> Call<'_, '_, 'a> {
 
     fn label_match(&self) -> Found<'a> {
         let (labels, given) = (self.object(0)?, self.object(1)?);
-        let matched = |(key, value): (&String, &Value)| given.get(key).is_some_and(|other| equal(value, other));
+        let matched =
+            |(key, value): (&String, &Value)| given.get(key).is_some_and(|other| equal(value, other));
         Ok(Val::bool(labels.iter().all(matched)))
     }
 
     fn lookup(&self) -> Found<'a> {
-        if let Some(name) = self.arguments[1].as_str() {
-            if !self.arguments[0].is_list() {
-                self.object(0)?;
-                return Ok(self.arguments[0].field(name).unwrap_or(Val::NULL));
-            }
+        if let Some(name) = self.arguments[1].as_str()
+            && !self.arguments[0].is_list()
+        {
+            self.object(0)?;
+            return Ok(self.arguments[0].field(name).unwrap_or(Val::NULL));
         }
         self.list(0)?;
         let index = self.number(1)?;
@@ -556,10 +584,14 @@ impl<'a> Call<'_, '_, 'a> {
         let key_name = self.str(1)?;
         let value_name = if self.arguments.len() > 2 { self.str(2)? } else { "value" };
         let pair = |key: Value, value: Value| {
-            Val::Own(Value::Object(Map::from_iter([(key_name.to_owned(), key), (value_name.to_owned(), value)])))
+            Val::Own(Value::Object(Map::from_iter([
+                (key_name.to_owned(), key),
+                (value_name.to_owned(), value),
+            ])))
         };
         if let Some(items) = self.arguments[0].items() {
-            let pairs = items.into_iter().enumerate().map(|(at, item)| pair(Value::from(at), item.into_value()));
+            let pairs =
+                items.into_iter().enumerate().map(|(at, item)| pair(Value::from(at), item.into_value()));
             return Ok(Val::List(pairs.collect()));
         }
         let entries = self.object(0)?.iter();
@@ -624,7 +656,9 @@ impl Operand {
     fn add(self, other: Operand) -> Result<Operand, &'static str> {
         match (self, other) {
             (Operand::Scalar(left), Operand::Scalar(right)) => Ok(Operand::Scalar(left + right)),
-            (Operand::Quantity(left), Operand::Quantity(right)) => left.add(right).map(Operand::Quantity).ok_or(RANGE),
+            (Operand::Quantity(left), Operand::Quantity(right)) => {
+                left.add(right).map(Operand::Quantity).ok_or(RANGE)
+            }
             (Operand::Duration(left), Operand::Duration(right)) => {
                 left.checked_add(right).map(Operand::Duration).ok_or(RANGE)
             }
@@ -635,7 +669,9 @@ impl Operand {
     fn subtract(self, other: Operand) -> Result<Operand, &'static str> {
         match (self, other) {
             (Operand::Scalar(left), Operand::Scalar(right)) => Ok(Operand::Scalar(left - right)),
-            (Operand::Quantity(left), Operand::Quantity(right)) => left.sub(right).map(Operand::Quantity).ok_or(RANGE),
+            (Operand::Quantity(left), Operand::Quantity(right)) => {
+                left.sub(right).map(Operand::Quantity).ok_or(RANGE)
+            }
             (Operand::Duration(left), Operand::Duration(right)) => {
                 left.checked_sub(right).map(Operand::Duration).ok_or(RANGE)
             }
@@ -646,11 +682,13 @@ impl Operand {
     fn multiply(self, other: Operand) -> Result<Operand, &'static str> {
         match (self, other) {
             (Operand::Scalar(left), Operand::Scalar(right)) => Ok(Operand::Scalar(left * right)),
-            (Operand::Quantity(quantity), Operand::Scalar(factor)) | (Operand::Scalar(factor), Operand::Quantity(quantity)) => {
+            (Operand::Quantity(quantity), Operand::Scalar(factor))
+            | (Operand::Scalar(factor), Operand::Quantity(quantity)) => {
                 let factor = Quantity::parse(&factor.to_string()).ok_or(RANGE)?;
                 quantity.mul(factor).map(Operand::Quantity).ok_or(RANGE)
             }
-            (Operand::Duration(nanos), Operand::Scalar(factor)) | (Operand::Scalar(factor), Operand::Duration(nanos)) => {
+            (Operand::Duration(nanos), Operand::Scalar(factor))
+            | (Operand::Scalar(factor), Operand::Duration(nanos)) => {
                 Ok(Operand::Duration((nanos as f64 * factor) as i64))
             }
             _ => Err(TYPES),
@@ -668,13 +706,19 @@ impl Operand {
         }
         match (self, other) {
             (Operand::Scalar(left), Operand::Scalar(right)) => Ok(Operand::Scalar(left / right)),
-            (Operand::Quantity(left), Operand::Quantity(right)) => Ok(Operand::Scalar(left.to_f64() / right.to_f64())),
-            (Operand::Duration(left), Operand::Duration(right)) => Ok(Operand::Scalar(left as f64 / right as f64)),
+            (Operand::Quantity(left), Operand::Quantity(right)) => {
+                Ok(Operand::Scalar(left.to_f64() / right.to_f64()))
+            }
+            (Operand::Duration(left), Operand::Duration(right)) => {
+                Ok(Operand::Scalar(left as f64 / right as f64))
+            }
             (Operand::Quantity(left), Operand::Scalar(right)) => {
                 let right = Quantity::parse(&right.to_string()).ok_or(RANGE)?;
                 left.div(right).map(Operand::Quantity).ok_or(RANGE)
             }
-            (Operand::Duration(left), Operand::Scalar(right)) => Ok(Operand::Duration((left as f64 / right) as i64)),
+            (Operand::Duration(left), Operand::Scalar(right)) => {
+                Ok(Operand::Duration((left as f64 / right) as i64))
+            }
             _ => Err(TYPES),
         }
     }

@@ -117,7 +117,9 @@ impl Lexer<'_> {
             self.at += 1;
         }
         let text = &self.text[begin..self.at];
-        text.parse().map(Token::Number).map_err(|_| Fault { at: begin, why: format!("{text} is not an index") })
+        text.parse()
+            .map(Token::Number)
+            .map_err(|_| Fault { at: begin, why: format!("{text} is not an index") })
     }
 
     fn quoted(&mut self, begin: usize) -> Result<Token, Fault> {

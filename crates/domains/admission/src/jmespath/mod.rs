@@ -5,6 +5,8 @@ mod eval;
 mod functions;
 mod lexer;
 mod parser;
+#[cfg(test)]
+mod tests;
 mod time;
 mod value;
 
@@ -19,7 +21,7 @@ pub(crate) struct Expression {
 
 /// Why a text is not an expression, and at which byte of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// The byte, from zero.
     pub at: usize,
     /// What is wrong.
@@ -48,15 +50,6 @@ impl Expression {
     /// What it finds in a value.
     pub(crate) fn search_in<'a>(&self, value: &Val<'a>, scope: &dyn Scope<'a>) -> Result<Val<'a>, Error> {
         eval::Evaluation { scope }.node(&self.root, Some(value))
-    }
-
-    /// The variables of the document that it begins from, each once.
-    pub(crate) fn variables(&self) -> Vec<&str> {
-        let mut names = Vec::new();
-        self.root.variables(true, &mut names);
-        names.sort_unstable();
-        names.dedup();
-        names
     }
 }
 

@@ -48,35 +48,6 @@ pub(crate) enum Node {
     Call(&'static Function, Vec<Node>, Option<Regex>),
 }
 
-impl Node {
-    /// Adds the fields that are looked up in the document itself.
-    pub(crate) fn variables<'n>(&'n self, at_root: bool, names: &mut Vec<&'n str>) {
-        match self {
-            Node::Field(name) if at_root => names.push(name),
-            Node::Current | Node::Field(_) | Node::Literal(_) | Node::Index(_) | Node::Slice(..) => {}
-            Node::Chain(left, right) | Node::Pipe(left, right) | Node::Project(left, right) | Node::Values(left, right) => {
-                left.variables(at_root, names);
-                right.variables(false, names);
-            }
-            Node::Filter(left, condition, right) => {
-                left.variables(at_root, names);
-                condition.variables(false, names);
-                right.variables(false, names);
-            }
-            Node::Flatten(inner) | Node::Not(inner) => inner.variables(at_root, names),
-            Node::Or(left, right) | Node::And(left, right) | Node::Compare(_, left, right) => {
-                left.variables(at_root, names);
-                right.variables(at_root, names);
-            }
-            Node::List(items) | Node::Call(_, items, _) => {
-                items.iter().for_each(|item| item.variables(at_root, names));
-            }
-            Node::Hash(items) => items.iter().for_each(|(_, item)| item.variables(at_root, names)),
-            Node::Reference(_) => {}
-        }
-    }
-}
-
 pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
     let node = parser.expression(0)?;
@@ -375,7 +346,8 @@ impl Parser {
         let function = functions::find(name).map_err(|why| Fault { why, ..begin.clone() })?;
         let enough = arguments.len() >= function.least && arguments.len() <= function.most;
         if !enough {
-            let why = format!("{name} takes {} arguments, and here are {}", function.arity(), arguments.len());
+            let why =
+                format!("{name} takes {} arguments, and here are {}", function.arity(), arguments.len());
             return Err(Fault { why, ..begin });
         }
         let regex = match arguments.first() {

@@ -10,13 +10,16 @@ pub(crate) fn call(name: &str, arguments: &[&str], now: i128) -> Result<Value, S
     Ok(match name {
         "time_now" | "time_now_utc" => Value::from(print(&moment("", now)?)),
         "time_since" => {
-            let read = |text: &str| if arguments[0].is_empty() { moment(text, now) } else { by_layout(arguments[0], text) };
+            let read = |text: &str| {
+                if arguments[0].is_empty() { moment(text, now) } else { by_layout(arguments[0], text) }
+            };
             let since = read(arguments[1])?;
             let until = if arguments[2].is_empty() { moment("", now)? } else { read(arguments[2])? };
             Value::from(duration::format(nanos(&until) - nanos(&since)))
         }
         "time_add" => {
-            let sum = nanos(&time(0)?).checked_add(span(arguments[1])?).ok_or("the time is beyond the calendar")?;
+            let sum =
+                nanos(&time(0)?).checked_add(span(arguments[1])?).ok_or("the time is beyond the calendar")?;
             Value::from(print(&at(sum, time(0)?.offset())?))
         }
         "time_diff" => Value::from(duration::format(nanos(&time(1)?) - nanos(&time(0)?))),
@@ -33,7 +36,13 @@ pub(crate) fn call(name: &str, arguments: &[&str], now: i128) -> Result<Value, S
         "time_to_cron" => {
             let time = time(0)?;
             let weekday = time.weekday().to_sunday_zero_offset();
-            Value::from(format!("{} {} {} {} {weekday}", time.minute(), time.hour(), time.day(), time.month()))
+            Value::from(format!(
+                "{} {} {} {} {weekday}",
+                time.minute(),
+                time.hour(),
+                time.day(),
+                time.month()
+            ))
         }
         other => return Err(format!("{other} is no function of times")),
     })

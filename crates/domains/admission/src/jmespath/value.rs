@@ -48,10 +48,6 @@ impl<'a> Val<'a> {
         self.whole()?.as_f64()
     }
 
-    pub(crate) fn as_bool(&self) -> Option<bool> {
-        self.whole()?.as_bool()
-    }
-
     pub(crate) fn as_object(&self) -> Option<&Map<String, Value>> {
         self.whole()?.as_object()
     }

@@ -106,11 +106,11 @@ fn elements(list: &mut Vec<Value>, object: Option<&Value>, meter: &Meter) -> Res
                 Err(Unmet::Spent) => return Err(Unmet::Spent),
                 Ok(()) => passed = true,
             }
-            if let Some(name) = found.get("name").filter(|name| !name.is_null() && *name != "") {
-                if !strip(&mut copy, true) {
-                    copy["name"] = name.clone();
-                    made.push(copy);
-                }
+            if let Some(name) = found.get("name").filter(|name| !name.is_null() && *name != "")
+                && !strip(&mut copy, true)
+            {
+                copy["name"] = name.clone();
+                made.push(copy);
             }
         }
         if global && failed && !passed {

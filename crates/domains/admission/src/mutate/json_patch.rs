@@ -51,7 +51,8 @@ fn pointer(value: &Value, key: &str) -> Result<Vec<String>, String> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let text = text.strip_prefix('/').ok_or_else(|| format!("{text} is not a JSON pointer, which begins with /"))?;
+    let text =
+        text.strip_prefix('/').ok_or_else(|| format!("{text} is not a JSON pointer, which begins with /"))?;
     Ok(text.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect())
 }
 
@@ -137,7 +138,11 @@ fn add(document: &mut Value, path: &[String], value: Value) -> Result<(), String
         }
         Value::Object(map) => add(map.entry(step.as_str()).or_insert(Value::Null), rest, value),
         Value::Array(list) => {
-            let at = if step == "-" { list.len() } else { index(step, list.len()).ok_or_else(|| format!("{step} is not an index"))? };
+            let at = if step == "-" {
+                list.len()
+            } else {
+                index(step, list.len()).ok_or_else(|| format!("{step} is not an index"))?
+            };
             if at > LENGTH {
                 return Err(format!("index {at} is beyond {LENGTH}"));
             }
@@ -175,7 +180,10 @@ mod tests {
         ]);
         apply(&mut document, &parse(&patch).unwrap()).unwrap();
         assert_eq!(document, json!({"a": [1, 2, 4], "b": {"c": {"d": 1}}, "l": ["x~y"], "m/n": 1}));
-        assert!(apply(&mut document, &parse(&json!([{"op": "replace", "path": "/z", "value": 1}])).unwrap()).is_err());
+        assert!(
+            apply(&mut document, &parse(&json!([{"op": "replace", "path": "/z", "value": 1}])).unwrap())
+                .is_err()
+        );
         assert!(parse(&json!([{"op": "ad", "path": "/z"}])).unwrap_err().contains("add"));
     }
 }

@@ -81,7 +81,12 @@ impl Merger {
         }
     }
 
-    fn mapping(&self, old: Option<&Map<String, Value>>, patch: &Map<String, Value>, path: &[&str; 2]) -> Option<Value> {
+    fn mapping(
+        &self,
+        old: Option<&Map<String, Value>>,
+        patch: &Map<String, Value>,
+        path: &[&str; 2],
+    ) -> Option<Value> {
         let mut merged = old.cloned().unwrap_or_default();
         for (key, value) in patch.iter().filter(|(key, _)| *key != "$patch") {
             match self.value(old.and_then(|old| old.get(key)), value, &[path[1], key]) {
@@ -94,11 +99,17 @@ impl Merger {
 
     fn list(&self, old: Option<&Vec<Value>>, patch: &[Value], path: &[&str; 2]) -> Value {
         let known = KEYS.iter().filter(|_| self.keyed);
-        let keys = known.clone().find(|(name, below, _)| *name == path[1] && (below.is_empty() || *below == path[0]));
+        let keys = known
+            .clone()
+            .find(|(name, below, _)| *name == path[1] && (below.is_empty() || *below == path[0]));
         let replace = patch.iter().any(|item| item["$patch"] == "replace");
         let old = match old {
             Some(old) if !replace => old,
-            _ => return Value::Array(patch.iter().filter_map(|item| self.element(None, item, path)).collect()),
+            _ => {
+                return Value::Array(
+                    patch.iter().filter_map(|item| self.element(None, item, path)).collect(),
+                );
+            }
         };
         if let Some((_, _, keys)) = keys {
             return self.by_keys(old, patch, keys, path);

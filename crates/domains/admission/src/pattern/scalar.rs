@@ -89,7 +89,8 @@ impl Condition {
             ("<", Operator::Less),
             ("!", Operator::NotEqual),
         ];
-        let found = operators.into_iter().find_map(|(sign, operator)| Some((operator, text.strip_prefix(sign)?)));
+        let found =
+            operators.into_iter().find_map(|(sign, operator)| Some((operator, text.strip_prefix(sign)?)));
         let (operator, text) = found.filter(|_| text.len() > 1).unwrap_or((Operator::Equal, text));
         Condition::Compare(operator, Operand::new(text))
     }
@@ -97,8 +98,12 @@ impl Condition {
     fn holds(&self, value: &Leaf<'_>) -> bool {
         match self {
             Condition::Compare(operator, operand) => value.compare(*operator, operand),
-            Condition::In(low, high) => value.compare(Operator::MoreEqual, low) && value.compare(Operator::LessEqual, high),
-            Condition::NotIn(low, high) => value.compare(Operator::Less, low) || value.compare(Operator::More, high),
+            Condition::In(low, high) => {
+                value.compare(Operator::MoreEqual, low) && value.compare(Operator::LessEqual, high)
+            }
+            Condition::NotIn(low, high) => {
+                value.compare(Operator::Less, low) || value.compare(Operator::More, high)
+            }
         }
     }
 }
@@ -139,15 +144,15 @@ impl Leaf<'_> {
                 Operator::MoreEqual => order.is_ge(),
             })
         };
-        if let Some(duration) = operand.duration {
-            if ordered(self.duration().map(|value| value.cmp(&duration))) {
-                return true;
-            }
+        if let Some(duration) = operand.duration
+            && ordered(self.duration().map(|value| value.cmp(&duration)))
+        {
+            return true;
         }
-        if let Some(quantity) = operand.quantity {
-            if ordered(self.quantity().and_then(|value| value.partial_cmp(&quantity))) {
-                return true;
-            }
+        if let Some(quantity) = operand.quantity
+            && ordered(self.quantity().and_then(|value| value.partial_cmp(&quantity)))
+        {
+            return true;
         }
         let equal = match self.0 {
             Value::String(text) => operand.glob.matches(text),
@@ -188,8 +193,12 @@ impl Scalar {
             },
             Value::String(text) if text == "*" => Scalar::Present,
             Value::String(text) => {
-                let all = |text: &str| text.split('&').map(|part| Condition::new(part.trim_matches(' '))).collect();
-                Scalar::Text(text.as_str().into(), text.split('|').map(|part| all(part.trim_matches(' '))).collect())
+                let all =
+                    |text: &str| text.split('&').map(|part| Condition::new(part.trim_matches(' '))).collect();
+                Scalar::Text(
+                    text.as_str().into(),
+                    text.split('|').map(|part| all(part.trim_matches(' '))).collect(),
+                )
             }
             _ => Scalar::Null,
         }
@@ -206,7 +215,9 @@ impl Scalar {
             },
             Scalar::Bool(expected) => value.as_bool() == Some(*expected),
             Scalar::Int(expected) => match value {
-                Value::Number(number) => number.as_i64() == Some(*expected) || number.as_f64() == Some(*expected as f64),
+                Value::Number(number) => {
+                    number.as_i64() == Some(*expected) || number.as_f64() == Some(*expected as f64)
+                }
                 Value::String(text) => text.parse() == Ok(*expected),
                 _ => false,
             },

@@ -94,7 +94,9 @@ impl<'p> Checks<'p> {
 
     fn containers(&self) -> impl Iterator<Item = (&'static str, &'p Value)> + use<'p> {
         let spec = self.spec;
-        CONTAINERS.into_iter().flat_map(move |kind| spec[kind].as_array().into_iter().flatten().map(move |one| (kind, one)))
+        CONTAINERS
+            .into_iter()
+            .flat_map(move |kind| spec[kind].as_array().into_iter().flatten().map(move |one| (kind, one)))
     }
 
     fn windows(&self) -> bool {
@@ -102,12 +104,23 @@ impl<'p> Checks<'p> {
     }
 
     fn pod(&mut self, control: &'static str, field: &str, value: &Value) {
-        let violation =
-            Violation { control, field: field.to_owned(), value: printed(value), image: None, of_containers: false };
+        let violation = Violation {
+            control,
+            field: field.to_owned(),
+            value: printed(value),
+            image: None,
+            of_containers: false,
+        };
         self.found.push(violation);
     }
 
-    fn container(&mut self, control: &'static str, (kind, container): (&str, &'p Value), field: &str, value: &Value) {
+    fn container(
+        &mut self,
+        control: &'static str,
+        (kind, container): (&str, &'p Value),
+        field: &str,
+        value: &Value,
+    ) {
         let field = format!("spec.{kind}[*].{field}");
         let image = container["image"].as_str();
         self.found.push(Violation { control, field, value: printed(value), image, of_containers: true });
@@ -130,7 +143,9 @@ impl<'p> Checks<'p> {
     }
 
     fn host(&mut self) {
-        self.contexts("HostProcess", &["windowsOptions", "hostProcess"], |value| value == &Value::Bool(false));
+        self.contexts("HostProcess", &["windowsOptions", "hostProcess"], |value| {
+            value == &Value::Bool(false)
+        });
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
             let value = &self.spec[field];
             if value == &Value::Bool(true) {
@@ -171,11 +186,19 @@ impl<'p> Checks<'p> {
             if self.version < 34 {
                 continue;
             }
-            for field in ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle.postStart", "lifecycle.preStop"] {
+            for field in [
+                "livenessProbe",
+                "readinessProbe",
+                "startupProbe",
+                "lifecycle.postStart",
+                "lifecycle.preStop",
+            ] {
                 let probe = field.split('.').fold(container.1, |value, step| &value[step]);
                 for handler in ["httpGet", "tcpSocket"] {
                     let host = &probe[handler]["host"];
-                    let outside = host.as_str().is_some_and(|host| !["", "127.0.0.1", "::1", "localhost"].contains(&host));
+                    let outside = host
+                        .as_str()
+                        .is_some_and(|host| !["", "127.0.0.1", "::1", "localhost"].contains(&host));
                     if outside {
                         let field = format!("{field}.{handler}.host");
                         self.container("Host Probes / Lifecycle Hooks", container, &field, host);
@@ -186,7 +209,8 @@ impl<'p> Checks<'p> {
     }
 
     fn app_armor(&mut self) {
-        let fine = |text: &str| text.is_empty() || text == "runtime/default" || text.starts_with("localhost/");
+        let fine =
+            |text: &str| text.is_empty() || text == "runtime/default" || text.starts_with("localhost/");
         for (key, value) in self.metadata["annotations"].as_object().into_iter().flatten() {
             let ours = key.starts_with("container.apparmor.security.beta.kubernetes.io/");
             if ours && !fine(value.as_str().unwrap_or_default()) {
@@ -243,10 +267,12 @@ impl<'p> Checks<'p> {
                     self.container("Capabilities", container, "securityContext.capabilities.add", added);
                 }
             }
-            let dropped = capabilities["drop"].as_array().is_some_and(|list| list.iter().any(|name| name == "ALL"));
+            let dropped =
+                capabilities["drop"].as_array().is_some_and(|list| list.iter().any(|name| name == "ALL"));
             if restricted && !dropped {
                 // What is dropped besides says nothing about what is not; an exclusion names its values all the same.
-                let first = capabilities["drop"].as_array().and_then(|list| list.first()).unwrap_or(&Value::Null);
+                let first =
+                    capabilities["drop"].as_array().and_then(|list| list.first()).unwrap_or(&Value::Null);
                 self.container("Capabilities", container, "securityContext.capabilities.drop", first);
             }
         }
@@ -280,7 +306,12 @@ impl<'p> Checks<'p> {
         for container in self.containers().collect::<Vec<_>>() {
             let value = &container.1["securityContext"]["allowPrivilegeEscalation"];
             if value != &Value::Bool(false) {
-                self.container("Privilege Escalation", container, "securityContext.allowPrivilegeEscalation", value);
+                self.container(
+                    "Privilege Escalation",
+                    container,
+                    "securityContext.allowPrivilegeEscalation",
+                    value,
+                );
             }
         }
     }

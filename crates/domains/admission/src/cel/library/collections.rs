@@ -41,13 +41,17 @@ pub(super) fn call<'a>(
             evaluation.spend(joined.len() / 16)?;
             Val::text(joined)
         }
-        ("isSorted", []) => Val::Bool(items.windows(2).all(|pair| pair[0].compare(&pair[1]).is_some_and(Ordering::is_le))),
+        ("isSorted", []) => {
+            Val::Bool(items.windows(2).all(|pair| pair[0].compare(&pair[1]).is_some_and(Ordering::is_le)))
+        }
         ("sum", []) => {
             let mut sum: Option<Val<'a>> = None;
             for item in items {
                 sum = Some(match sum {
                     None => item,
-                    Some(sum) => crate::cel::number::arithmetic(crate::cel::parser::Binary::Add, &sum, &item)?,
+                    Some(sum) => {
+                        crate::cel::number::arithmetic(crate::cel::parser::Binary::Add, &sum, &item)?
+                    }
                 });
             }
             sum.unwrap_or(Val::Int(0))
@@ -58,7 +62,9 @@ pub(super) fn call<'a>(
             for item in items {
                 let replace = match &best {
                     None => true,
-                    Some(best) => item.compare(best).ok_or_else(|| Fault::no("the elements have no order"))? == better,
+                    Some(best) => {
+                        item.compare(best).ok_or_else(|| Fault::no("the elements have no order"))? == better
+                    }
                 };
                 if replace {
                     best = Some(item);
@@ -69,7 +75,9 @@ pub(super) fn call<'a>(
         ("slice", [Val::Int(start), Val::Int(end)]) => {
             let range = usize::try_from(*start).ok().zip(usize::try_from(*end).ok());
             match range {
-                Some((start, end)) if start <= end && end <= items.len() => Val::list(items[start..end].to_vec()),
+                Some((start, end)) if start <= end && end <= items.len() => {
+                    Val::list(items[start..end].to_vec())
+                }
                 _ => return Err(Fault::no("the slice is beyond the list")),
             }
         }
@@ -122,7 +130,9 @@ pub(super) fn sets<'a>(evaluation: &Evaluation<'_, '_, 'a>, name: &str, argument
     let within = |item: &Val<'a>, list: &[Val<'a>]| list.iter().any(|known| known.equals(item));
     Ok(Val::Bool(match name {
         "contains" => right.iter().all(|item| within(item, &left)),
-        "equivalent" => right.iter().all(|item| within(item, &left)) && left.iter().all(|item| within(item, &right)),
+        "equivalent" => {
+            right.iter().all(|item| within(item, &left)) && left.iter().all(|item| within(item, &right))
+        }
         _ => right.iter().any(|item| within(item, &left)),
     }))
 }
@@ -136,8 +146,13 @@ pub(super) fn range<'a>(evaluation: &Evaluation<'_, '_, 'a>, arguments: &[Val<'a
 /// Two lists of objects as a map, the keys from one and the values from the other.
 pub(super) fn to_map<'a>(arguments: &[Val<'a>]) -> Found<'a> {
     let [keys, values, key_field, value_field] = arguments else { return no("listObjToMap", arguments) };
-    let (Some(keys), Some(values)) = (keys.items(), values.items()) else { return no("listObjToMap", arguments) };
-    let (Some(key), Some(value)) = (key_field.as_str(), value_field.as_str()) else { return no("listObjToMap", arguments) };
-    let pairs = keys.iter().zip(&values).filter_map(|(left, right)| Some((left.field(key)?, right.field(value)?)));
+    let (Some(keys), Some(values)) = (keys.items(), values.items()) else {
+        return no("listObjToMap", arguments);
+    };
+    let (Some(key), Some(value)) = (key_field.as_str(), value_field.as_str()) else {
+        return no("listObjToMap", arguments);
+    };
+    let pairs =
+        keys.iter().zip(&values).filter_map(|(left, right)| Some((left.field(key)?, right.field(value)?)));
     Ok(Val::Map(Rc::new(pairs.collect())))
 }

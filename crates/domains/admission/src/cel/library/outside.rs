@@ -20,7 +20,12 @@ fn headers(value: Option<&Val<'_>>) -> Vec<(String, String)> {
     entries.iter().map(|(key, value)| (text(Some(key)), text(Some(value)))).collect()
 }
 
-pub(super) fn spaced<'a>(evaluation: &Evaluation<'_, '_, 'a>, space: &str, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
+pub(super) fn spaced<'a>(
+    evaluation: &Evaluation<'_, '_, 'a>,
+    space: &str,
+    name: &str,
+    arguments: &[Val<'a>],
+) -> Found<'a> {
     let host = evaluation.scope.host;
     let argument = |index: usize| arguments.get(index);
     let ask = |question: &Lookup| host.ask(question).map(|value| Val::Json(value).simple());
@@ -44,15 +49,24 @@ pub(super) fn spaced<'a>(evaluation: &Evaluation<'_, '_, 'a>, space: &str, name:
                 _ => (String::new(), json_of(argument(2))?),
             };
             let root = if version.contains('/') { "apis" } else { "api" };
-            let within = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
-            ask(&Lookup::Kubernetes { method: "POST".into(), path: format!("/{root}/{version}{within}/{resource}"), body })
+            let within =
+                if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
+            ask(&Lookup::Kubernetes {
+                method: "POST".into(),
+                path: format!("/{root}/{version}{within}/{resource}"),
+                body,
+            })
         }
         ("http", "get") => http(evaluation, "GET", argument(0), Value::Null, headers(argument(1)), ""),
-        ("http", "post") => http(evaluation, "POST", argument(0), json_of(argument(1))?, headers(argument(2)), ""),
+        ("http", "post") => {
+            http(evaluation, "POST", argument(0), json_of(argument(1))?, headers(argument(2)), "")
+        }
         ("http", "client") => Ok(Val::Map(Rc::new(vec![(Val::Str("caBundle"), arguments[0].clone())]))),
         ("http" | "envoy", "allowed") => Ok(verdict(true, Val::Str(""))),
         ("http" | "envoy", "denied") => Ok(verdict(false, argument(0).cloned().unwrap_or(Val::Str("")))),
-        ("globalContext", _) => ask(&Lookup::Global { name: text(argument(0)), projection: text(argument(1)) }),
+        ("globalContext", _) => {
+            ask(&Lookup::Global { name: text(argument(0)), projection: text(argument(1)) })
+        }
         ("imageData", _) => ask(&Lookup::Image { reference: text(argument(0)) }),
         ("generator", "apply") => apply(evaluation, arguments),
         _ => no(&format!("{space}.{name}"), arguments),
@@ -67,8 +81,13 @@ fn http<'a>(
     headers: Vec<(String, String)>,
     ca_bundle: &str,
 ) -> Found<'a> {
-    let question =
-        Lookup::Service { method: method.into(), url: text(url), body, headers, ca_bundle: ca_bundle.to_owned() };
+    let question = Lookup::Service {
+        method: method.into(),
+        url: text(url),
+        body,
+        headers,
+        ca_bundle: ca_bundle.to_owned(),
+    };
     let host = evaluation.scope.host;
     let answer = host.ask(&question)?;
     // The body is a field, and what it has is there too.
@@ -99,11 +118,18 @@ fn apply<'a>(evaluation: &Evaluation<'_, '_, 'a>, arguments: &[Val<'a>]) -> Foun
 }
 
 /// Functions of clients and answers, which are maps.
-pub(super) fn member<'a>(evaluation: &Evaluation<'_, '_, 'a>, target: &Val<'a>, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
+pub(super) fn member<'a>(
+    evaluation: &Evaluation<'_, '_, 'a>,
+    target: &Val<'a>,
+    name: &str,
+    arguments: &[Val<'a>],
+) -> Found<'a> {
     let bundle = || text(target.field("caBundle").as_ref());
     let is_verdict = target.field("allowed").is_some();
     match (name, arguments) {
-        ("get", [url, ..]) => http(evaluation, "GET", Some(url), Value::Null, headers(arguments.get(1)), &bundle()),
+        ("get", [url, ..]) => {
+            http(evaluation, "GET", Some(url), Value::Null, headers(arguments.get(1)), &bundle())
+        }
         ("post", [url, body, ..]) => {
             http(evaluation, "POST", Some(url), json_of(Some(body))?, headers(arguments.get(2)), &bundle())
         }
@@ -113,15 +139,17 @@ pub(super) fn member<'a>(evaluation: &Evaluation<'_, '_, 'a>, target: &Val<'a>, 
 }
 
 /// Functions of images that need their registry or their signatures.
-pub(super) fn images<'a>(evaluation: &Evaluation<'_, '_, 'a>, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
+pub(super) fn images<'a>(
+    evaluation: &Evaluation<'_, '_, 'a>,
+    name: &str,
+    arguments: &[Val<'a>],
+) -> Found<'a> {
     let reference = match arguments.first() {
         Some(Val::Image(image)) => image.to_string(),
         value => text(value),
     };
     match name {
-        "getImageData" => {
-            Ok(Val::Json(evaluation.scope.host.ask(&Lookup::Image { reference })?).simple())
-        }
+        "getImageData" => Ok(Val::Json(evaluation.scope.host.ask(&Lookup::Image { reference })?).simple()),
         _ => Err(Fault::no(format!("{name}() of {reference}: signatures are not checked yet"))),
     }
 }

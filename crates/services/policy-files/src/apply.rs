@@ -1,0 +1,123 @@
+//! Policies applied to objects of files.
+
+use crate::load::{self, Policies};
+use crate::report::{Report, Summary};
+use crate::world::World;
+use keyward_admission::{Mode, Operation, Policy, Request, RuleKind, RuleOutcome, Surroundings, yaml};
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What is applied to what.
+#[derive(Debug, Default)]
+pub struct Apply {
+    /// Policies, exceptions and bindings.
+    pub policies: Policies,
+    /// What policies find where they look outside of an object.
+    pub world: World,
+    /// Whose request it is: a `UserInfo`.
+    pub user: Option<Value>,
+    /// What is done with the objects; made, where nothing is said.
+    pub operation: Option<Operation>,
+    /// Nanoseconds since 1970.
+    pub now: i128,
+}
+
+/// What policies made of the objects: changed and generated ones.
+pub type Made<'m> = &'m mut dyn FnMut(&Value);
+
+impl Apply {
+    /// Applies the policies to the objects of files and folders, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be read or written.
+    pub fn files<W: Write>(
+        &self,
+        paths: &[PathBuf],
+        report: Report<W>,
+        made: Made<'_>,
+    ) -> Result<Summary, String> {
+        let mut report = report;
+        for path in paths {
+            for file in load::files(path)? {
+                self.text(&load::text(&file)?, &file, &mut report, made)?;
+            }
+        }
+        report.finish().map_err(|why| why.to_string())
+    }
+
+    /// Applies the policies to the objects of one text, such as standard input.
+    ///
+    /// # Errors
+    ///
+    /// As [`Apply::files`].
+    pub fn text<W: Write>(
+        &self,
+        text: &str,
+        name: &Path,
+        report: &mut Report<W>,
+        made: Made<'_>,
+    ) -> Result<(), String> {
+        for value in yaml::stream(text) {
+            let value = value.map_err(|fault| format!("{}: {fault}", name.display()))?;
+            for mut object in load::apart(value) {
+                if object["kind"].is_string() {
+                    load::place(&mut object);
+                }
+                self.object(object, report, made)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn object<W: Write>(&self, object: Value, report: &mut Report<W>, made: Made<'_>) -> Result<(), String> {
+        let around = Surroundings {
+            snapshot: &self.world,
+            exceptions: &self.policies.exceptions,
+            bindings: &self.policies.bindings,
+            now: self.now,
+            seed: 1,
+        };
+        let kubernetes = object["kind"].is_string();
+        let mut request = match kubernetes {
+            true => Request::of_object(object, self.operation.unwrap_or(Operation::Create)),
+            false => Request::of_payload(object),
+        };
+        if let Some(user) = &self.user {
+            request = request.with_user(user.clone(), Value::Array(Vec::new()), Value::Array(Vec::new()));
+        }
+        let namespace = self.world.namespace(request.object());
+        request = request.with_namespace(namespace);
+        let mut said: Vec<(&Policy, RuleOutcome)> = Vec::new();
+        let mut changed = false;
+        for kind in
+            [RuleKind::Mutation, RuleKind::ImageVerification, RuleKind::Validation, RuleKind::Generation]
+        {
+            for policy in &self.policies.policies {
+                let suits =
+                    if kubernetes { policy.mode() == Mode::Kubernetes } else { policy.mode() == Mode::Json };
+                if !suits || !policy.has(kind) {
+                    continue;
+                }
+                let outcome = policy.decide(kind, &request, &around);
+                for rule in outcome.rules {
+                    let effects = rule.effects.as_deref();
+                    effects
+                        .into_iter()
+                        .flat_map(|one| one.generated.iter().chain(&one.targets))
+                        .for_each(&mut *made);
+                    said.push((policy, rule));
+                }
+                if let Some(object) = outcome.patched {
+                    changed = true;
+                    request.replace_object(object);
+                }
+            }
+        }
+        if changed {
+            made(request.object());
+        }
+        report.object(request.object(), &said).map_err(|why| why.to_string())
+    }
+}
