@@ -34,7 +34,9 @@ pub(crate) enum Policy {
         /// Its name
         name: String,
     },
-    /// Explain by which rule of ACL policies a request is allowed or refused; for admission policies: apply --report explained
+    /// Explain by which ACL rule a request is allowed or refused
+    ///
+    /// What admission policies say of an object, rule by rule, `keyward policy apply --report explained` tells.
     Explain {
         /// create, read, update, patch, delete or list
         operation: String,

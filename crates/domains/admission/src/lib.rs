@@ -1,4 +1,14 @@
 //! Admission policies as pure functions of (compiled policies, request, snapshot).
+//!
+//! [`load`] compiles a policy once: what has no variables becomes patterns, conditions and expressions that are only walked. A
+//! [`Request`] is the `request` of an AdmissionReview as it is, and everything looks into it by reference; only what a mutation
+//! changes is copied. What a decision needs from outside it asks the [`Snapshot`] for, and what is not there it names in
+//! [`Outcome::lacks`]: with the answers it is asked again.
+//!
+//! Where things are: `cluster_policy` has the rules of `kyverno.io` (`pattern`, `condition`, `mutate`, `generate`, `pod_security`,
+//! `images`), with variables in `template`, `context` and `jmespath`; `cel_policy` has the policies written in CEL, and `cel` the
+//! language. Every expression is counted by a `meter`, so that a policy that explodes stops with a reason.
+
 mod cel;
 mod cel_policy;
 mod cel_rule;
