@@ -41,7 +41,7 @@ Examples:
   keyward policy test policies/                                    # suites of admission policies
   keyward policy apply policies/ --resource app.yaml               # what they would say
 
-An ACL policy grants capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
+ACL rules grant capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
 
 pub(crate) const TOKEN: &str = "\
 Examples:

@@ -9,6 +9,7 @@
 //! `images`), with variables in `template`, `context` and `jmespath`; `cel_policy` has the policies written in CEL, and `cel` the
 //! language. Every expression is counted by a `meter`, so that a policy that explodes stops with a reason.
 
+mod assertion;
 mod cel;
 mod cel_policy;
 mod cel_rule;
@@ -79,4 +80,13 @@ pub fn evaluate(
 /// The names of all functions of JMESPath.
 pub fn functions() -> impl Iterator<Item = &'static str> {
     jmespath::function_names()
+}
+
+/// What of a value does not fit an assertion tree, path by path; nothing where all does.
+///
+/// # Errors
+///
+/// What is wrong with the tree.
+pub fn assert(tree: &serde_json::Value, value: &serde_json::Value) -> Result<Vec<String>, String> {
+    search::assert(tree, value)
 }

@@ -1,11 +1,13 @@
 //! Expressions by themselves, as people try them out.
 
+use crate::assertion::{self, Assertion};
 use crate::cel::{Names, Program, Scope as CelScope, Variables};
 use crate::cel_rule::{Outside, ROOTS};
 use crate::context::Frame;
 use crate::jmespath::{Error, Expression, Scope, Val, World};
 use crate::lookup::Nothing;
 use crate::meter::Meter;
+use crate::refusal::At;
 use crate::request::Request;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -49,4 +51,12 @@ pub(crate) fn evaluate(text: &str, bindings: &[(&'static str, &Value)], now: i12
     let variables = Variables::new(&[]);
     let scope = CelScope { roots: &roots, variables: &variables, host: &outside, world: &world };
     program.run(&scope).map_err(|why| why.to_string())?.to_json()
+}
+
+/// What of a document does not fit an assertion tree.
+pub(crate) fn assert(tree: &Value, value: &Value) -> Result<Vec<String>, String> {
+    let assertion = Assertion::compile(&At::new(tree)).map_err(|refusal| refusal.to_string())?;
+    let world = World { now: 0, seed: Cell::new(1), meter: Meter::new() };
+    let document = Document { value, world };
+    assertion.check(None, &assertion::Names::new(&document), "").map_err(|why| why.to_string())
 }

@@ -2,8 +2,8 @@
 
 use crate::load::{self, Policies};
 use crate::suite::Response;
-use keyward_admission::{Operation, Policy, RuleKind, RuleOutcome, Status};
-use serde_json::Value;
+use keyward_admission::{Operation, Policy, RuleKind, RuleOutcome, Status, assert};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// A result that a suite expects.
@@ -168,24 +168,95 @@ pub(crate) fn judge(
         true => vec![None],
         false => expected.resources.iter().map(|name| Some(name.as_str())).collect(),
     };
-    let kind_fits = |object: &Value| expected.kind.is_empty() || object["kind"] == expected.kind.as_str();
     for wanted in wanted {
+        let named = |object: &Value| wanted.is_none_or(|wanted| is_named(object, wanted));
+        let of_kind = |object: &Value| {
+            named(object) && (expected.kind.is_empty() || object["kind"] == expected.kind.as_str())
+        };
         let before = rows.len();
-        let fits = |object: &Value| kind_fits(object) && wanted.is_none_or(|wanted| is_named(object, wanted));
-        let mut seen: Vec<&Value> = Vec::new();
-        for response in
-            responses.iter().filter(|one| fits(&one.object) && one.operation == expected.operation)
-        {
-            if seen.iter().any(|known| std::ptr::eq(*known, &response.object) || **known == response.object) {
-                continue;
-            }
-            seen.push(&response.object);
-            of_object(expected, policies, responses, &response.object, folder, rows)?;
+        judge_objects(expected, policies, responses, targets, folder, &of_kind, rows)?;
+        if rows.len() == before {
+            // Suites are written that name another kind than the objects have.
+            judge_objects(expected, policies, responses, targets, folder, &named, rows)?;
         }
-        of_targets(expected, policies, responses, targets, folder, &fits, rows)?;
         if rows.len() == before {
             let named = wanted.unwrap_or_default().to_owned();
             rows.push(row(named, false, "Not found".to_owned(), String::new()));
+        }
+    }
+    Ok(())
+}
+
+fn judge_objects(
+    expected: &Expected,
+    policies: &Policies,
+    responses: &[Response],
+    targets: &[Value],
+    folder: &Path,
+    fits: &dyn Fn(&Value) -> bool,
+    rows: &mut Vec<Row>,
+) -> Result<(), String> {
+    let mut seen: Vec<&Value> = Vec::new();
+    for response in responses.iter().filter(|one| fits(&one.object) && one.operation == expected.operation) {
+        if !seen.contains(&&response.object) {
+            seen.push(&response.object);
+            of_object(expected, policies, responses, &response.object, folder, rows)?;
+        }
+    }
+    of_targets(expected, policies, responses, targets, folder, fits, rows)
+}
+
+/// A check of a suite: what is matched by trees is held against others.
+pub(crate) fn check(
+    check: &Value,
+    policies: &Policies,
+    responses: &[Response],
+    rows: &mut Vec<Row>,
+) -> Result<(), String> {
+    let fits = |tree: &Value, value: &Value| match tree {
+        Value::Null => Ok(true),
+        tree => assert(tree, value).map(|faults| faults.is_empty()),
+    };
+    let matching = &check["match"];
+    for response in responses {
+        let policy = &policies.policies[response.policy];
+        let metadata = json!({
+            "kind": policy.metadata.kind,
+            "metadata": {
+                "name": policy.metadata.name, "namespace": policy.metadata.namespace, "annotations": policy.metadata.annotations,
+            },
+        });
+        if !fits(&matching["resource"], &response.object)? || !fits(&matching["policy"], &metadata)? {
+            continue;
+        }
+        for rule in &response.outcome.rules {
+            let name = json!({ "name": &*rule.rule });
+            if !fits(&matching["rule"], &name)? {
+                continue;
+            }
+            let said = json!({ "name": &*rule.rule, "status": rule.status.name(), "message": rule.message });
+            for (tree, wanted) in [(&check["assert"], true), (&check["error"], false)] {
+                if tree.is_null() {
+                    continue;
+                }
+                let faults = assert(tree, &said)?;
+                let passed = faults.is_empty() == wanted;
+                let reason = if passed {
+                    "Ok".to_owned()
+                } else if wanted {
+                    faults.join("; ")
+                } else {
+                    "It holds, and is not to".to_owned()
+                };
+                rows.push(Row {
+                    policy: policy.metadata.name.clone(),
+                    rule: rule.rule.to_string(),
+                    resource: label(&response.object),
+                    passed,
+                    reason,
+                    message: rule.message.to_string(),
+                });
+            }
         }
     }
     Ok(())

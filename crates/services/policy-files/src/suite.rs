@@ -146,6 +146,9 @@ impl Suite {
         for expected in &expected {
             judge::judge(expected, &around.policies, &responses, &targets, &self.folder, &mut rows)?;
         }
+        for check in self.test["checks"].as_array().into_iter().flatten() {
+            judge::check(check, &around.policies, &responses, &mut rows)?;
+        }
         Ok(rows)
     }
 

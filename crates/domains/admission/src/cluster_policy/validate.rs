@@ -1,11 +1,12 @@
 //! `validate`: patterns, denials, loops over elements, the Pod Security Standards, CEL.
 
 use super::{Action, Override, action, overrides};
+use crate::assertion::{Assertion, Names};
 use crate::cel_rule::CelRule;
 use crate::condition::Conditions;
-use crate::context::{Entry, Frame, message};
+use crate::context::{Entry, Frame, View, message};
 use crate::exception::Exception;
-use crate::jmespath::{Error, Val};
+use crate::jmespath::{Error, Scope, Val, World};
 use crate::loops::{Loop, NAMES};
 use crate::outcome::{Effects, RuleKind, RuleOutcome, Status};
 use crate::pattern::{Mismatch, Pattern};
@@ -34,6 +35,7 @@ enum Check {
     ForEach(Vec<ForEach>),
     PodSecurity(Box<PodSecurity>),
     Cel(Box<CelRule>),
+    Assert(Box<Assertion>),
 }
 
 /// A pattern, compiled as soon as its variables are known.
@@ -162,6 +164,15 @@ impl Validate {
             Check::AnyPattern(sources) => {
                 let Some(target) = target(frame, element) else { return Ok(None) };
                 self.any_pattern(sources, rule, frame, &target).map(Some)
+            }
+            Check::Assert(assertion) => {
+                let payload = Payload(frame.view());
+                let faults = assertion.check(None, &Names::new(&payload), "")?;
+                Ok(Some(if faults.is_empty() {
+                    (Status::Pass, "validation rule passed".into())
+                } else {
+                    (Status::Fail, format!("{}{}", self.said(frame, ""), faults.join("; ")).into())
+                }))
             }
             Check::ForEach(loops) => self.for_each(loops, rule, frame, nesting),
             Check::PodSecurity(_) | Check::Cel(_) => Ok(None),
@@ -305,6 +316,27 @@ fn target<'a>(frame: &Frame<'a>, element: Option<&Val<'a>>) -> Option<Val<'a>> {
     }
 }
 
+/// What assertions are about: the objects of the request, and the request.
+struct Payload<'f, 'a>(View<'f, 'a>);
+
+impl<'a> Scope<'a> for Payload<'_, 'a> {
+    fn variable(&self, name: &str) -> Result<Option<Val<'a>>, Error> {
+        let review = &self.0.frame.request.review;
+        match name {
+            "object" | "oldObject" | "operation" | "userInfo" => Ok(review.get(name).map(Val::Ref)),
+            other => self.0.variable(other),
+        }
+    }
+
+    fn whole(&self) -> Result<Val<'a>, Error> {
+        Ok(Val::Ref(&self.0.frame.request.review))
+    }
+
+    fn world(&self) -> &World {
+        self.0.frame.world
+    }
+}
+
 impl Source {
     fn compile(at: &At<'_>) -> Read<Source> {
         let template = Template::compile(at)?;
@@ -339,10 +371,11 @@ fn check(at: &At<'_>) -> Read<Check> {
     if let Some(loops) = at.get("foreach") {
         return Ok(Check::ForEach(loops.each(for_each)?));
     }
-    for unknown in ["manifests", "assert"] {
-        if let Some(at) = at.get(unknown) {
-            return at.refuse(format_args!("validate.{unknown} is not there: see docs/admission.md"));
-        }
+    if let Some(tree) = at.get("assert") {
+        return Ok(Check::Assert(Box::new(Assertion::compile(&tree)?)));
+    }
+    if let Some(manifests) = at.get("manifests") {
+        return manifests.refuse("validate.manifests is not there: see docs/admission.md");
     }
     at.refuse("there is nothing to validate by: a pattern, anyPattern, deny, foreach, podSecurity or cel")
 }

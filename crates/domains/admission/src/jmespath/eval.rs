@@ -50,6 +50,10 @@ pub(crate) struct World {
 pub(crate) trait Scope<'a> {
     /// One of its variables, which may have to be worked out.
     fn variable(&self, name: &str) -> Result<Option<Val<'a>>, Error>;
+    /// What an assertion has given a name.
+    fn binding(&self, _: &str) -> Option<Val<'a>> {
+        None
+    }
     /// All of it.
     fn whole(&self) -> Result<Val<'a>, Error>;
     /// What every evaluation of the request shares.
@@ -87,6 +91,9 @@ impl<'a> Evaluation<'_, 'a> {
                     None => self.scope.variable(name)?,
                 };
                 found.ok_or_else(|| Error::NotFound(name.to_string()))
+            }
+            Node::Binding(name) => {
+                self.scope.binding(name).ok_or_else(|| Error::NotFound(format!("${name}")))
             }
             Node::Literal(value) => Ok(Val::Own(value.clone())),
             Node::Index(index) => Ok(self.current(current)?.index(*index)),

@@ -22,6 +22,8 @@ pub(crate) enum Token {
     Comma,
     Colon,
     Current,
+    /// `$name`, of an assertion.
+    Binding(String),
     Ampersand,
     Pipe,
     Or,
@@ -101,6 +103,12 @@ impl Lexer<'_> {
             '\'' => Token::Literal(Value::String(self.until('\'', begin)?)),
             '`' => literal(&self.until('`', begin)?),
             '-' | '0'..='9' => self.number(begin)?,
+            '$' if self.peek().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {
+                while self.peek().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
+                    self.at += 1;
+                }
+                Token::Binding(self.text[begin + 1..self.at].to_owned())
+            }
             'a'..='z' | 'A'..='Z' | '_' => {
                 while self.peek().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
                     self.at += 1;

@@ -23,6 +23,7 @@ pub(crate) enum Comparison {
 pub(crate) enum Node {
     Current,
     Field(Box<str>),
+    Binding(Box<str>),
     Literal(Value),
     Index(i64),
     Slice(Option<i64>, Option<i64>, i64),
@@ -136,6 +137,7 @@ impl Parser {
             Token::Identifier(name) if *self.peek() == Token::LeftParen => self.call(&name),
             Token::Identifier(name) | Token::Quoted(name) => Ok(Node::Field(name.into())),
             Token::Literal(value) => Ok(Node::Literal(value)),
+            Token::Binding(name) => Ok(Node::Binding(name.into())),
             Token::Current => Ok(Node::Current),
             Token::Star => {
                 let (left, right) = boxed(Node::Current, self.projected(20)?);
