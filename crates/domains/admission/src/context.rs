@@ -376,6 +376,14 @@ impl<'a> View<'_, 'a> {
             .get(rule)
             .or_else(|| request.of_rules.get(base))
             .and_then(|of_rule| of_rule.get(name));
+        if let Some(of_loop) = request.of_loops.get(rule).or_else(|| request.of_loops.get(base)) {
+            // Only within a loop is there an index.
+            let index = self.binding("elementIndex").ok().flatten().and_then(|index| index.as_f64());
+            let value = index.and_then(|index| of_loop.get(name)?.get(index as usize));
+            if value.is_some() {
+                return value.map(Val::Ref);
+            }
+        }
         own.or_else(|| request.variables.get(name)).map(Val::Ref)
     }
 }

@@ -79,6 +79,8 @@ pub struct Request {
     pub(crate) variables: Map<String, Value>,
     /// Those that only one rule sees, by its name.
     pub(crate) of_rules: Map<String, Value>,
+    /// Those that only one rule sees, in its loops: a list, by the index of the element.
+    pub(crate) of_loops: Map<String, Value>,
     /// Some arbitrary JSON rather than an object of Kubernetes.
     pub(crate) payload: bool,
 }
@@ -115,6 +117,7 @@ impl Request {
             known_user: true,
             variables: Map::new(),
             of_rules: Map::new(),
+            of_loops: Map::new(),
             payload: false,
         })
     }
@@ -152,6 +155,7 @@ impl Request {
             known_user: false,
             variables: Map::new(),
             of_rules: Map::new(),
+            of_loops: Map::new(),
             payload: false,
         }
     }
@@ -168,6 +172,7 @@ impl Request {
             known_user: false,
             variables: Map::new(),
             of_rules: Map::new(),
+            of_loops: Map::new(),
             payload: true,
         }
     }
@@ -228,6 +233,12 @@ impl Request {
         put(variables, &steps(path), value);
     }
 
+    /// With values that a variable has in the loops of a rule, by the index of the element.
+    pub fn set_loop_variable(&mut self, rule: &str, name: &str, values: Value) {
+        let variables = self.of_loops.entry(rule).or_insert_with(|| Value::Object(Map::new()));
+        variables[name] = values;
+    }
+
     /// The object, or what is removed.
     pub fn object(&self) -> &Value {
         let new = &self.review["object"];
@@ -285,6 +296,7 @@ impl Request {
             known_user: self.known_user,
             variables: self.variables.clone(),
             of_rules: self.of_rules.clone(),
+            of_loops: self.of_loops.clone(),
             payload: self.payload,
         }
     }

@@ -390,6 +390,13 @@ impl Around {
         let of_policy = self.values["policies"].as_array().into_iter().flatten();
         for one in of_policy.filter(|one| one["name"] == policy.metadata.name.as_str()) {
             for rule in one["rules"].as_array().into_iter().flatten() {
+                for (name, values) in rule["foreachValues"].as_object().into_iter().flatten() {
+                    request.set_loop_variable(
+                        rule["name"].as_str().unwrap_or_default(),
+                        name,
+                        values.clone(),
+                    );
+                }
                 for (path, value) in rule["values"].as_object().into_iter().flatten() {
                     request.set_rule_variable(rule["name"].as_str().unwrap_or_default(), path, value.clone());
                 }

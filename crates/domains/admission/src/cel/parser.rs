@@ -7,6 +7,9 @@ use regex::Regex;
 /// How deep an expression may be nested.
 const DEPTH: usize = 96;
 
+/// How many operators it may have: each makes the tree deeper.
+const LINKS: usize = 800;
+
 #[derive(Debug)]
 pub(super) enum Node {
     Literal(Literal),
@@ -77,7 +80,7 @@ pub(super) enum LoopKind {
 }
 
 pub(super) fn parse(text: &str) -> Result<Node, String> {
-    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0, links: 0 };
     let node = parser.expression()?;
     if *parser.peek() != Token::End {
         return parser.fault("the expression was complete before this");
@@ -90,6 +93,7 @@ struct Parser<'t> {
     tokens: Vec<(usize, Token)>,
     at: usize,
     depth: usize,
+    links: usize,
 }
 
 const LEVELS: [&[(&str, Binary)]; 5] = [
@@ -133,6 +137,11 @@ impl Parser<'_> {
         eaten
     }
 
+    fn link(&mut self) -> Result<(), String> {
+        self.links += 1;
+        if self.links > LINKS { self.fault(&format!("more than {LINKS} operators")) } else { Ok(()) }
+    }
+
     fn expect(&mut self, sign: &str) -> Result<(), String> {
         if self.eat(sign) { Ok(()) } else { self.fault(&format!("{sign} is missing")) }
     }
@@ -165,6 +174,7 @@ impl Parser<'_> {
             });
             let Some((_, operator)) = found else { return Ok(left) };
             self.at += 1;
+            self.link()?;
             left = Node::Binary(*operator, Box::new(left), Box::new(self.level(level + 1)?));
         }
     }
@@ -236,12 +246,8 @@ impl Parser<'_> {
     }
 
     fn postfix(&mut self, mut node: Node) -> Result<Node, String> {
-        let mut length = 0;
         loop {
-            length += 1;
-            if length > DEPTH * 4 {
-                return self.fault("the chain is too long");
-            }
+            let before = self.at;
             if self.eat(".?") {
                 node = Node::Select(Box::new(node), self.name()?.into(), true);
             } else if self.eat(".") {
@@ -263,9 +269,11 @@ impl Parser<'_> {
             } else if let (Token::Sign("{"), Some(name)) = (self.peek(), dotted(&node)) {
                 self.at += 1;
                 node = self.object(name)?;
-            } else {
+            }
+            if self.at == before {
                 return Ok(node);
             }
+            self.link()?;
         }
     }
 

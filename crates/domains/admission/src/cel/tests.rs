@@ -179,6 +179,8 @@ fn what_explodes_is_stopped() {
     assert!(fault("lists.range(100000000).size() > 0").contains("steps"));
     assert!(fault(&"(".repeat(10_000)).contains("nested"));
     assert!(fault(&format!("{}true", "!".repeat(10_000))).contains("nested"));
+    assert!(fault(&format!("object{}", ".a".repeat(10_000))).contains("operators"));
+    assert!(fault(&format!("1{}", " + 1".repeat(10_000))).contains("operators"));
     let doubling = "cel.bind(a, 'xxxxxxxxxxxxxxxx', ".to_owned()
         + &"cel.bind(a, a + a + a + a, ".repeat(14)
         + "a"

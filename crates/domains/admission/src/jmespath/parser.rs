@@ -9,6 +9,9 @@ use serde_json::Value;
 /// How deep an expression may be nested.
 const DEPTH: usize = 64;
 
+/// How many operators, dots and brackets it may have: each makes the tree deeper.
+const LINKS: usize = 500;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Eq,
@@ -50,7 +53,7 @@ pub(crate) enum Node {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0, links: 0 };
     let node = parser.expression(0)?;
     match parser.peek() {
         Token::End => Ok(node),
@@ -62,6 +65,7 @@ struct Parser {
     tokens: Vec<(usize, Token)>,
     at: usize,
     depth: usize,
+    links: usize,
 }
 
 fn power(token: &Token) -> u32 {
@@ -166,6 +170,10 @@ impl Parser {
     }
 
     fn infix(&mut self, left: Node) -> Result<Node, Fault> {
+        self.links += 1;
+        if self.links > LINKS {
+            return Err(self.fault(format!("more than {LINKS} operators")));
+        }
         let token = self.take();
         let bound = power(&token);
         let comparison = match token {

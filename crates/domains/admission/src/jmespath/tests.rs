@@ -203,6 +203,8 @@ fn what_is_no_expression_says_where() {
 #[test]
 fn what_explodes_is_stopped() {
     let list: Vec<Value> = (0..2_000).map(|_| json!(vec!["a"; 2_000])).collect();
+    let why = search(&format!("a{}", ".a".repeat(10_000)), &json!({})).unwrap_err();
+    assert!(why.contains("operators"), "{why}");
     let why = search("l[*].map(&to_upper(@), @)", &json!({ "l": list }));
     assert!(why.is_err_and(|why| why.contains("steps")));
 }
