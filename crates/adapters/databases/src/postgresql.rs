@@ -138,6 +138,10 @@ impl Session {
             let refused = why.as_db_error().is_some();
             (why, refused)
         };
+        // What is sent in one message is one transaction already (PostgreSQL's manual, section 54.2.2.1).
+        if let [all] = statements {
+            return self.0.batch_execute(all).await.map_err(refused);
+        }
         let transaction = self.0.transaction().await.map_err(refused)?;
         for statement in statements {
             transaction.batch_execute(statement).await.map_err(refused)?;
