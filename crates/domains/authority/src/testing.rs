@@ -216,6 +216,7 @@ impl Bench {
                     let told = match &*question {
                         Question::Http(ask) => Told::Http((self.world)(ask)),
                         Question::Ldap(ask) => Told::Ldap((self.directory)(ask)),
+                        Question::Leisure => Told::Leisure,
                     };
                     gathered = gathered.with(question, told)?;
                 }

@@ -10,7 +10,7 @@ use keyward_authority::act::Undertaking;
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
 use keyward_authority::authority::{Admitted, Authority, Due, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
-use keyward_authority::outside::Gathered;
+use keyward_authority::outside::{Gathered, Question};
 use keyward_authority::refusal::Refusal;
 use keyward_authority::request::{Operation, Request};
 use keyward_authority::response::{Data, Response};
@@ -393,14 +393,15 @@ impl Node {
         mut early: Option<Carried>,
     ) -> Carried {
         let mut gathered = Arc::new(Gathered::default());
+        let mut aside = admitted.route.traits.heavy;
         for _ in 0..ATTEMPTS {
             let decided = if let Some(decided) = early.take() {
                 decided
-            } else if admitted.route.traits.heavy {
+            } else if aside {
                 let (node, authority) = (self.clone(), authority.clone());
                 let (request, admitted, gathered) = (request.clone(), admitted.clone(), gathered.clone());
-                let aside = move || node.decide(&authority, &request, &admitted, &gathered);
-                tokio::task::spawn_blocking(aside)
+                let decide = move || node.decide(&authority, &request, &admitted, &gathered);
+                tokio::task::spawn_blocking(decide)
                     .await
                     .map_err(|_| Refusal::Internal("the request's handler failed".to_owned()))?
             } else {
@@ -408,6 +409,7 @@ impl Node {
             };
             let mut outcome = match decided {
                 Err(Refusal::Lacks(question)) => {
+                    aside |= *question == Question::Leisure;
                     let told = self.outside.answer(&question).await;
                     gathered = Arc::new(gathered.with(question, told)?);
                     continue;
