@@ -116,7 +116,7 @@ fn issue(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     };
     let table = table::table(cx)?;
     let issuer = authority::issuing(&table, reference(cx, &role))?;
-    let wanted = wanted::gather(cx, &role, None, Some(issuer))?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, None, Some(issuer))?;
     let key = params::generate(cx, kind)?;
     let public =
         PublicKey::of(&key).ok_or_else(|| Refusal::Internal("a key without a public part".to_owned()))?;
@@ -196,7 +196,7 @@ fn sign(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     check_key(&role, &csr)?;
     let table = table::table(cx)?;
     let issuer = authority::issuing(&table, reference(cx, &role))?;
-    let wanted = wanted::gather(cx, &role, Some(&csr), Some(issuer))?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(issuer))?;
     let order = order(&role, &wanted, &csr.public);
     let mut response = finish(cx, (&table, issuer, &role), order, None)?;
     if role.use_csr_common_name && cx.fields().string("common_name")?.is_some_and(|name| !name.is_empty()) {
@@ -225,7 +225,7 @@ fn sign_verbatim(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let csr = csr(cx)?;
     let table = table::table(cx)?;
     let issuer = authority::issuing(&table, reference(cx, &role))?;
-    let wanted = wanted::gather(cx, &role, Some(&csr), Some(issuer))?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(issuer))?;
     let order = Order { verbatim: Some(&csr), ..order(&role, &wanted, &csr.public) };
     let response = finish(cx, (&table, issuer, &role), order, None)?;
     Ok(warned(response, &role, &csr, &wanted))

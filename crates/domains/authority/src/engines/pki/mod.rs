@@ -7,9 +7,10 @@
 //! now shows. The list is made of that and signed when somebody fetches it, once for each change, so that a
 //! revocation costs the same however many came before.
 //!
-//! Absent, and refused or not routed: ACME, CEL roles, leases on certificates, managed keys, unified lists,
+//! Absent, and refused or not routed: CEL roles, leases on certificates, managed keys, unified lists,
 //! P-224, RSA-8192, host names that are not ASCII (write them as `xn--...`), templates in `allowed_domains`.
 
+mod acme;
 mod authority;
 mod bundle;
 mod config;
@@ -58,7 +59,14 @@ pub static BACKEND: Backend = Backend {
         ocsp::ROUTES,
         tidy::ROUTES,
         fetch::ROUTES,
+        acme::CONFIG_ROUTES,
+        acme::EAB_ROUTES,
+        acme::ROUTES,
+        acme::OF_ROLE,
+        acme::OF_ISSUER,
+        acme::OF_ISSUER_AND_ROLE,
     ],
+    journal: Some(acme::JOURNAL),
     ..Backend::EMPTY
 };
 

@@ -119,7 +119,8 @@ fn named(cx: &mut Context<'_, '_>) -> Result<Certificate, Refusal> {
     }
 }
 
-fn signer<'t>(table: &'t Table, certificate: &Certificate) -> Result<&'t Arc<Issuer>, Refusal> {
+/// The issuer of this mount that signed `certificate`.
+pub(super) fn signer<'t>(table: &'t Table, certificate: &Certificate) -> Result<&'t Arc<Issuer>, Refusal> {
     let signed = |issuer: &&Arc<Issuer>| certificate.signed_by(&issuer.certificate);
     table.issuers.iter().find(signed).ok_or_else(|| {
         Refusal::invalid(

@@ -154,6 +154,27 @@ impl Role {
         Ok(role)
     }
 
+    /// What may be certified of names that were proved: any, and nothing else of a subject.
+    pub(super) fn of_proved_names() -> Role {
+        Role {
+            allow_any_name: true,
+            enforce_hostnames: false,
+            key_type: "any".to_owned(),
+            require_cn: false,
+            ..Role::default()
+        }
+    }
+
+    /// Restricts it to the certificates of TLS servers.
+    pub(super) fn only_for_servers(&mut self) {
+        self.ext_key_usage = texts(&["serverauth"]);
+        self.ext_key_usage_oids.clear();
+        self.server_flag = true;
+        self.client_flag = false;
+        self.code_signing_flag = false;
+        self.email_protection_flag = false;
+    }
+
     /// This role, changed by what a request says, and checked.
     pub(super) fn changed(&self, fields: &Fields) -> Result<Role, Refusal> {
         let mut role = self.clone();

@@ -42,11 +42,13 @@ fn path(cx: &Context<'_, '_>) -> Result<String, Refusal> {
 
 /// The role `name`, or the refusal clients know.
 pub(super) fn find(cx: &mut Context<'_, '_>, name: &str) -> Result<Arc<Role>, Refusal> {
-    let unknown = || Refusal::invalid(format!("unknown role: {name}"));
-    if !super::is_name(name) {
-        return Err(unknown());
-    }
-    cx.built_json::<Role>(&format!("{ROLES}{name}"))?.ok_or_else(unknown)
+    let known = if super::is_name(name) { known(cx, name)? } else { None };
+    known.ok_or_else(|| Refusal::invalid(format!("unknown role: {name}")))
+}
+
+/// The role `name`, which must be one that roles can have, if there is one.
+pub(super) fn known(cx: &mut Context<'_, '_>, name: &str) -> Result<Option<Arc<Role>>, Refusal> {
+    cx.built_json::<Role>(&format!("{ROLES}{name}"))
 }
 
 fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
