@@ -1,12 +1,12 @@
 //! One authority process: the store, the seal, and the way of a request through both.
 
-use crate::acts::Acts;
+use crate::acts::{Acts, Reach};
 use crate::audit::Devices;
 use crate::log;
 use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use keyward_authority::act::Undertaking;
+use keyward_authority::act::{Act, Undertaking};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
 use keyward_authority::authority::{Admitted, Authority, Due, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
@@ -108,7 +108,7 @@ impl Node {
             unsealing: Mutex::default(),
             devices: Devices::new(Arc::new(|what: &str| log::error(what)), AUDIT_PATIENCE),
             outside: Outside::new(),
-            acts: Acts::default(),
+            acts: Acts::new(Reach::default()),
             hands: Arc::new(Semaphore::new(HANDS)),
             recorded: ArcSwap::default(),
         }
@@ -118,6 +118,13 @@ impl Node {
     #[must_use]
     pub fn with_audit(mut self, declared: Vec<Device>) -> Node {
         self.declared = declared;
+        self
+    }
+
+    /// With challenges of the ACME server that lead as far as the configuration says.
+    #[must_use]
+    pub fn with_challenges(mut self, reach: Reach) -> Node {
+        self.acts = Acts::new(reach);
         self
     }
 
@@ -531,7 +538,9 @@ impl Node {
                 return Ok(doing);
             }
             // Before the commit, after which their time runs.
-            let wanted = u32::try_from(due.undertakings.len()).unwrap_or(u32::MAX);
+            let needs_hand = |undertaking: &Undertaking| !matches!(undertaking.act, Act::Challenge(_));
+            let wanted = due.undertakings.iter().filter(|undertaking| needs_hand(undertaking)).count();
+            let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
             let Some(mut hands) = self.take_hands(wanted, waiting).await else { return Ok(doing) };
             match self.store.commit(due.batch).await {
                 Ok(_) => {}
@@ -539,7 +548,8 @@ impl Node {
                 Err(fault) => return Err(fault.into()),
             }
             for undertaking in due.undertakings {
-                let hand = hands.split(1);
+                // Challenges have a queue of their own: strangers cannot hold up what leases need.
+                let hand = if needs_hand(&undertaking) { hands.split(1) } else { None };
                 let (node, authority) = (self.clone(), authority.clone());
                 doing.spawn(async move {
                     if let Err(why) = node.undertake(&authority, &undertaking).await {
