@@ -168,8 +168,10 @@ impl PublicKey {
             (Algorithm::Es256, PublicKind::Ec(256))
             | (Algorithm::Es384, PublicKind::Ec(384))
             | (Algorithm::Es512, PublicKind::Ec(521))
-            | (Algorithm::EdDsa, PublicKind::Ed25519) => Key::import_public(algorithm.key_type(), self.spki())
-                .is_ok_and(|key| key.jws_verify(algorithm, message, signature)),
+            | (Algorithm::EdDsa, PublicKind::Ed25519) => {
+                Key::import_public(algorithm.key_type(), self.spki())
+                    .is_ok_and(|key| key.jws_verify(algorithm, message, signature))
+            }
             _ => false,
         }
     }

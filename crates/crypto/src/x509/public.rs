@@ -125,7 +125,8 @@ impl PublicKey {
     pub(crate) fn of_point(curve: &str, x: &[u8], y: &[u8]) -> Result<PublicKey, Error> {
         let bits = curve.strip_prefix("P-").and_then(|bits| bits.parse::<u64>().ok());
         let known = CURVES.iter().find(|(_, _, known)| Some(*known) == bits);
-        let (oid, _, bits) = known.ok_or(Error::Key("the elliptic curve is none of P-256, P-384 and P-521"))?;
+        let (oid, _, bits) =
+            known.ok_or(Error::Key("the elliptic curve is none of P-256, P-384 and P-521"))?;
         if x.len() != y.len() || x.len() as u64 != bits.div_ceil(8) {
             return Err(Error::Malformed("a point: its coordinates are not as long as the curve's field"));
         }

@@ -230,7 +230,8 @@ impl Authority {
         if mount.upgrading {
             return Err(mounts::is_upgrading());
         }
-        if operation != Operation::Help && (route.handler(operation).is_none() || request.head && !route.traits.head)
+        if operation != Operation::Help
+            && (route.handler(operation).is_none() || request.head && !route.traits.head)
         {
             return Err(Refusal::Unsupported);
         }

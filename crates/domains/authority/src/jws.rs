@@ -84,16 +84,20 @@ fn decode(text: &str, most: usize, bad: &'static str) -> Result<Vec<u8>, Bad> {
 impl Jws {
     /// Reads the three members of the flattened form.
     pub fn read(protected: &str, payload: &str, signature: &str) -> Result<Jws, Bad> {
-        let header = decode(protected, LONGEST_HEADER, "protected is too long or not base64url without padding")?;
-        let header: Header = serde_json::from_slice(&header)
-            .map_err(|_| Bad::Malformed("the protected header is no JSON object with the members of a JWS header"))?;
+        let header =
+            decode(protected, LONGEST_HEADER, "protected is too long or not base64url without padding")?;
+        let header: Header = serde_json::from_slice(&header).map_err(|_| {
+            Bad::Malformed("the protected header is no JSON object with the members of a JWS header")
+        })?;
         if header.crit.is_some() || header.b64.is_some() {
             return Err(Bad::Malformed("the protected header has crit or b64, which ACME does not know"));
         }
         let signer = match (header.jwk, header.kid) {
             (Some(jwk), None) => Signer::Key(Box::new(Jwk::read(&jwk)?)),
             (None, Some(kid)) => Signer::Known(kid),
-            (Some(_), Some(_)) => return Err(Bad::Malformed("the protected header has both jwk and kid; send one")),
+            (Some(_), Some(_)) => {
+                return Err(Bad::Malformed("the protected header has both jwk and kid; send one"));
+            }
             (None, None) => return Err(Bad::Malformed("the protected header has neither jwk nor kid")),
         };
         let signature =
@@ -144,11 +148,14 @@ impl Jwk {
     /// Reads a key of one of the types that sign here. One that shows a private part is refused.
     pub fn read(jwk: &Map<String, Value>) -> Result<Jwk, Bad> {
         if PRIVATE.iter().any(|name| jwk.contains_key(*name)) {
-            return Err(Bad::Key("it shows its private part: make a new one, and send the public part".to_owned()));
+            return Err(Bad::Key(
+                "it shows its private part: make a new one, and send the public part".to_owned(),
+            ));
         }
         let text = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or("");
-        let number =
-            |name: &str| decode(text(name), LONGEST_HEADER, "the jwk has a member that is not base64url without padding");
+        let number = |name: &str| {
+            decode(text(name), LONGEST_HEADER, "the jwk has a member that is not base64url without padding")
+        };
         let parts = match (text("kty"), text("crv")) {
             ("RSA", _) => PublicParts::Rsa { modulus: number("n")?, exponent: number("e")? },
             ("EC", curve) => {

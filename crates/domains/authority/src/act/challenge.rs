@@ -3,8 +3,8 @@
 //!
 //! Nothing is changed outside by looking: a failure that says that nothing was done means that nothing was seen.
 
-use keyward_crypto::x509::{Certificate, San};
 use keyward_crypto::same;
+use keyward_crypto::x509::{Certificate, San};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -102,8 +102,12 @@ impl Challenge {
             (Way::Dns { expected, .. }, Seen::Dns(texts)) => {
                 match texts.iter().any(|text| same(text.as_bytes(), expected.as_bytes())) {
                     true => Ok(()),
-                    false if texts.is_empty() => Err("there is no TXT record at the name _acme-challenge below the domain"),
-                    false => Err("no TXT record at the name _acme-challenge below the domain has the digest of the key authorization"),
+                    false if texts.is_empty() => {
+                        Err("there is no TXT record at the name _acme-challenge below the domain")
+                    }
+                    false => Err(
+                        "no TXT record at the name _acme-challenge below the domain has the digest of the key authorization",
+                    ),
                 }
             }
             (Way::TlsAlpn { expected }, Seen::Tls { protocol, certificates }) => {
@@ -155,7 +159,9 @@ fn certificate(der: &[u8], of: &Identifier, expected: &[u8; 32]) -> Result<(), &
     // An octet string of 32 bytes in DER.
     match same(shown.value(), &[&[4, 32], &expected[..]].concat()) {
         true => Ok(()),
-        false => Err("the certificate's acmeIdentifier extension has not the digest of the key authorization"),
+        false => {
+            Err("the certificate's acmeIdentifier extension has not the digest of the key authorization")
+        }
     }
 }
 
@@ -176,9 +182,13 @@ mod tests {
         let judge = |status, body: &str| http.judge(&Seen::Http { status, body: body.as_bytes().to_vec() });
         assert_eq!(judge(200, "token.print"), Ok(()));
         assert_eq!(judge(200, "token.print \r\n"), Ok(()));
-        for (status, body) in
-            [(404, "token.print"), (200, ""), (200, " token.print"), (200, "token.printx"), (200, &"x".repeat(513))]
-        {
+        for (status, body) in [
+            (404, "token.print"),
+            (200, ""),
+            (200, " token.print"),
+            (200, "token.printx"),
+            (200, &"x".repeat(513)),
+        ] {
             assert!(judge(status, body).is_err(), "{status} {body}");
         }
         assert!(http.judge(&Seen::Dns(vec!["token.print".to_owned()])).is_err());
@@ -187,7 +197,8 @@ mod tests {
     #[test]
     fn one_record_with_the_digest_is_enough() {
         let dns = challenge(Way::Dns { name: "x".to_owned(), expected: "digest".to_owned() });
-        let judge = |texts: &[&str]| dns.judge(&Seen::Dns(texts.iter().map(|text| (*text).to_owned()).collect()));
+        let judge =
+            |texts: &[&str]| dns.judge(&Seen::Dns(texts.iter().map(|text| (*text).to_owned()).collect()));
         assert_eq!(judge(&["other", "digest"]), Ok(()));
         assert!(judge(&[]).is_err() && judge(&["other", "digest "]).is_err());
     }
@@ -217,7 +228,10 @@ mod tests {
     fn a_certificate_proves_the_name_it_was_made_for() {
         let tls = challenge(Way::TlsAlpn { expected: [7; 32] });
         let own = [San::Dns("A.example".to_owned())];
-        let seen = |certificates: Vec<Vec<u8>>, protocol: &[u8]| Seen::Tls { protocol: Some(protocol.to_vec()), certificates };
+        let seen = |certificates: Vec<Vec<u8>>, protocol: &[u8]| Seen::Tls {
+            protocol: Some(protocol.to_vec()),
+            certificates,
+        };
         let judge = |der: Vec<u8>| tls.judge(&seen(vec![der], PROTOCOL));
         assert_eq!(judge(shown(&own, true, &[7; 32], false)), Ok(()));
         for (what, der) in [
@@ -226,7 +240,10 @@ mod tests {
             ("another's signature", shown(&own, true, &[7; 32], true)),
             ("another name", shown(&[San::Dns("b.example".to_owned())], true, &[7; 32], false)),
             ("two names", shown(&[own[0].clone(), San::Dns("b.example".to_owned())], true, &[7; 32], false)),
-            ("an address beside", shown(&[own[0].clone(), San::Ip([127, 0, 0, 1].into())], true, &[7; 32], false)),
+            (
+                "an address beside",
+                shown(&[own[0].clone(), San::Ip([127, 0, 0, 1].into())], true, &[7; 32], false),
+            ),
             ("no certificate", vec![1, 2, 3]),
         ] {
             assert!(judge(der).is_err(), "{what}");

@@ -11,7 +11,9 @@ fn text(value: &Value) -> String {
 fn jwk(key: &Key) -> Map<String, Value> {
     let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let value = match key.public_parts().unwrap() {
-        PublicParts::Rsa { modulus, exponent } => json!({"kty": "RSA", "n": text(&modulus), "e": text(&exponent)}),
+        PublicParts::Rsa { modulus, exponent } => {
+            json!({"kty": "RSA", "n": text(&modulus), "e": text(&exponent)})
+        }
         PublicParts::Ec { curve, x, y } => json!({"kty": "EC", "crv": curve, "x": text(&x), "y": text(&y)}),
         PublicParts::Ed25519(x) => json!({"kty": "OKP", "crv": "Ed25519", "x": text(&x)}),
     };
@@ -91,7 +93,9 @@ fn oversized_parts_are_refused_unread() {
     for (protected, payload, signature) in
         [(long.as_str(), "", "AA"), (header.as_str(), &long, "AA"), (header.as_str(), "", &long)]
     {
-        assert!(Jws::read(protected, payload, signature).is_err_and(|why| why.to_string().contains("too long")));
+        assert!(
+            Jws::read(protected, payload, signature).is_err_and(|why| why.to_string().contains("too long"))
+        );
     }
 }
 

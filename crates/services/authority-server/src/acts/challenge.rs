@@ -87,9 +87,9 @@ impl Challenges {
         match timeout(self.patience, self.look(challenge)).await {
             Err(_) => Err(unseen("nothing came in time")),
             Ok(Err(why)) => Err(unseen(&why)),
-            Ok(Ok(seen)) => challenge
-                .judge(&seen)
-                .map_err(|why| Failure { why: why.to_owned(), nothing_done: false }),
+            Ok(Ok(seen)) => {
+                challenge.judge(&seen).map_err(|why| Failure { why: why.to_owned(), nothing_done: false })
+            }
         }
     }
 
@@ -126,7 +126,10 @@ async fn connect(
     };
     let allowed: Vec<IpAddr> = addresses.into_iter().filter(|address| reach.allows(*address)).collect();
     if allowed.is_empty() {
-        return Err("the host has only addresses that challenges may not lead to: those of this machine or its link".to_owned());
+        return Err(
+            "the host has only addresses that challenges may not lead to: those of this machine or its link"
+                .to_owned(),
+        );
     }
     for address in allowed.into_iter().take(ADDRESSES) {
         if let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect((address, port))).await {

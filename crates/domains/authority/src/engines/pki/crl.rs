@@ -233,23 +233,23 @@ fn record_key(prefix: &str, group: &str, number: u64) -> String {
 
 /// Adds the revocation of `certificate` to the group's, and to its list at once unless lists are made by time.
 pub(super) fn record(
-    cx: &mut Context<'_, '_>,
+    txn: &mut Txn<'_>,
+    prefix: &str,
     config: &CrlConfig,
     group: &str,
     certificate: &Certificate,
+    now: u64,
 ) -> Result<(), Refusal> {
-    let prefix = cx.mount.prefix();
-    let now = super::now(cx);
-    let count = count_key(&prefix, group);
-    let number = cx.txn.get_json::<u64>(&count)?.unwrap_or(0) + 1;
-    cx.txn.put_json(&count, &number)?;
-    let key = record_key(&prefix, group, number);
-    let mut records: Vec<Record> = cx.txn.get_json(&key)?.unwrap_or_default();
+    let count = count_key(prefix, group);
+    let number = txn.get_json::<u64>(&count)?.unwrap_or(0) + 1;
+    txn.put_json(&count, &number)?;
+    let key = record_key(prefix, group, number);
+    let mut records: Vec<Record> = txn.get_json(&key)?.unwrap_or_default();
     let serial = hex::encode(certificate.serial());
     records.push(Record { number, serial, at: now, until: certificate.not_after() });
-    cx.txn.put_json(&key, &records)?;
+    txn.put_json(&key, &records)?;
     if !config.auto_rebuild {
-        renew(cx.txn, &prefix, group, config, now, Renewal::Complete)?;
+        renew(txn, prefix, group, config, now, Renewal::Complete)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::params::{self, FORMAT, Family, KEY_BITS, PRIVATE_KEY_FORMAT};
 use super::role::Role;
 use super::table::{self, DEFAULT, Issuer, Table};
 use super::wanted::{self, FIELDS as SHARED, USER_IDS, Wanted};
-use super::{HEAVY, fetch, refuse, roles};
+use super::{HEAVY, fetch, leased, refuse, roles};
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::Operation;
@@ -155,7 +155,10 @@ fn finish(
     if !role.no_store {
         fetch::store(cx, &certificate)?;
     }
-    Ok(response)
+    match role.generate_lease && !role.no_store {
+        true => leased::lease(cx, response, &certificate),
+        false => Ok(response),
+    }
 }
 
 /// The certificate request of the field `csr`, its signature verified.
@@ -250,6 +253,7 @@ fn verbatim_role(cx: &mut Context<'_, '_>) -> Result<Role, Refusal> {
         role.ttl = known.ttl;
         role.max_ttl = known.max_ttl;
         role.no_store = known.no_store;
+        role.generate_lease = known.generate_lease;
         role.issuer_ref.clone_from(&known.issuer_ref);
         role.not_after.clone_from(&known.not_after);
     }

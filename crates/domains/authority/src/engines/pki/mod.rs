@@ -7,7 +7,7 @@
 //! now shows. The list is made of that and signed when somebody fetches it, once for each change, so that a
 //! revocation costs the same however many came before.
 //!
-//! Absent, and refused or not routed: CEL roles, leases on certificates, managed keys, unified lists,
+//! Absent, and refused or not routed: CEL roles, managed keys, unified lists,
 //! P-224, RSA-8192, host names that are not ASCII (write them as `xn--...`), templates in `allowed_domains`.
 
 mod acme;
@@ -21,6 +21,7 @@ mod intermediate;
 mod issue;
 mod issuers;
 mod keys;
+mod leased;
 mod names;
 mod ocsp;
 mod params;
@@ -66,6 +67,7 @@ pub static BACKEND: Backend = Backend {
         acme::OF_ISSUER,
         acme::OF_ISSUER_AND_ROLE,
     ],
+    leases: Some(leased::OPS),
     journal: Some(acme::JOURNAL),
     ..Backend::EMPTY
 };

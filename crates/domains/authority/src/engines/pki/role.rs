@@ -287,12 +287,8 @@ impl Role {
         let family = Family::parse(&self.key_type)?;
         self.key_bits = family.checked_bits(self.key_bits)?;
         self.signature_bits = params::checked_signature_bits(self.signature_bits)?;
-        if self.generate_lease && !self.no_store {
-            return Err(Refusal::invalid(
-                "generate_lease: certificates do not get leases here; leave it out, and revoke by serial number",
-            ));
-        }
-        self.generate_lease = false;
+        // What is not kept cannot be revoked.
+        self.generate_lease &= !self.no_store;
         if self.allowed_domains_template || self.allowed_uri_sans_template {
             return Err(Refusal::invalid(
                 "allowed_domains_template and allowed_uri_sans_template are not available: write the domains out",
@@ -419,7 +415,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("province", Kind::List, "Provinces of the subject."),
     field("street_address", Kind::List, "Street addresses of the subject."),
     field("postal_code", Kind::List, "Postal codes of the subject."),
-    field("generate_lease", Kind::Bool, "Not available."),
+    field("generate_lease", Kind::Bool, "Lease certificates: they are revoked with their lease."),
     field("no_store", Kind::Bool, "Do not keep the certificates; revoking one then needs the certificate."),
     field("require_cn", Kind::Bool, "Require a common name."),
     field("cn_validations", Kind::List, "What a common name may be: email, hostname, or disabled."),

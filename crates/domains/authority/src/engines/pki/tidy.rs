@@ -28,7 +28,11 @@ const FIELDS: [Field; 9] = [
     field("tidy_revoked_certs", Kind::Bool, "Remove expired certificates that were revoked, from lists too."),
     field("tidy_revocation_list", Kind::Bool, "The same by an older name."),
     field("tidy_expired_issuers", Kind::Bool, "Remove expired issuers; their keys stay."),
-    field("tidy_acme", Kind::Bool, "Remove expired orders, unused accounts and unused bindings of the ACME server."),
+    field(
+        "tidy_acme",
+        Kind::Bool,
+        "Remove expired orders, unused accounts and unused bindings of the ACME server.",
+    ),
     field(
         "acme_account_safety_buffer",
         Kind::Duration,

@@ -100,12 +100,7 @@ fn listed(fields: &Fields, name: &str) -> Result<Vec<String>, Refusal> {
     Ok(split.filter(|text| !text.is_empty()).collect())
 }
 
-fn sans(
-    fields: &Fields,
-    role: &Role,
-    csr: Option<&Request>,
-    common_name: &str,
-) -> Result<Vec<San>, Refusal> {
+fn sans(fields: &Fields, role: &Role, csr: Option<&Request>, common_name: &str) -> Result<Vec<San>, Refusal> {
     let of_csr = csr.filter(|_| role.use_csr_sans);
     let mut sans = match of_csr {
         Some(csr) => csr.sans.clone(),

@@ -45,7 +45,8 @@ pub(super) async fn get(
         }
         let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or("the server redirects to nowhere")?;
-        target = next(reach, &target, location).ok_or("the server redirects to where no challenge may lead")?;
+        target =
+            next(reach, &target, location).ok_or("the server redirects to where no challenge may lead")?;
     }
     Err(format!("the server redirects more than {REDIRECTS} times"))
 }
@@ -60,7 +61,7 @@ fn next(reach: &Reach, from: &Target, location: &str) -> Option<Target> {
     let Some(scheme) = uri.scheme_str() else {
         // An absolute path on the same host; a host without a scheme is none.
         let same = Target { path, host: from.host.clone(), ..*from };
-        return (uri.host().is_none() && location.starts_with('/')).then_some(same);
+        return (location.starts_with('/') && !location.starts_with("//")).then_some(same);
     };
     let secure = match scheme {
         "http" => false,

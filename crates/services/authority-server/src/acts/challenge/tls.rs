@@ -29,7 +29,8 @@ pub(super) async fn unverified(stream: TcpStream, host: &str) -> Result<TlsStrea
 }
 
 async fn handshake(stream: TcpStream, host: &str, protocol: &[u8]) -> Result<TlsStream<TcpStream>, String> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| "the host has no name for TLS".to_owned())?;
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| "the host has no name for TLS".to_owned())?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -57,7 +58,8 @@ impl Unverified {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let certificate = Certificate::read(certificate).map_err(|_| CertificateError::BadEncoding)?;
         let known = self.0.signature_verification_algorithms.mapping;
-        let mut fitting = known.iter().filter(|(scheme, _)| *scheme == signed.scheme).flat_map(|(_, found)| *found);
+        let mut fitting =
+            known.iter().filter(|(scheme, _)| *scheme == signed.scheme).flat_map(|(_, found)| *found);
         let key = certificate.public().key_bits();
         match fitting.any(|algorithm| algorithm.verify_signature(key, message, signed.signature()).is_ok()) {
             true => Ok(HandshakeSignatureValid::assertion()),

@@ -88,7 +88,8 @@ fn unknown() -> Wrong {
 /// The account with the URL `kid`.
 pub(super) fn by_url(cx: &mut Context<'_, '_>, directory: &Directory, kid: &str) -> Result<Account, Wrong> {
     let beginning = directory.at("account/");
-    let id = kid.strip_prefix(&beginning).filter(|id| !id.is_empty() && !id.contains('/')).ok_or_else(unknown)?;
+    let id =
+        kid.strip_prefix(&beginning).filter(|id| !id.is_empty() && !id.contains('/')).ok_or_else(unknown)?;
     let account = cx.get_json::<Account>(&format!("{ACCOUNTS}{id}"))?;
     account.filter(|account| account.directory == directory.path).ok_or_else(unknown)
 }
@@ -164,12 +165,7 @@ pub(super) fn new(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     })
 }
 
-fn make(
-    cx: &mut Context<'_, '_>,
-    directory: &Directory,
-    key: &Jwk,
-    said: &Map<String, Value>,
-) -> Answered {
+fn make(cx: &mut Context<'_, '_>, directory: &Directory, key: &Jwk, said: &Map<String, Value>) -> Answered {
     let contact = contacts(said)?.unwrap_or_default();
     let binding = said.get("externalAccountBinding").filter(|binding| !binding.is_null());
     let eab = match binding {
@@ -216,7 +212,9 @@ pub(super) fn change(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
                 changed.status = Status::Deactivated;
                 changed.ended = Some(cx.now.secs());
             }
-            Some(_) => return Err(Kind::Malformed.because("the status of an account can only become deactivated")),
+            Some(_) => {
+                return Err(Kind::Malformed.because("the status of an account can only become deactivated"));
+            }
         }
         put(cx, &changed)?;
         show(directory, &changed, None)

@@ -1,8 +1,8 @@
 //! Authorizations and challenges (RFC 8555, sections 7.1.4 and 7.5), as clients see them.
 
+use super::account::Account;
 use super::order::{self, Order};
 use super::server::{Answered, Directory, of_account};
-use super::account::Account;
 use super::validation::{self, Authorization, Progress, Standing, Trial};
 use super::wrong::{Kind, Wrong};
 use crate::act::challenge::Identifier;
@@ -81,7 +81,9 @@ pub(super) fn show(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
                 cx.put_json(&order::path(&account.id, &order.id), &order)?;
             }
             Some(_) => {
-                return Err(Kind::Malformed.because("the status of an authorization can only become deactivated"));
+                return Err(
+                    Kind::Malformed.because("the status of an authorization can only become deactivated")
+                );
             }
         }
         display(cx, directory, &order, at)

@@ -120,7 +120,9 @@ pub(super) fn use_up(
         return Err(malformed("it must have no nonce"));
     }
     // The same whatever is not right, so that nobody learns which bindings there are.
-    let refused = || Kind::Unauthorized.because("the external account binding is unknown, was used, or is not for this");
+    let refused = || {
+        Kind::Unauthorized.because("the external account binding is unknown, was used, or is not for this")
+    };
     if jws.url != directory.url {
         return Err(refused());
     }

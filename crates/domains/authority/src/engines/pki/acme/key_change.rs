@@ -33,8 +33,9 @@ pub(super) fn change(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 fn new_key(directory: &Directory, request: &Signed, account: &Account) -> Result<Jwk, Wrong> {
     let malformed = |why: &str| Kind::Malformed.because(format!("the inner JWS: {why}"));
     let said = request.said()?;
-    let member =
-        |name: &str| said.get(name).and_then(Value::as_str).ok_or_else(|| malformed(&format!("{name} must be a text")));
+    let member = |name: &str| {
+        said.get(name).and_then(Value::as_str).ok_or_else(|| malformed(&format!("{name} must be a text")))
+    };
     let inner = read(member("protected")?, member("payload")?, member("signature")?)?;
     let Signer::Key(new) = &inner.signer else { return Err(malformed("it must have the new key (jwk)")) };
     verify(&inner, new)?;
@@ -42,7 +43,8 @@ fn new_key(directory: &Directory, request: &Signed, account: &Account) -> Result
         return Err(malformed("it must have no nonce, and the URL of the outer one"));
     }
     let said: Map<String, Value> = payload(&inner)?.unwrap_or_default();
-    if said.get("account").and_then(Value::as_str) != Some(&directory.at(&format!("account/{}", account.id))) {
+    if said.get("account").and_then(Value::as_str) != Some(&directory.at(&format!("account/{}", account.id)))
+    {
         return Err(malformed("account is not the URL of the account"));
     }
     let old = said.get("oldKey").and_then(Value::as_object).and_then(|jwk| Jwk::read(jwk).ok());

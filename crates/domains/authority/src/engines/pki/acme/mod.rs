@@ -55,7 +55,11 @@ const OPEN: Traits = super::OPEN;
 /// Signs with the issuer's key.
 const SIGNS: Traits = Traits { heavy: true, ..super::OPEN };
 
-const fn signed(pattern: &'static str, operations: &'static [(Operation, Handler)], help: &'static str) -> Route {
+const fn signed(
+    pattern: &'static str,
+    operations: &'static [(Operation, Handler)],
+    help: &'static str,
+) -> Route {
     Route { pattern, operations, exists: None, fields: FIELDS, traits: OPEN, help }
 }
 
@@ -98,9 +102,21 @@ macro_rules! directory {
                 &[(Operation::Update, key_change::change)],
                 "Gives an ACME account another key.",
             ),
-            signed(concat!($path, "acme/new-order"), &[(Operation::Update, order::new)], "Orders a certificate."),
-            signed(concat!($path, "acme/orders"), &[(Operation::Update, order::list)], "Lists an account's orders."),
-            signed(concat!($path, "acme/order/{order_id}"), &[(Operation::Update, order::show)], "Shows an order."),
+            signed(
+                concat!($path, "acme/new-order"),
+                &[(Operation::Update, order::new)],
+                "Orders a certificate.",
+            ),
+            signed(
+                concat!($path, "acme/orders"),
+                &[(Operation::Update, order::list)],
+                "Lists an account's orders.",
+            ),
+            signed(
+                concat!($path, "acme/order/{order_id}"),
+                &[(Operation::Update, order::show)],
+                "Shows an order.",
+            ),
             Route {
                 traits: SIGNS,
                 ..signed(
@@ -160,3 +176,6 @@ fn new_nonce(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let status = if cx.request.head { 200 } else { 204 };
     open(cx, |_, _| Ok(Response::empty().with_status(status)))
 }
+
+#[cfg(test)]
+mod tests;

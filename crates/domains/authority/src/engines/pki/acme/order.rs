@@ -141,7 +141,9 @@ pub(super) fn new(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     of_account(cx, |cx, directory, request, account| {
         let said = request.said()?;
         if ["notBefore", "notAfter"].iter().any(|name| said.get(*name).is_some_and(|at| !at.is_null())) {
-            return Err(Kind::Malformed.because("notBefore and notAfter are not supported: the server sets them"));
+            return Err(
+                Kind::Malformed.because("notBefore and notAfter are not supported: the server sets them")
+            );
         }
         let identifiers = identifiers(said)?;
         for identifier in &identifiers {
@@ -200,10 +202,9 @@ fn identifier(kind: &str, value: &str) -> Result<Identifier, Wrong> {
             }
             Ok(Identifier::Dns(name))
         }
-        "ip" => value
-            .parse()
-            .map(Identifier::Ip)
-            .map_err(|_| Kind::Malformed.because("an identifier of the type ip must be an address (RFC 8738)")),
+        "ip" => value.parse().map(Identifier::Ip).map_err(|_| {
+            Kind::Malformed.because("an identifier of the type ip must be an address (RFC 8738)")
+        }),
         _ => Err(Kind::UnsupportedIdentifier.because("there are identifiers of the types dns and ip")),
     }
 }
@@ -215,9 +216,8 @@ fn check_allowed(role: &Role, identifier: &Identifier) -> Result<(), Wrong> {
     };
     match allowed {
         true => Ok(()),
-        false => {
-            Err(Kind::RejectedIdentifier.because(format!("the role does not allow certificates for {identifier}")))
-        }
+        false => Err(Kind::RejectedIdentifier
+            .because(format!("the role does not allow certificates for {identifier}"))),
     }
 }
 
@@ -285,7 +285,8 @@ fn csr(request: &Signed) -> Result<Request, Wrong> {
     let der = URL_SAFE_NO_PAD
         .decode(text)
         .map_err(|_| Kind::Malformed.because("csr is not base64url without padding"))?;
-    let csr = Request::read(&der).map_err(|why| Kind::BadCsr.because(format!("the CSR cannot be used: {why}")))?;
+    let csr =
+        Request::read(&der).map_err(|why| Kind::BadCsr.because(format!("the CSR cannot be used: {why}")))?;
     match csr.public == request.key.public {
         true => Err(Kind::BadCsr.because("certificate public key must not match account key")),
         false => Ok(csr),
@@ -300,7 +301,10 @@ fn check_names(csr: &Request, order: &Order) -> Result<(), Wrong> {
         asked.push(match san {
             San::Dns(name) => Identifier::Dns(name.to_ascii_lowercase()),
             San::Ip(address) => Identifier::Ip(*address),
-            _ => return Err(Kind::BadCsr.because("the CSR asks for names that are neither domain names nor addresses")),
+            _ => {
+                return Err(Kind::BadCsr
+                    .because("the CSR asks for names that are neither domain names nor addresses"));
+            }
         });
     }
     if !common_name.is_empty() {
@@ -313,7 +317,8 @@ fn check_names(csr: &Request, order: &Order) -> Result<(), Wrong> {
     ordered.sort_unstable();
     match asked == ordered {
         true => Ok(()),
-        false => Err(Kind::BadCsr.because("the names in the CSR are not those of the order, all of them and no others")),
+        false => Err(Kind::BadCsr
+            .because("the names in the CSR are not those of the order, all of them and no others")),
     }
 }
 
@@ -336,7 +341,9 @@ fn make(
     };
     let ttl = ttl.min(most);
     if ttl.is_zero() {
-        return Err(Kind::ServerInternal.because("the role's not_after has passed: the operator must change it"));
+        return Err(
+            Kind::ServerInternal.because("the role's not_after has passed: the operator must change it")
+        );
     }
     let fields = fields(&role, csr, order, ttl);
     let issuer = directory.issuer()?;

@@ -15,11 +15,18 @@ use serde_json::Value;
 pub(super) fn revoke(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     signed(cx, |cx, directory, request| {
         let said = request.said()?;
-        let unreadable = || Kind::Malformed.because("certificate must be a certificate's DER in base64url without padding");
-        let der = said.get("certificate").and_then(Value::as_str).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let unreadable = || {
+            Kind::Malformed.because("certificate must be a certificate's DER in base64url without padding")
+        };
+        let der = said
+            .get("certificate")
+            .and_then(Value::as_str)
+            .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         let certificate = der.and_then(|der| Certificate::read(&der).ok()).ok_or_else(unreadable)?;
         if said.get("reason").is_some_and(|reason| reason.as_u64() != Some(0)) {
-            return Err(Kind::BadRevocationReason.because("revocation reasons are not kept: leave it out, or send 0"));
+            return Err(
+                Kind::BadRevocationReason.because("revocation reasons are not kept: leave it out, or send 0")
+            );
         }
         let serial = colons(certificate.serial());
         let kept = fetch::stored(cx, &serial)?;

@@ -62,7 +62,9 @@ pub(super) struct Signed {
 impl Signed {
     /// What is said, or an error where nothing is.
     pub(super) fn said(&self) -> Result<&Map<String, Value>, Wrong> {
-        self.payload.as_ref().ok_or_else(|| Kind::Malformed.because("the payload is empty: it must be a JSON object"))
+        self.payload
+            .as_ref()
+            .ok_or_else(|| Kind::Malformed.because("the payload is empty: it must be a JSON object"))
     }
 
     /// The account, or an error where the request names none.
@@ -108,8 +110,9 @@ pub(super) fn of_account(
 /// Refuses accounts that are no good any more.
 pub(super) fn check_standing(directory: &Directory, account: &Account) -> Result<(), Wrong> {
     if directory.config.eab_policy == EabPolicy::AlwaysRequired && account.eab.is_none() {
-        return Err(Kind::ExternalAccountRequired
-            .because("accounts without an external account binding may not be used any more: make one with a binding"));
+        return Err(Kind::ExternalAccountRequired.because(
+            "accounts without an external account binding may not be used any more: make one with a binding",
+        ));
     }
     match account.status {
         Status::Valid => Ok(()),
@@ -190,7 +193,9 @@ fn role(cx: &mut Context<'_, '_>, config: &Config) -> Result<Role, Wrong> {
         }
         (name, Policy::SignVerbatim) if name.is_empty() => None,
         (name, Policy::Role(role)) if name.is_empty() => Some(role),
-        (name, _) if Config::is_any(&config.allowed_roles) || config.allowed_roles.contains(&name) => Some(name),
+        (name, _) if Config::is_any(&config.allowed_roles) || config.allowed_roles.contains(&name) => {
+            Some(name)
+        }
         _ => return Err(Kind::ServerInternal.because("specified role not allowed by ACME policy")),
     };
     let mut role = match named {
@@ -211,8 +216,7 @@ fn role(cx: &mut Context<'_, '_>, config: &Config) -> Result<Role, Wrong> {
 }
 
 fn issuer(table: &Table, config: &Config, reference: &str) -> Result<String, Wrong> {
-    let issuer =
-        table.find(reference).ok_or_else(|| Kind::Malformed.because("issuer does not exist"))?;
+    let issuer = table.find(reference).ok_or_else(|| Kind::Malformed.because("issuer does not exist"))?;
     if !issuer.entry.usage.issuing || issuer.key.is_none() || !issuer.certificate.is_authority() {
         return Err(Kind::ServerInternal.because("issuer missing proper issuance usage or key"));
     }
@@ -281,8 +285,10 @@ fn prove(cx: &mut Context<'_, '_>, directory: &Directory) -> Result<Signed, Wron
     }
     let jws = read(&member(cx, "protected")?, &member(cx, "payload")?, &member(cx, "signature")?)?;
     if jws.url != directory.url {
-        return Err(Kind::Unauthorized
-            .because(format!("the JWS is for another URL: this is {}; the operator sets its beginning", directory.url)));
+        return Err(Kind::Unauthorized.because(format!(
+            "the JWS is for another URL: this is {}; the operator sets its beginning",
+            directory.url
+        )));
     }
     let (key, account) = match &jws.signer {
         Signer::Key(key) => (Jwk::clone(key), None),
@@ -294,7 +300,8 @@ fn prove(cx: &mut Context<'_, '_>, directory: &Directory) -> Result<Signed, Wron
     verify(&jws, &key)?;
     let fresh = |nonce: &str| cx.nonces.spend(&cx.mount.uuid, nonce, &cx.request.id, cx.random());
     if !jws.nonce.as_deref().is_some_and(fresh) {
-        return Err(Kind::BadNonce.because("the nonce was used before, or is none of this server since it was started"));
+        return Err(Kind::BadNonce
+            .because("the nonce was used before, or is none of this server since it was started"));
     }
     Ok(Signed { key, account, payload: payload(&jws)? })
 }

@@ -250,11 +250,7 @@ impl<'p> Place<'p> {
 }
 
 /// The order of a challenge that is being looked at, unless it does not matter any more.
-fn awaited(
-    txn: &mut Txn<'_>,
-    mount: &str,
-    place: Place<'_>,
-) -> Result<Option<Order>, Refusal> {
+fn awaited(txn: &mut Txn<'_>, mount: &str, place: Place<'_>) -> Result<Option<Order>, Refusal> {
     let order = order::at(txn, &mounts::prefix(mount), place.account, place.order)?;
     Ok(order.filter(|order| {
         let authorization = order.authorizations.get(place.at);

@@ -2,6 +2,7 @@
 
 mod authorities;
 mod hostile;
+mod leased;
 mod revocation;
 mod rules;
 mod speed;

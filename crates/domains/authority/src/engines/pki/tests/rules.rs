@@ -48,7 +48,6 @@ fn roles_that_make_no_sense_are_refused() {
         (json!({"key_bits": 1024}), "unsupported bit length for RSA key: 1024"),
         (json!({"key_type": "ec", "key_bits": 224}), "unsupported bit length for EC key: 224"),
         (json!({"signature_bits": 160}), "unsupported signature_bits: 160"),
-        (json!({"generate_lease": true}), "generate_lease: certificates do not get leases"),
         (json!({"allowed_domains_template": true}), "allowed_domains_template"),
         (json!({"cn_validations": "email,disabled"}), "cn_validations value incorrect"),
         (json!({"cn_validations": "phone"}), "cn_validations value incorrect"),
