@@ -52,11 +52,15 @@ impl Issuing {
         server.initialize(1, 1);
         server.unseal();
         let root = server.root();
-        write(&root, "sys/mounts/pki", &json!({"type": "pki", "config": {
-            "max_lease_ttl": "87600h",
-            "passthrough_request_headers": ["If-Modified-Since"],
-            "allowed_response_headers": ["Last-Modified", "Location", "Replay-Nonce", "Link"],
-        }}));
+        write(
+            &root,
+            "sys/mounts/pki",
+            &json!({"type": "pki", "config": {
+                "max_lease_ttl": "87600h",
+                "passthrough_request_headers": ["If-Modified-Since"],
+                "allowed_response_headers": ["Last-Modified", "Location", "Replay-Nonce", "Link"],
+            }}),
+        );
         let made = json!({"common_name": "Root", "key_type": "ec", "ttl": "8760h", "issuer_name": "root"});
         write(&root, "pki/root/generate/internal", &made);
         write(&root, "pki/config/cluster", &json!({"path": format!("https://localhost:{port}/v1/pki")}));
@@ -77,8 +81,11 @@ impl Issuing {
 
     async fn register(&self, binding: Option<&ExternalAccountKey>) -> Result<Account, instant_acme::Error> {
         let roots: PathBuf = self.server.folder().join("roots.pem");
-        let account =
-            NewAccount { contact: &["mailto:me@example.org"], terms_of_service_agreed: true, only_return_existing: false };
+        let account = NewAccount {
+            contact: &["mailto:me@example.org"],
+            terms_of_service_agreed: true,
+            only_return_existing: false,
+        };
         let builder = Account::builder_with_root(roots).unwrap();
         builder.create(&account, self.directory(), binding).await.map(|(account, _)| account)
     }

@@ -135,7 +135,8 @@ fn answer_names(socket: &UdpSocket, shown: &Mutex<Shown>) {
         for data in answers {
             let length = u16::try_from(data.len()).unwrap().to_be_bytes();
             // The name of the question, its type, the class of the Internet, no time to live.
-            reply.extend([&[0xc0, 12][..], &kind.to_be_bytes(), &[0, 1, 0, 0, 0, 0], &length, &data].concat());
+            reply
+                .extend([&[0xc0, 12][..], &kind.to_be_bytes(), &[0, 1, 0, 0, 0, 0], &length, &data].concat());
         }
         let _ = socket.send_to(&reply, from);
     }

@@ -372,12 +372,13 @@ pub(super) fn current(
             this_update: edition.this_update,
             next_update: edition.next_update,
             entries,
+            extensions: &[],
         };
         list.sign(&issuer.key()?.key, issuer.revocation_scheme()?).map_err(super::refuse)
     })
 }
 
-fn signer<'t>(table: &'t Table, reference: &str) -> Result<&'t Arc<Issuer>, Refusal> {
+pub(super) fn signer<'t>(table: &'t Table, reference: &str) -> Result<&'t Arc<Issuer>, Refusal> {
     let issuer = table.issuer(reference)?;
     if !issuer.entry.usage.crl_signing {
         return Err(Refusal::invalid(format!(
@@ -404,7 +405,7 @@ fn entries(
             for record in txn.get_json::<Vec<Record>>(&key)?.unwrap_or_default() {
                 if (first..=last).contains(&record.number) {
                     let serial = hex::decode(&record.serial).map_err(|_| Refusal::Corrupt(key.clone()))?;
-                    found.push(RevokedEntry { serial, at: record.at });
+                    found.push(RevokedEntry { serial, at: record.at, extensions: Vec::new() });
                 }
             }
         }

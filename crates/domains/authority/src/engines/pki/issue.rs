@@ -98,7 +98,7 @@ fn reference<'r>(cx: &'r Context<'_, '_>, role: &'r Role) -> &'r str {
 
 fn issue(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("role").to_owned();
-    let role = roles::find(cx, &name)?;
+    let role = roles::for_caller(cx, &name)?;
     let fields = cx.fields();
     let given = fields.string("key_type")?.filter(|kind| !kind.is_empty());
     let bits = params::number(fields, "key_bits")?;
@@ -194,7 +194,7 @@ pub(super) fn check_key(role: &Role, csr: &Request) -> Result<(), Refusal> {
 
 fn sign(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("role").to_owned();
-    let role = roles::find(cx, &name)?;
+    let role = roles::for_caller(cx, &name)?;
     let csr = csr(cx)?;
     check_key(&role, &csr)?;
     let table = table::table(cx)?;

@@ -8,7 +8,7 @@
 //! revocation costs the same however many came before.
 //!
 //! Absent, and refused or not routed: CEL roles, managed keys, unified lists,
-//! P-224, RSA-8192, host names that are not ASCII (write them as `xn--...`), templates in `allowed_domains`.
+//! P-224, RSA-8192, host names that are not ASCII (write them as `xn--...`).
 
 mod acme;
 mod authority;
@@ -22,6 +22,7 @@ mod issue;
 mod issuers;
 mod keys;
 mod leased;
+mod lists;
 mod names;
 mod ocsp;
 mod params;
@@ -52,6 +53,7 @@ pub static BACKEND: Backend = Backend {
         roots::ROUTES,
         intermediate::ROUTES,
         crl::ROUTES,
+        lists::ROUTES,
         issuers::ROUTES,
         import::ROUTES,
         keys::ROUTES,

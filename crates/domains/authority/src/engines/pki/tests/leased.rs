@@ -29,7 +29,8 @@ fn a_certificate_is_revoked_with_its_lease_or_its_token() {
     let (serial, lease, seconds) = leased(&mut bench, &root, &body);
     assert!(lease.starts_with("pki/issue/leased/"), "{lease}");
     assert_eq!(seconds, 3600);
-    let renewal = bench.root(Operation::Update, "sys/leases/renew", &json!({ "lease_id": lease }).to_string());
+    let renewal =
+        bench.root(Operation::Update, "sys/leases/renew", &json!({ "lease_id": lease }).to_string());
     assert!(renewal.errors().contains("not renewable"), "{renewal:?}");
     assert!(!revoked(&mut bench, &serial));
     bench.write("sys/leases/revoke", &json!({ "lease_id": lease }).to_string());
@@ -44,7 +45,10 @@ fn a_certificate_is_revoked_with_its_lease_or_its_token() {
     for serial in &many {
         assert!(revoked(&mut bench, serial), "{serial}");
     }
-    assert_eq!(bench.root(Operation::List, "pki/certs/revoked", "").data()["keys"].as_array().unwrap().len(), 31);
+    assert_eq!(
+        bench.root(Operation::List, "pki/certs/revoked", "").data()["keys"].as_array().unwrap().len(),
+        31
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod authorities;
 mod hostile;
 mod leased;
+mod lists;
 mod revocation;
 mod rules;
 mod speed;
