@@ -12,7 +12,7 @@ use keyward_crypto::x509::{Certificate, San, pem};
 use keyward_testkit::certificates::Authority;
 use keyward_tests::http::Client;
 use keyward_tests::server::{IN_MEMORY, PLAIN_HTTP, Server};
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use std::net::TcpListener;
