@@ -201,7 +201,7 @@ fn what_is_of_no_use_any_more_is_tidied_away() {
     assert_eq!(tidy(&mut bench)["acme_account_deleted_count"], 1);
     idle.order(&mut bench, &json!([dns("a.example")])).refused(400, "accountDoesNotExist");
     // The mount's certificates are valid for 32 days.
-    bench.pass(Duration::from_secs(30 * 24 * 3600));
+    bench.pass(Duration::from_secs(14 * 24 * 3600));
     assert_eq!(tidy(&mut bench)["acme_orders_deleted_count"], 1);
     client.order(&mut bench, &json!([dns("a.example")])).expect(201);
 }
