@@ -236,7 +236,7 @@ async fn accounts_need_a_binding_where_the_operator_says_so() {
     let mut account = issuing.register(Some(&binding)).await.unwrap();
     let spent = issuing.register(Some(&binding)).await.err().unwrap().to_string();
     assert!(spent.contains("unauthorized"), "{spent}");
-    account.update_key().await.unwrap();
+    drop(account.update_key().await.unwrap());
     let names = ["bound.example.test"];
     let mut order = issuing.order(&account, &names, &ChallengeType::Dns01, unchanged).await;
     issuing.fill(&mut order, &names).await;
