@@ -2,6 +2,7 @@
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::crypto::aws_lc_rs;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::PrivateKeyDer;
 use std::collections::HashMap;
@@ -100,12 +101,14 @@ fn answer_tls(mut stream: TcpStream, shown: &Mutex<Shown>) -> std::io::Result<()
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(&digest)];
     let certificate = params.self_signed(&key).unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+    // The usual way looks at the certificate first, and does not know its critical extension.
+    let shown = SingleCertAndKey::from(CertifiedKey::new(vec![certificate.der().clone()], key));
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
+        .with_cert_resolver(Arc::new(shown));
     config.alpn_protocols = vec![b"acme-tls/1".to_vec()];
     let mut session = ServerConnection::new(Arc::new(config)).unwrap();
     session.complete_io(&mut stream)?;

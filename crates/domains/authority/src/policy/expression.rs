@@ -122,7 +122,9 @@ impl Expression {
         }
         // The library reads messages and panics when it comes to make one.
         if makes_message(program.expression()) {
-            return Err("the condition makes a message, as NAME{...}; write a map, as {\"name\": ...}".to_owned());
+            return Err(
+                "the condition makes a message, as NAME{...}; write a map, as {\"name\": ...}".to_owned()
+            );
         }
         drop(references);
         Ok(Expression { text: text.to_owned(), program, wanted })

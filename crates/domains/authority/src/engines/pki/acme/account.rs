@@ -170,7 +170,7 @@ fn make(cx: &mut Context<'_, '_>, directory: &Directory, key: &Jwk, said: &Map<S
     let binding = said.get("externalAccountBinding").filter(|binding| !binding.is_null());
     let eab = match binding {
         Some(binding) => Some(eab::use_up(cx, directory, key, binding)?),
-        None if directory.config.eab_policy == EabPolicy::NotRequired => None,
+        None if directory.config.eab_policy == EabPolicy::Nobody => None,
         None => {
             return Err(Kind::ExternalAccountRequired.because(
                 "the request must have an externalAccountBinding: ask the operator for one (new-eab)",

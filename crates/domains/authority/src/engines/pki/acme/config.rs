@@ -63,14 +63,16 @@ pub(super) enum Policy {
 
 /// Who must show an external account binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub(super) enum EabPolicy {
-    /// Nobody.
-    NotRequired,
+    /// Nobody must.
+    #[serde(rename = "not-required")]
+    Nobody,
     /// Who makes an account.
-    NewAccountRequired,
+    #[serde(rename = "new-account-required")]
+    NewAccounts,
     /// Who makes an account, and accounts made without one are of no use.
-    AlwaysRequired,
+    #[serde(rename = "always-required")]
+    Everybody,
 }
 
 /// As it is stored, and shown.
@@ -96,7 +98,7 @@ impl Default for Config {
             allow_role_ext_key_usage: false,
             default_directory_policy: "sign-verbatim".to_owned(),
             dns_resolver: String::new(),
-            eab_policy: EabPolicy::NotRequired,
+            eab_policy: EabPolicy::Nobody,
             max_ttl: MAX_TTL.as_secs(),
         }
     }

@@ -159,7 +159,7 @@ pub(super) const OF_ISSUER_AND_ROLE: &[Route] = directory!("issuer/{issuer_ref}/
 
 fn show(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     open(cx, |_, directory| {
-        let bound = directory.config.eab_policy != config::EabPolicy::NotRequired;
+        let bound = directory.config.eab_policy != config::EabPolicy::Nobody;
         Ok(Response::verbatim_json(&json!({
             "newNonce": directory.at("new-nonce"),
             "newAccount": directory.at("new-account"),

@@ -109,7 +109,7 @@ pub(super) fn of_account(
 
 /// Refuses accounts that are no good any more.
 pub(super) fn check_standing(directory: &Directory, account: &Account) -> Result<(), Wrong> {
-    if directory.config.eab_policy == EabPolicy::AlwaysRequired && account.eab.is_none() {
+    if directory.config.eab_policy == EabPolicy::Everybody && account.eab.is_none() {
         return Err(Kind::ExternalAccountRequired.because(
             "accounts without an external account binding may not be used any more: make one with a binding",
         ));
