@@ -167,7 +167,7 @@ fn reach(report: &mut Report, root: &Root<'_>) -> Reach {
         match set.value.as_int().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
             Some(found) => *port = found,
             None => {
-                report.mistake(set.place, format!("`{name}` is no port"), "write a number from 1 to 65535")
+                report.mistake(set.place, format!("`{name}` is no port"), "write a number from 1 to 65535");
             }
         }
     }
