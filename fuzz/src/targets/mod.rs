@@ -14,5 +14,5 @@ macro_rules! targets {
 
 targets! {
     address age_file age_identity audit_log barrier_entry certificate cidr config duration encryption_config fields hcl http identity
-    jwt key_import keyring kms_envelope kms_snapshot kms_value ldap_name path policy request shamir ssh_key token totp_url transit
+    jws jwt key_import keyring kms_envelope kms_snapshot kms_value ldap_name path policy request shamir ssh_key token totp_url transit
 }

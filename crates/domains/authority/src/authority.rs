@@ -16,11 +16,12 @@ use crate::identity;
 use crate::lease;
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
+use crate::nonces::Nonces;
 use crate::outside::Gathered;
 use crate::params::Params;
 use crate::policy::{Ask, Parameters};
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request};
+use crate::request::{Media, Operation, Request};
 use crate::response::{Data, Response};
 use crate::rotation::Rotation;
 use crate::route::Route;
@@ -39,6 +40,7 @@ const MEMO_ITEMS: usize = 20_000;
 pub struct Authority {
     root: RootKey,
     memo: Memo,
+    nonces: Nonces,
     settings: Settings,
 }
 
@@ -133,7 +135,7 @@ impl Outcome {
 impl Authority {
     /// An authority that `root` opens.
     pub fn new(root: RootKey, settings: Settings) -> Authority {
-        Authority { root, memo: Memo::new(MEMO_ITEMS), settings }
+        Authority { root, memo: Memo::new(MEMO_ITEMS), nonces: Nonces::default(), settings }
     }
 
     /// The operator's settings.
@@ -240,10 +242,12 @@ impl Authority {
         if mount.upgrading {
             return Err(mounts::is_upgrading());
         }
-        if operation != Operation::Help && route.handler(operation).is_none() {
+        if operation != Operation::Help
+            && (route.handler(operation).is_none() || request.head && !route.traits.head)
+        {
             return Err(Refusal::Unsupported);
         }
-        if operation == Operation::Patch && !request.merge_patch {
+        if operation == Operation::Patch && request.media != Media::MergePatch {
             return Err(Refusal::MediaType);
         }
         Ok((operation, mount, route, params))
@@ -300,6 +304,7 @@ impl Authority {
                     root: &self.root,
                     settings: &self.settings,
                     gathered: &Gathered::default(),
+                    nonces: &self.nonces,
                     effects: &mut effects,
                 };
                 Ok(if exists(&mut context)? { Operation::Update } else { Operation::Create })
@@ -364,6 +369,7 @@ impl Authority {
             root: &self.root,
             settings: &self.settings,
             gathered,
+            nonces: &self.nonces,
             effects: &mut effects,
         })?;
         if admitted.operation == Operation::List

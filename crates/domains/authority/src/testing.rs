@@ -9,7 +9,7 @@ use crate::fields::Fields;
 use crate::mounts::{self, Mount};
 use crate::outside::{self, Ask, Gathered, Question, Told, ldap};
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request, Shown, Wrap};
+use crate::request::{Media, Operation, Request, Shown, Wrap};
 use crate::response::Response;
 use crate::seal::{self, Shares, Unsealing};
 use crate::settings::Settings;
@@ -144,7 +144,8 @@ impl Bench {
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),
             certificates: Default::default(),
-            merge_patch: operation == Operation::Patch,
+            media: if operation == Operation::Patch { Media::MergePatch } else { Media::Json },
+            head: false,
             arrived: self.clock.now(),
         }
     }

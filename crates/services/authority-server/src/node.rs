@@ -1,12 +1,12 @@
 //! One authority process: the store, the seal, and the way of a request through both.
 
-use crate::acts::Acts;
+use crate::acts::{Acts, Reach};
 use crate::audit::Devices;
 use crate::log;
 use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use keyward_authority::act::Undertaking;
+use keyward_authority::act::{Act, Undertaking};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
 use keyward_authority::authority::{Admitted, Authority, Due, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
@@ -60,6 +60,11 @@ pub struct Node {
 
 type Carried = Result<Box<Outcome>, Refusal>;
 
+/// Challenges have a queue of their own: strangers cannot hold up what leases need.
+fn needs_hand(undertaking: &Undertaking) -> bool {
+    !matches!(undertaking.act, Act::Challenge(_))
+}
+
 /// Whether nothing happened but that something was read.
 fn is_only_read(outcome: &Carried) -> bool {
     match outcome {
@@ -108,7 +113,7 @@ impl Node {
             unsealing: Mutex::default(),
             devices: Devices::new(Arc::new(|what: &str| log::error(what)), AUDIT_PATIENCE),
             outside: Outside::new(),
-            acts: Acts::default(),
+            acts: Acts::new(Reach::default()),
             hands: Arc::new(Semaphore::new(HANDS)),
             recorded: ArcSwap::default(),
         }
@@ -118,6 +123,13 @@ impl Node {
     #[must_use]
     pub fn with_audit(mut self, declared: Vec<Device>) -> Node {
         self.declared = declared;
+        self
+    }
+
+    /// With challenges of the ACME server that lead as far as the configuration says.
+    #[must_use]
+    pub fn with_challenges(mut self, reach: Reach) -> Node {
+        self.acts = Acts::new(reach);
         self
     }
 
@@ -531,7 +543,8 @@ impl Node {
             let mut committing = Vec::new();
             for chunk in self.look(&next)? {
                 // Before the commit, after which their time runs. There are always hands for the first: it waits for them.
-                let wanted = u32::try_from(chunk.undertakings.len()).unwrap_or(u32::MAX);
+                let wanted = chunk.undertakings.iter().filter(|undertaking| needs_hand(undertaking)).count();
+                let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
                 let waits = waiting && committing.is_empty();
                 let Some(hands) = self.take_hands(wanted, waits).await else { break };
                 let commit = tokio::spawn(self.store.commit(chunk.batch));
@@ -566,7 +579,7 @@ impl Node {
         doing: &mut JoinSet<()>,
     ) {
         for undertaking in undertakings {
-            let hand = hands.split(1);
+            let hand = if needs_hand(&undertaking) { hands.split(1) } else { None };
             let (node, authority) = (self.clone(), authority.clone());
             doing.spawn(async move {
                 if let Err(why) = node.undertake(&authority, &undertaking).await {

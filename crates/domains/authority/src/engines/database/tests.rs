@@ -35,7 +35,7 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 
 impl Database {
     fn perform(&mut self, act: &Act) -> Result<(), Failure> {
-        let Act::Database(deed) = act;
+        let Act::Database(deed) = act else { panic!("{act:?}") };
         self.asked += 1;
         if self.down {
             return Err(Failure { why: "connection refused".to_owned(), nothing_done: true });
