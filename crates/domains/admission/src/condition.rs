@@ -147,8 +147,8 @@ fn condition(at: &At<'_>) -> Read<Condition> {
 
 impl Condition {
     fn holds(&self, view: &View<'_, '_>) -> Result<bool, Error> {
-        let key = self.key.render(view)?;
-        let value = self.value.render(view)?;
+        let key = self.key.resolve(view)?;
+        let value = self.value.resolve(view)?;
         view.frame.world.meter.spend(elements(&key) * elements(&value))?;
         Ok(match self.operator {
             Operator::Equals => equals(&key, &value),

@@ -202,6 +202,16 @@ impl Call {
     }
 }
 
+/// About how many bytes a value takes as JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(list) => list.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
+        Value::Object(map) => map.iter().map(|(key, item)| key.len() + size(item) + 4).sum::<usize>() + 2,
+        Value::Null | Value::Bool(_) | Value::Number(_) => 5,
+    }
+}
+
 enum Binding<'a> {
     Ready(&'a str, Val<'a>),
     Deferred(&'a Entry),
@@ -357,7 +367,7 @@ impl<'a> View<'_, 'a> {
         let value =
             self.overridden(name).map_or_else(|| entry.load(&View { frame: self.frame, limit: at }), Ok)?;
         let value = Val::Ref(self.frame.keep(value));
-        let held = self.frame.held.get() + value.to_value().to_string().len();
+        let held = self.frame.held.get() + size(&value.to_value());
         self.frame.held.set(held);
         if held > SIZE {
             return Err(Error::Fault("the variables of the rule are larger than 2 MiB together".to_owned()));

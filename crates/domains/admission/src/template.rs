@@ -4,6 +4,7 @@ use crate::context::View;
 use crate::jmespath::{self, Expression, Val, print_number};
 use crate::refusal::{At, Read};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// How often a text with variables within variables is looked through.
 const ROUNDS: usize = 64;
@@ -99,6 +100,21 @@ impl Template {
             Template::Fixed(value) => Some(value),
             _ => None,
         }
+    }
+
+    /// The document with its variables replaced, borrowed where that is possible.
+    pub(crate) fn resolve<'t, 'a: 't>(
+        &'t self,
+        view: &View<'_, 'a>,
+    ) -> Result<Cow<'t, Value>, jmespath::Error> {
+        Ok(match self {
+            Template::Fixed(value) => Cow::Borrowed(value),
+            Template::Text(text) => match text.render(view, &Place::ROOT)? {
+                Val::Ref(value) => Cow::Borrowed(value),
+                value => Cow::Owned(value.into_value()),
+            },
+            other => Cow::Owned(other.render(view)?),
+        })
     }
 
     /// The document with its variables replaced.

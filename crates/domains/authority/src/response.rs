@@ -132,6 +132,8 @@ pub struct Response {
     pub flat: bool,
     /// Sent instead of an envelope.
     pub verbatim: Option<Verbatim>,
+    /// Headers of its own.
+    pub headers: Vec<(&'static str, String)>,
     /// The mount's type, which newer clients read.
     pub mount_type: String,
     /// What is written is committed, but the caller is refused: failed logins are counted.
@@ -191,6 +193,20 @@ impl Response {
     #[must_use]
     pub fn flattened(mut self) -> Response {
         self.flat = true;
+        self
+    }
+
+    /// With another HTTP status than usual.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Response {
+        self.status = Some(status);
+        self
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Response {
+        self.headers.push((name, value.into()));
         self
     }
 

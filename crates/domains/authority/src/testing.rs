@@ -9,11 +9,11 @@ use crate::fields::Fields;
 use crate::mounts::{self, Mount};
 use crate::outside::{self, Ask, Gathered, Question, Told, ldap};
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request, Shown, Wrap};
+use crate::request::{Media, Operation, Request, Shown, Wrap};
 use crate::response::Response;
 use crate::seal::{self, Shares, Unsealing};
 use crate::settings::Settings;
-use keyward_core::{Clock, Timestamp, random};
+use keyward_core::{Clock, Fault, Timestamp, random};
 use keyward_crypto::Secret;
 use keyward_testkit::fakes::{FixedClock, SeededRandom};
 use keyward_testkit::store::MapStore;
@@ -144,7 +144,8 @@ impl Bench {
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),
             certificates: Default::default(),
-            merge_patch: operation == Operation::Patch,
+            media: if operation == Operation::Patch { Media::MergePatch } else { Media::Json },
+            head: false,
             arrived: self.clock.now(),
         }
     }
@@ -216,6 +217,7 @@ impl Bench {
                     let told = match &*question {
                         Question::Http(ask) => Told::Http((self.world)(ask)),
                         Question::Ldap(ask) => Told::Ldap((self.directory)(ask)),
+                        Question::Leisure => Told::Leisure,
                     };
                     gathered = gathered.with(question, told)?;
                 }
@@ -260,14 +262,20 @@ impl Bench {
         concluded.verdict
     }
 
-    fn do_what_is_due(&mut self, next: impl Fn(&Bench) -> Due) {
+    fn do_what_is_due(&mut self, next: impl Fn(&Bench) -> Vec<Due>) {
         loop {
-            let due = next(self);
-            if due.batch.is_empty() {
+            let chunks = next(self);
+            if chunks.is_empty() {
                 return;
             }
-            self.store.commit(due.batch).unwrap();
-            for undertaking in due.undertakings {
+            let commit = |due: Due| match self.store.commit(due.batch) {
+                Ok(_) => due.undertakings,
+                // It is among the next.
+                Err(Fault::Conflict(_)) => Vec::new(),
+                Err(fault) => panic!("{fault:?}"),
+            };
+            // Together, as a server does it: no chunk knows what those before it changed.
+            for undertaking in chunks.into_iter().flat_map(commit).collect::<Vec<_>>() {
                 // What failed is due again later.
                 let _ = self.undertake(&undertaking);
             }

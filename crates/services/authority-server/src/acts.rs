@@ -1,5 +1,10 @@
 //! Doing what is to be done outside: see [`keyward_authority::act`].
 
+mod challenge;
+
+pub use challenge::Reach;
+
+use challenge::Challenges;
 use keyward_authority::act::database::{self as asked, Deed};
 use keyward_authority::act::{Act, Done, Failure};
 use keyward_crypto::Secret;
@@ -7,16 +12,22 @@ use keyward_databases::{Databases, Dialect, Server, Tls, TlsMode, Work};
 use std::sync::Arc;
 
 /// The other systems that things are done by.
-#[derive(Default)]
 pub(crate) struct Acts {
     databases: Databases,
+    challenges: Challenges,
 }
 
 impl Acts {
+    /// With challenges that lead as far as `reach` says.
+    pub(crate) fn new(reach: Reach) -> Acts {
+        Acts { databases: Databases::default(), challenges: Challenges::new(reach) }
+    }
+
     /// Does `act`. Takes no longer than [`keyward_databases::PATIENCE`], which is less than what a lease allows for.
     pub(crate) async fn perform(&self, act: &Act) -> Done {
         match act {
             Act::Database(deed) => self.ask_database(deed).await,
+            Act::Challenge(challenge) => self.challenges.perform(challenge).await,
         }
     }
 

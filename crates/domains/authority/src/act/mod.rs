@@ -1,13 +1,15 @@
-//! What is done outside: a user of a database made, changed or dropped.
+//! What is done outside: a user of a database made, changed or dropped; a proof of a name looked at.
 //!
 //! A handler is run again after a conflict and does nothing itself. It commits what it is about to have done, be it a
 //! lease that is being made or a password that is going to be set, and hands out an [`Undertaking`]; the server does
 //! it, and [`crate::authority::Authority::conclude`] commits what came of it before anybody is answered. Wherever a
 //! crash falls in between, what was committed first says what is left to do: every act can be done twice.
 
+pub mod challenge;
 pub mod database;
 
 use crate::lease::Issued;
+use challenge::Challenge;
 use database::Deed;
 
 /// Something to be done outside.
@@ -15,6 +17,8 @@ use database::Deed;
 pub enum Act {
     /// By a database.
     Database(Box<Deed>),
+    /// By looking at what somebody shows as a proof.
+    Challenge(Box<Challenge>),
 }
 
 /// Why an act was not done; for people, without any secret.
@@ -44,7 +48,7 @@ impl std::fmt::Display for About {
             About::Make(id, _) => write!(f, "lease {id} was not made"),
             About::Extend(id, _) => write!(f, "lease {id} was not extended"),
             About::Revoke(id) => write!(f, "lease {id} was not revoked"),
-            About::Engine { kind, what, .. } => write!(f, "{what} of a {kind} mount was not changed"),
+            About::Engine { kind, what, .. } => write!(f, "{what} of a {kind} mount was not done"),
         }
     }
 }

@@ -47,8 +47,8 @@ pub struct Terms {
 
 /// How a backend takes its leases back and extends them.
 pub struct Ops {
-    /// What takes the lease back.
-    pub revoke: fn(&mut Txn<'_>, &Issued) -> Next,
+    /// What takes the lease back at a moment.
+    pub revoke: fn(&mut Txn<'_>, &Issued, Timestamp) -> Next,
     /// What its role grants now.
     pub terms: fn(&mut Txn<'_>, &Issued) -> Result<Terms, Refusal>,
     /// What extends it until a moment.
@@ -216,6 +216,8 @@ pub struct Issue {
     pub what: Value,
     /// For how long.
     pub terms: Terms,
+    /// May be renewed.
+    pub renewable: bool,
 }
 
 /// Records a lease for the answer `response`. `make` is what makes what it is for, given until when it lives; the lease
@@ -245,7 +247,7 @@ pub fn issue(
         issued: now.nanos(),
         renewed: None,
         expires: granted.expires.nanos(),
-        renewable: true,
+        renewable: issue.renewable,
         token,
         holder,
     };
@@ -258,7 +260,7 @@ pub fn issue(
     expiry::remember(cx.txn, lease.due(), &lease_name, &Due::Lease(id.clone()))?;
     put(cx.txn, &id, &Lease::Issued(Box::new(lease.clone())))?;
     response.lease_duration = granted.ttl.as_secs();
-    response.renewable = true;
+    response.renewable = issue.renewable;
     response.warnings.extend(granted.warnings);
     if let Some(act) = made {
         cx.undertake(Undertaking { act, about: About::Make(id.clone(), Box::new(lease)) });
@@ -355,7 +357,7 @@ pub fn come_due(txn: &mut Txn<'_>, id: &str, now: Timestamp) -> Result<Option<Un
         _ => (0, false),
     };
     let tries = tries.saturating_add(1);
-    let act = lease.ops().and_then(|ops| (ops.revoke)(txn, &lease));
+    let act = lease.ops().and_then(|ops| (ops.revoke)(txn, &lease, now));
     match act {
         Err(Refusal::Storage(fault)) => return Err(fault.into()),
         Ok(None) => {
