@@ -7,5 +7,6 @@ mod cluster;
 mod install;
 mod kms;
 mod login;
+mod tokens;
 mod tour;
 mod workload;

@@ -31,7 +31,12 @@ pub static BACKEND: Backend = Backend {
     kind: "database",
     about: "Users of databases, made on demand, and passwords changed by the clock.",
     routes: &[ROUTES],
-    leases: Some(lease::Ops { revoke: creds::revoke, terms: creds::terms, extend: creds::extend }),
+    leases: Some(lease::Ops {
+        revoke: creds::revoke,
+        terms: creds::terms,
+        extend: creds::extend,
+        complete: None,
+    }),
     journal: Some(Journal { due, conclude }),
     ..Backend::EMPTY
 };

@@ -1,7 +1,7 @@
 //! The engine beside a database that is a set of users in memory, and a machine that dies between any two steps.
 
 use crate::act::database::Work;
-use crate::act::{Act, Failure, Undertaking};
+use crate::act::{Act, Failure, Undertaking, Yielded};
 use crate::context::Effect;
 use crate::request::Operation::{Delete, List, Read, Update};
 use crate::testing::{Answer, Bench};
@@ -34,8 +34,8 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 }
 
 impl Database {
-    fn perform(&mut self, act: &Act) -> Result<(), Failure> {
-        let Act::Database(deed) = act;
+    fn perform(&mut self, act: &Act) -> Yielded {
+        let Act::Database(deed) = act else { panic!("{act:?}") };
         self.asked += 1;
         if self.down {
             return Err(Failure { why: "connection refused".to_owned(), nothing_done: true });
@@ -54,7 +54,7 @@ impl Database {
         }
         match self.mute {
             true => Err(Failure { why: "the connection was lost".to_owned(), nothing_done: false }),
-            false => Ok(()),
+            false => Ok(None),
         }
     }
 
