@@ -6,7 +6,8 @@ use keyward_authority::outside::{
     Answer, Ask, Credential, Hidden, LONGEST_ANSWER, Question, Reply, Roots, Told,
 };
 use keyward_crypto::{Secret, Sha256};
-use keyward_https::{Client, Error, Limits, Trust, Verb};
+use keyward_https::{Client, Error, Limits, Verb};
+use keyward_tls::Trust;
 use quick_cache::sync::Cache;
 use std::path::Path;
 use std::sync::Arc;
