@@ -149,7 +149,7 @@ async fn has_certificates(root: &VaultClient, app: &VaultClient) {
     assert!(issued.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
     let (code, why) = refused(issue("www.example.org").await);
     assert!(code == 400 && why.contains("not allowed"), "{why}");
-    assert!(pki::cert::list(root, "pki").await.unwrap().contains(&issued.serial_number.replace(':', "-")));
+    assert!(pki::cert::list(root, "pki").await.unwrap().contains(&issued.serial_number));
     pki::cert::revoke(root, "pki", &issued.serial_number).await.unwrap();
 }
 

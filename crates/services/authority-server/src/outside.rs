@@ -72,7 +72,8 @@ impl Outside {
         })
     }
 
-    /// The answer to `ask`. Of several who ask the same at once, one does and all have the answer.
+    /// The answer to `ask`. Of several who ask the same at once, one does and all have the answer. Where there is none,
+    /// they do not ask one after the other: nobody waits longer for others than for an answer.
     async fn http(&self, ask: &Ask) -> Answer {
         if ask.may_be_old.is_zero() {
             return self.fetch(ask).await;
@@ -81,7 +82,8 @@ impl Outside {
         if self.kept.get(&key).is_some_and(|(at, _)| at.elapsed() > ask.may_be_old) {
             self.kept.remove(&key);
         }
-        match self.kept.get_value_or_guard_async(&key).await {
+        let others = tokio::time::timeout(PATIENCE, self.kept.get_value_or_guard_async(&key)).await;
+        match others.map_err(|_| format!("{}: no answer within {} s", ask.url, PATIENCE.as_secs()))? {
             Ok((_, reply)) => Ok(reply),
             Err(guard) => {
                 let reply = self.fetch(ask).await?;

@@ -55,12 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         pattern: "entity/name/{name*}",
-        operations: &[
-            (Operation::Read, read),
-            (Operation::Update, write),
-            (Operation::Patch, patch),
-            (Operation::Delete, delete),
-        ],
+        operations: &[(Operation::Read, read), (Operation::Update, write), (Operation::Delete, delete)],
         fields: FIELDS,
         help: "Shows, creates, changes and removes an entity by its name.",
         ..Route::EMPTY
