@@ -1,7 +1,9 @@
 //! What is answered, before it is written to a connection.
 
+use crate::lease::Completion;
 use crate::refusal::Refusal;
 use crate::token::TokenKind;
+use keyward_core::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -138,6 +140,8 @@ pub struct Response {
     pub mount_type: String,
     /// What is written is committed, but the caller is refused: failed logins are counted.
     pub refused: Option<Refusal>,
+    /// Its data come when what it is about is made; it is recorded, wrapped and sent after that.
+    pub unfinished: bool,
 }
 
 impl Response {
@@ -180,6 +184,16 @@ impl Response {
     /// A refusal that leaves something written; see [`Response::refused`].
     pub fn refused(refusal: Refusal) -> Response {
         Response { refused: Some(refusal), ..Response::default() }
+    }
+
+    /// Finishes an answer that lacked `completion` until `now`.
+    pub fn complete(&mut self, completion: Completion, now: Timestamp) {
+        self.data = Some(completion.data);
+        self.unfinished = false;
+        if let Some(ends) = completion.ends {
+            self.lease_duration = self.lease_duration.min(ends.since(now).as_secs());
+            self.warnings.push("what was made ends by itself before the time that was asked for".to_owned());
+        }
     }
 
     /// Adds a warning.

@@ -1,4 +1,5 @@
-//! What is done outside: a user of a database made, changed or dropped; a proof of a name looked at.
+//! What is done outside: a user of a database made, changed or dropped, an object of another system made or deleted, a
+//! proof of a name looked at.
 //!
 //! A handler is run again after a conflict and does nothing itself. It commits what it is about to have done, be it a
 //! lease that is being made or a password that is going to be set, and hands out an [`Undertaking`]; the server does
@@ -7,18 +8,21 @@
 
 pub mod challenge;
 pub mod database;
+pub mod http;
 
 use crate::lease::Issued;
+use crate::outside::Hidden;
 use challenge::Challenge;
-use database::Deed;
 
 /// Something to be done outside.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Act {
     /// By a database.
-    Database(Box<Deed>),
+    Database(Box<database::Deed>),
     /// By looking at what somebody shows as a proof.
     Challenge(Box<Challenge>),
+    /// By a system that is asked over HTTP.
+    Http(Box<http::Deed>),
 }
 
 /// Why an act was not done; for people, without any secret.
@@ -32,6 +36,10 @@ pub struct Failure {
 
 /// What came of an act.
 pub type Done = Result<(), Failure>;
+
+/// The same with what it yielded, which is nothing where all of it was known before, as passwords are. What was yielded
+/// is handed out and stored nowhere.
+pub type Yielded = Result<Option<Hidden>, Failure>;
 
 /// An act, and what its result is recorded in.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use super::config;
 use super::dialect::{self, Values};
 use super::role;
-use super::username::Subject;
 use crate::act::Act;
 use crate::act::database::{Deed, Dialect, Work};
 use crate::context::Context;
 use crate::lease::{self, Issue, Issued, Next, Terms};
+use crate::name_template::Subject;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::txn::Txn;

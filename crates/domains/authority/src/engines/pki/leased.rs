@@ -14,7 +14,7 @@ use keyward_crypto::x509::Certificate;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-pub(super) const OPS: lease::Ops = lease::Ops { revoke: take_back, terms, extend };
+pub(super) const OPS: lease::Ops = lease::Ops { revoke: take_back, terms, extend, complete: None };
 
 const SERIAL: &str = "serial_number";
 

@@ -5,7 +5,7 @@ mod hostile;
 mod orders;
 
 use crate::act::challenge::{Challenge, Identifier, Seen, Way};
-use crate::act::{Act, Done, Failure};
+use crate::act::{Act, Failure, Yielded};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::request::{Media, Operation, Request};
@@ -41,15 +41,15 @@ fn configure(bench: &mut Bench, config: &Value) {
 }
 
 /// Outside, everything is as it should be.
-fn honest() -> Box<dyn FnMut(&Act) -> Done> {
+fn honest() -> Box<dyn FnMut(&Act) -> Yielded> {
     Box::new(|act| match act {
         Act::Challenge(challenge) => judged(challenge, &right(challenge)),
-        Act::Database(_) => panic!("no database is asked"),
+        other => panic!("nobody else is asked: {other:?}"),
     })
 }
 
-fn judged(challenge: &Challenge, seen: &Seen) -> Done {
-    challenge.judge(seen).map_err(|why| Failure { why: why.to_owned(), nothing_done: false })
+fn judged(challenge: &Challenge, seen: &Seen) -> Yielded {
+    challenge.judge(seen).map(|()| None).map_err(|why| Failure { why: why.to_owned(), nothing_done: false })
 }
 
 /// What an honest client shows by HTTP or DNS.
