@@ -23,6 +23,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-core", &[]),
     ("keyward-crypto", &["keyward-core"]),
     ("keyward-authority", &["keyward-core", "keyward-crypto"]),
+    ("keyward-intent", &["keyward-core"]),
+    ("keyward-sealing", &["keyward-core", "keyward-crypto", "keyward-intent"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-authority-client", &["keyward-core", "keyward-crypto"]),
     ("keyward-databases", &["keyward-crypto"]),
@@ -40,6 +42,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores"]),
+    ("keyward-sealer", &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-sealing"]),
     ("keyward-testkit", &["keyward-core"]),
 ];
 

@@ -12,6 +12,7 @@
 
 pub mod aead;
 pub mod age;
+pub mod bech32;
 pub mod keys;
 pub mod mac;
 pub mod otp;

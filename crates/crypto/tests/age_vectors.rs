@@ -1,5 +1,6 @@
 //! The age format's test vectors (<https://c2sp.org/CCTV/age>), all of them: what they expect is matched exactly, down to the
 //! kind of failure.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use keyward_crypto::age::{self, Error, Identity, Unwrap, armor, scrypt::Passphrase};
 use keyward_crypto::{Secret, sha256};

@@ -24,8 +24,7 @@ fn build(folder: &Path) -> Result<PathBuf, String> {
 }
 
 fn theirs(program: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let finished =
-        run(Command::new(program).args(arguments), input, Duration::from_secs(60)).unwrap();
+    let finished = run(Command::new(program).args(arguments), input, Duration::from_secs(60)).unwrap();
     assert!(finished.status.success(), "{arguments:?}: {}", finished.stderr);
     finished.stdout
 }
@@ -61,7 +60,10 @@ fn each_opens_what_the_other_sealed() {
             let ours = age::seal(&[&recipient], Mixing::Refuse, &SystemRandom, &plaintext).unwrap();
             let armored = armor::encode(&ours).unwrap();
             for sealed in [ours.as_slice(), armored.as_bytes()] {
-                assert!(theirs(&program, &["open", path.to_str().unwrap()], sealed) == plaintext, "{recipient}");
+                assert!(
+                    theirs(&program, &["open", path.to_str().unwrap()], sealed) == plaintext,
+                    "{recipient}"
+                );
             }
             for flags in [&["seal"][..], &["seal", "-a"]] {
                 let arguments = [flags, &[&recipient.to_string()]].concat();

@@ -60,7 +60,7 @@ impl Stanza {
             out.push(b'\n');
         }
         // A body ends with a line that is not full, be it empty.
-        if body.len() % COLUMNS == 0 {
+        if body.len().is_multiple_of(COLUMNS) {
             out.push(b'\n');
         }
     }

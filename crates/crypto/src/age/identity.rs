@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::format::Stanza;
-use super::{Error, FileKey, Recipient, bech32, plugin, pq, ssh, x25519};
+use super::{Error, FileKey, Recipient, plugin, pq, ssh, x25519};
+use crate::bech32;
 
 /// What unwraps the key of a file.
 pub trait Unwrap {

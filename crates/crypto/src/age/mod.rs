@@ -10,7 +10,6 @@
 //! to know the author or the place a file belongs to puts both inside, as `keyward-sealing` does.
 
 pub mod armor;
-mod bech32;
 mod format;
 pub mod identity;
 pub mod plugin;

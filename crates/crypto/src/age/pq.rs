@@ -12,7 +12,8 @@ use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use keyward_core::Random;
 
 use super::format::{Stanza, decode, encode};
-use super::{Error, FileKey, Unwrap, Wrap, bech32, wrap};
+use super::{Error, FileKey, Unwrap, Wrap, wrap};
+use crate::bech32;
 use crate::secret::{Secret, SecretKey, SecretString};
 
 const TAG: &str = "mlkem768x25519";
@@ -114,7 +115,7 @@ impl Identity {
 
     /// As identity files have it.
     pub fn text(&self) -> SecretString {
-        bech32::encode_secret(IDENTITY, self.seed.expose())
+        bech32::encode_upper(IDENTITY, self.seed.expose())
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use keyward_core::Random;
 
 use super::format::Stanza;
-use super::{Error, FileKey, bech32, plugin, pq, ssh, x25519};
+use super::{Error, FileKey, plugin, pq, ssh, x25519};
+use crate::bech32;
 
 /// What wraps the key of a file.
 pub trait Wrap {

@@ -62,17 +62,15 @@ impl Wrap for Passphrase {
 
 impl Unwrap for Passphrase {
     fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, Error> {
-        for stanza in stanzas.iter().filter(|stanza| stanza.tag() == TAG) {
-            if stanzas.len() > 1 {
-                return Err(Error::Header("a passphrase stands beside other recipients"));
-            }
-            let [salt, work] = stanza.exactly()?;
-            let salt = decode(salt)?;
-            let work = self.work_of(work)?;
-            let body = stanza.wrapped_key()?;
-            return Ok(wrap::open(&self.key(&salt, work)?, body));
+        let Some(stanza) = stanzas.iter().find(|stanza| stanza.tag() == TAG) else { return Ok(None) };
+        if stanzas.len() > 1 {
+            return Err(Error::Header("a passphrase stands beside other recipients"));
         }
-        Ok(None)
+        let [salt, work] = stanza.exactly()?;
+        let salt = decode(salt)?;
+        let work = self.work_of(work)?;
+        let body = stanza.wrapped_key()?;
+        Ok(wrap::open(&self.key(&salt, work)?, body))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What needs no vectors: every kind of recipient there and back, and every way to break a file.
 
 use super::*;
+use crate::bech32;
 use crate::keys::{Key, KeyType};
 use crate::ssh as openssh;
 use crate::{SystemRandom, secret::SecretString};
@@ -170,7 +171,7 @@ fn identity_files_have_comments_and_say_which_line_is_wrong() {
     assert_eq!(read_identities(&file).unwrap().len(), 1);
     assert_eq!(read_identities(&format!("{file}nonsense\n")).err().map(|(line, _)| line), Some(4));
     assert_eq!(read_identities("# nothing\n").err().map(|(line, _)| line), Some(0));
-    let shown = format!("{:?}", text);
+    let shown = format!("{text:?}");
     assert!(!shown.contains("AGE-SECRET"));
 }
 

@@ -6,7 +6,8 @@ use aws_lc_rs::agreement::PrivateKey;
 use keyward_core::Random;
 
 use super::format::{Stanza, decode, encode};
-use super::{Error, FileKey, Unwrap, Wrap, bech32, wrap};
+use super::{Error, FileKey, Unwrap, Wrap, wrap};
+use crate::bech32;
 use crate::mac::derive;
 use crate::secret::{Secret, SecretKey, SecretString};
 
@@ -81,7 +82,7 @@ impl Identity {
 
     /// As identity files have it.
     pub fn text(&self) -> SecretString {
-        bech32::encode_secret(IDENTITY, self.secret.expose())
+        bech32::encode_upper(IDENTITY, self.secret.expose())
     }
 }
 

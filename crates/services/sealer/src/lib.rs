@@ -1,0 +1,50 @@
+//! The I/O face of sealing: what reads and writes files, walks trees of manifests, starts plugins and asks people. It has no
+//! network, and whatever it decides is decided in `keyward-sealing`.
+
+pub mod files;
+mod keys;
+mod plugins;
+mod rules;
+pub mod terminal;
+pub mod tree;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use keys::{Keys, signer};
+pub use plugins::Programs;
+pub use rules::Ruled;
+
+/// What went wrong, with a file's name in front where there is one.
+#[derive(Debug)]
+pub struct SealerError(pub String);
+
+impl SealerError {
+    /// About a file.
+    pub fn at(path: &Path, why: impl fmt::Display) -> SealerError {
+        SealerError(format!("{}: {why}", path.display()))
+    }
+}
+
+impl fmt::Display for SealerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SealerError {}
+
+impl From<keyward_sealing::Failure> for SealerError {
+    fn from(why: keyward_sealing::Failure) -> SealerError {
+        SealerError(why.to_string())
+    }
+}
+
+/// Where a document came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub path: PathBuf,
+    /// The document in it, from 0.
+    pub document: usize,
+}
