@@ -130,6 +130,21 @@ impl<R: BufRead> StreamReader<R> {
     }
 }
 
+impl<R: BufRead> StreamReader<R> {
+    /// Writes everything that is left to `out`, from where it was decrypted: no copy lies elsewhere. What was written before
+    /// a failure is authentic, but not whole.
+    pub fn copy_to(&mut self, out: &mut dyn Write) -> Result<(), Error> {
+        loop {
+            out.write_all(self.chunk.get(self.ready.clone()).unwrap_or_default())?;
+            self.ready = 0..0;
+            if self.ended {
+                return Ok(out.flush()?);
+            }
+            self.advance()?;
+        }
+    }
+}
+
 impl<R: BufRead> Read for StreamReader<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if let Some(failed) = &self.failed {

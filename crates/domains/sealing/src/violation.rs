@@ -122,7 +122,7 @@ pub enum Failure {
         /// Why.
         why: age::Error,
     },
-    /// Fewer groups than are needed took part.
+    /// Fewer shares than are needed were there.
     Shares {
         /// How many.
         found: usize,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use keyward_crypto::age::{self, armor};
 use keyward_intent::{SealedSecret, yaml};
 
 use crate::{SealerError, files};
@@ -107,6 +108,19 @@ impl Manifest {
         }
         Ok(self.changed)
     }
+}
+
+/// For how many recipients the values of an object really are sealed: the most that any of its age files has. What a manifest
+/// says of its recipients nobody signed.
+pub fn stanzas(object: &SealedSecret) -> Result<usize, SealerError> {
+    let mut most = 0;
+    for (key, item) in &object.spec.items {
+        let header = armor::Reader::new(item.data.as_bytes());
+        let header = age::Header::read(&mut std::io::BufReader::new(header));
+        let header = header.map_err(|why| SealerError(format!("item {key}: {why}")))?;
+        most = most.max(header.stanzas().len());
+    }
+    Ok(most)
 }
 
 /// What was done to each file of a tree.
