@@ -85,6 +85,7 @@ fn recipients_read_back_as_they_are_written() {
 
 #[test]
 fn points_of_low_order_are_no_recipients() {
+    assert!(!wrap::is_low_order(&[9; 32]));
     // The identity, and the points of order two, four and eight (https://cr.yp.to/ecdh.html#validate).
     let low = [
         [0; 32],
@@ -107,6 +108,10 @@ fn points_of_low_order_are_no_recipients() {
             .unwrap(),
     ];
     for point in low {
+        assert!(wrap::is_low_order(&point) && wrap::agree(&wrap::private(&[9; 32]), &point).is_none());
+        let mut unmasked = point;
+        unmasked[31] |= 0x80;
+        assert!(wrap::is_low_order(&unmasked));
         assert!(x25519::Recipient::from_data(&point).is_err(), "{}", hex::encode(point));
         let good = pq::Identity::generate(&SystemRandom).recipient().to_string();
         let mut data = bech32::decode(&good).unwrap().1;

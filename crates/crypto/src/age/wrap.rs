@@ -25,10 +25,27 @@ pub(super) fn agree(key: &PrivateKey, point: &[u8; 32]) -> Option<Secret<[u8; 32
     shared.ok().filter(|shared| !shared.is(&[0; 32]))
 }
 
-/// Whether multiplying by `point` forgets the scalar. Every clamped scalar is a multiple of the cofactor, so any one
-/// tells.
+/// Whether multiplying by `point` forgets the scalar: the seven points of low order that a clamped scalar takes to zero,
+/// with those that are not reduced (<https://cr.yp.to/ecdh.html#validate>). Points are public, so time may tell them.
 pub(super) fn is_low_order(point: &[u8; 32]) -> bool {
-    agree(&private(&[1; 32]), point).is_none()
+    const EIGHTH: [[u8; 32]; 2] = [
+        [
+            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+            0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+        ],
+        [
+            0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+            0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+        ],
+    ];
+    // The highest bit does not count (RFC 7748, 5).
+    let mut masked = *point;
+    masked[31] &= 0x7f;
+    let [first, middle @ .., last] = masked;
+    // 0 and 1; and p - 1, p and p + 1, where p is 2^255 - 19.
+    let small = first <= 1 && middle == [0; 30] && last == 0;
+    let large = (0xec..=0xee).contains(&first) && middle == [0xff; 30] && last == 0x7f;
+    small || large || EIGHTH.contains(&masked)
 }
 
 fn cipher(key: &[u8; 32]) -> LessSafeKey {
