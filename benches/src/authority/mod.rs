@@ -1,5 +1,6 @@
 //! The authority over HTTP, beside a bare server of the same library.
 
+mod endings;
 mod leases;
 mod memory;
 mod setup;

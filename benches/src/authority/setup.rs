@@ -5,6 +5,7 @@ use crate::load::{self, Ask};
 use crate::server::Server;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use keyward_testkit::certificates::Authority;
+use keyward_tests::databases::{PASSWORD, Postgres};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -56,6 +57,44 @@ impl Keyward {
         self.manage("PUT", &format!("sys/policies/acl/{name}"), &json!({ "policy": rules }))?;
         let issued = self.manage("POST", "auth/token/create", &json!({ "policies": [name] }))?;
         Ok(Holder(text(&issued, "/auth/client_token")?))
+    }
+
+    /// A token of a user called `name`, with rules that name the mount it logs in at.
+    pub(super) fn with_identity(
+        &self,
+        name: &str,
+        rules: impl Fn(&str) -> String,
+    ) -> Result<Holder, Failure> {
+        let methods = self.manage("GET", "sys/auth", &Value::Null)?;
+        let rules = rules(&text(&methods, "/data/userpass~1/accessor")?);
+        self.manage("PUT", &format!("sys/policies/acl/of-{name}"), &json!({ "policy": rules }))?;
+        let user = json!({ "password": "of the benchmark", "token_policies": [format!("of-{name}")] });
+        self.manage("POST", &format!("auth/userpass/users/{name}"), &user)?;
+        let login = json!({ "password": "of the benchmark" });
+        let issued = self.manage("POST", &format!("auth/userpass/login/{name}"), &login)?;
+        Ok(Holder(text(&issued, "/auth/client_token")?))
+    }
+
+    /// Mounts an engine at the name of its kind.
+    pub(super) fn mount(&self, kind: &str) -> Result<(), Failure> {
+        self.manage("POST", &format!("sys/mounts/{kind}"), &json!({ "type": kind })).map(|_| ())
+    }
+
+    /// Configures the database engine to make users there.
+    pub(super) fn use_database(&self, postgres: &Postgres) -> Result<(), Failure> {
+        let config = json!({
+            "plugin_name": "postgresql-database-plugin",
+            "allowed_roles": "*",
+            "connection_url": postgres.url(),
+            "username": "postgres",
+            "password": PASSWORD,
+            "max_open_connections": 8,
+        });
+        self.manage("POST", "database/config/db", &config)?;
+        let creation =
+            "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
+        let role = json!({ "db_name": "db", "creation_statements": creation, "default_ttl": "1h" });
+        self.manage("POST", "database/roles/bench", &role).map(|_| ())
     }
 
     /// A request of the ordinary token: policies `default` and one more.

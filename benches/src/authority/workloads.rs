@@ -2,20 +2,23 @@
 //! once.
 
 use super::setup::{self, Keyward};
-use super::{cpu, leases};
+use super::{cpu, endings, leases};
 use crate::Failure;
 use crate::bare;
 use crate::measure::{Case, Effort, Sample, figure, in_turn, median};
 use crate::server::Server;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use keyward_tests::databases::{PASSWORD, Postgres};
+use keyward_core::random;
+use keyward_crypto::SystemRandom;
+use keyward_crypto::keys::{Key, KeyType};
+use keyward_crypto::x509::{
+    Extension, KeyUsages, PublicKey, San, Scheme, Subject, Template, attribute, oid, pem,
+};
+use keyward_tests::databases::Postgres;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const CONDITIONAL: &str = r#"path "secret/data/*" { capabilities = ["read"]
     condition = "token.type == 'service' && time.weekday <= 7 && inCidr(request.address, '127.0.0.0/8')" }"#;
@@ -28,11 +31,13 @@ pub(crate) fn run(program: &Path, folder: &Path, effort: Effort, quick: bool) ->
     memory(&keyward)?;
     keyward.prepare_secret()?;
     let bare = Server::start(&mut bare::command(600)?)?;
-    conditional_read(&keyward, effort)?;
-    issue(&keyward, &bare, effort)?;
+    guarded_reads(&keyward, effort)?;
+    issue(&keyward, effort)?;
     database(&keyward, &bare, effort)?;
     drop(keyward);
-    expiries(program, folder, if quick { 20_000 } else { 100_000 })
+    endings::expiries(program, folder, if quick { 20_000 } else { 100_000 })?;
+    endings::revocations(program, folder, if quick { 2_000 } else { 100_000 })?;
+    leases::memory(program, folder, if quick { 100_000 } else { 1_000_000 })
 }
 
 /// Every engine and method that there is, idle.
@@ -49,24 +54,37 @@ fn memory(keyward: &Keyward) -> Outcome {
     figure("memory-idle-all-mounted", used / 30.0, format!("{used:.1} MB of 30 MB"))
 }
 
-fn conditional_read(keyward: &Keyward, effort: Effort) -> Outcome {
+/// What a condition, and a path with the caller's name in it, add to a read.
+fn guarded_reads(keyward: &Keyward, effort: Effort) -> Outcome {
     let conditional = keyward.with_policy("conditional", CONDITIONAL)?;
+    let templated = keyward.with_identity("bench", |accessor| {
+        format!(
+            "path \"secret/data/{{{{identity.entity.aliases.{accessor}.name}}}}\" {{ capabilities = [\"read\"] }}"
+        )
+    })?;
+    let read = |holder: &setup::Holder| holder.ask("GET", "secret/data/bench", "");
+    let (conditional, templated) = (read(&conditional), read(&templated));
     let plain = keyward.ask("GET", "secret/data/bench", "");
-    let conditional = conditional.ask("GET", "secret/data/bench", "");
     let case = |ask| Case { server: &keyward.server, ask, connections: 16 };
-    let [with, without] = in_turn(effort, [case(&conditional), case(&plain)])?;
-    let of = |sample: &Sample| sample.cpu;
-    let added = median(&with, of) - median(&without, of);
-    let behind = format!(
-        "{:.1} us; without {:.1} us; {added:.1} us of the 10 us a condition may add",
-        median(&with, of),
-        median(&without, of)
-    );
-    figure("kv-read-conditional-cpu", median(&with, of) / median(&without, of), behind)
+    let [conditional, templated, plain] =
+        in_turn(effort, [case(&conditional), case(&templated), case(&plain)])?;
+    for (name, what, with) in [
+        ("kv-read-conditional-cpu", "a condition", conditional),
+        ("kv-read-templated-cpu", "an identity", templated),
+    ] {
+        let of = |sample: &Sample| sample.cpu;
+        let (with, without) = (median(&with, of), median(&plain, of));
+        let behind = format!(
+            "{with:.1} us; without {without:.1} us; {:.1} us of the 10 us {what} may add",
+            with - without
+        );
+        figure(name, with / without, behind)?;
+    }
+    Ok(())
 }
 
-/// Issuing a certificate, beside making a key, signing and encoding alone.
-fn issue(keyward: &Keyward, bare: &Server, effort: Effort) -> Outcome {
+/// Issuing a certificate, beside making, signing and encoding one alone.
+fn issue(keyward: &Keyward, effort: Effort) -> Outcome {
     let root = json!({ "common_name": "bench", "key_type": "ec", "key_bits": 256, "ttl": "24h" });
     keyward.manage("POST", "pki/root/generate/internal", &root)?;
     let role =
@@ -74,79 +92,64 @@ fn issue(keyward: &Keyward, bare: &Server, effort: Effort) -> Outcome {
     keyward.manage("POST", "pki/roles/bench", &role)?;
     let issuing = keyward.with_policy("issue", r#"path "pki/issue/bench" { capabilities = ["update"] }"#)?;
     let ask = issuing.ask("POST", "pki/issue/bench", r#"{"common_name":"a.example.com"}"#);
+    let bare = Server::start(&mut bare::command(keyward.answer(&ask)?.len())?)?;
     let case = |server, ask| Case { server, ask, connections: 16 };
-    let [issued, floor] = in_turn(effort, [case(&keyward.server, &ask), case(bare, &ask)])?;
+    let [issued, floor] = in_turn(effort, [case(&keyward.server, &ask), case(&bare, &ask)])?;
     let of = |sample: &Sample| sample.cpu;
     let (whole, wire) = (median(&issued, of), median(&floor, of));
     let raw = raw_issue(effort.span)?;
     let behind = format!(
-        "{whole:.1} us, {wire:.1} us of which a bare server takes; key, signature and encoding alone {raw:.1} us; \
-         wanted 0.70"
+        "{whole:.1} us, {wire:.1} us of which a bare server takes; a key, a certificate and both in PEM alone \
+         {raw:.1} us; wanted 0.70"
     );
     figure("pki-issue-p256", raw / (whole - wire), behind)
 }
 
-/// Microseconds for a key, a signature over a certificate's worth of bytes, and both in PEM.
+/// Microseconds of processor time for a key, a certificate for it, and both in PEM.
 fn raw_issue(span: Duration) -> Result<f64, Failure> {
-    let failed = |_| "a key could not be made";
-    let issuer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
-    let (began, mut rounds) = (Instant::now(), 0u32);
-    while began.elapsed() < span {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
-        black_box(STANDARD.encode(key.to_pkcs8v1().map_err(failed)?.as_ref()));
-        let signature = issuer.sign(&SystemRandom::new(), &[7; 420]).map_err(failed)?;
-        black_box(STANDARD.encode([&[7; 420], signature.as_ref()].concat()));
+    let new = || Key::generate(KeyType::EcdsaP256, 0, &SystemRandom);
+    let issuer = new()?;
+    let name = |name: &str| Subject::new(&[(attribute::COMMON_NAME, &[name.to_owned()])]);
+    let id = PublicKey::of(&issuer).ok_or("the issuer's key has no public part")?.identifier();
+    let above = name("bench")?;
+    let used = || {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        used.tv_sec as f64 * 1e6 + used.tv_nsec as f64 / 1e3
+    };
+    let (began, mut rounds) = (used(), 0u32);
+    while used() - began < span.as_secs_f64() * 1e6 {
+        let key = new()?;
+        let public = PublicKey::of(&key).ok_or("the key has no public part")?;
+        let template = Template {
+            serial: &random::bytes::<16>(&SystemRandom).map(|byte| byte & 0x7f),
+            issuer: &above,
+            subject: &name("a.example.com")?,
+            not_before: 1_800_000_000,
+            not_after: 1_800_003_600,
+            spki: public.spki(),
+            extensions: vec![
+                Extension::key_usage(KeyUsages(0b10101))?,
+                Extension::ext_key_usage(&[oid::CLIENT_AUTH.to_owned()])?,
+                Extension::subject_key_id(&public.identifier())?,
+                Extension::authority_key_id(&id)?,
+                Extension::alternative_names(&[San::Dns("a.example.com".to_owned())], false)?,
+            ],
+        };
+        let scheme = Scheme::of(&issuer, 0, false).ok_or("the issuer's key signs nothing")?;
+        black_box(pem::encode(pem::CERTIFICATE, &template.sign(&issuer, scheme)?));
+        black_box(key.private_pem());
         rounds += 1;
     }
-    Ok(began.elapsed().as_secs_f64() * 1e6 / f64::from(rounds.max(1)))
+    Ok((used() - began) / f64::from(rounds.max(1)))
 }
 
 fn database(keyward: &Keyward, bare: &Server, effort: Effort) -> Outcome {
     let Some(postgres) = Postgres::start() else { return Ok(()) };
-    let config = json!({
-        "plugin_name": "postgresql-database-plugin",
-        "allowed_roles": "*",
-        "connection_url": postgres.url(),
-        "username": "postgres",
-        "password": PASSWORD,
-        "max_open_connections": 8,
-    });
-    keyward.manage("POST", "database/config/db", &config)?;
-    let creation = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
-    let role = json!({ "db_name": "db", "creation_statements": creation, "default_ttl": "1h" });
-    keyward.manage("POST", "database/roles/bench", &role)?;
+    keyward.use_database(&postgres)?;
     let asking =
         keyward.with_policy("creds", r#"path "database/creds/bench" { capabilities = ["read"] }"#)?;
     let ask = asking.ask("GET", "database/creds/bench", "");
     let case = |server, ask| Case { server, ask, connections: 16 };
     let [made, floor] = in_turn(effort, [case(&keyward.server, &ask), case(bare, &ask)])?;
     cpu("database-credential-cpu", &made, &floor, 300.0)
-}
-
-/// How long a store full of tokens that are all over takes to be empty.
-fn expiries(program: &Path, folder: &Path, count: usize) -> Outcome {
-    let data = folder.join("over");
-    let server = setup::start(program, &data)?;
-    let key = server.printed("Unseal key")?.to_owned();
-    let root = server.printed("Root token")?.to_owned();
-    server.stop();
-    leases::fill(&data, &key, count, Duration::from_secs(1))?;
-    std::thread::sleep(Duration::from_secs(2));
-    let (began, server) = (Instant::now(), setup::start(program, &data)?);
-    let before = server.cpu()?;
-    let left = || -> Result<u64, Failure> {
-        let ask = crate::load::Ask::new("GET", "/v1/sys/leases/count", &root, "");
-        let answer: serde_json::Value = serde_json::from_str(&crate::load::once(server.address, &ask)?)?;
-        Ok(answer["data"]["lease_count"].as_u64().unwrap_or_default())
-    };
-    while left()? > 0 {
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    let rate = count as f64 / began.elapsed().as_secs_f64();
-    let each = (server.cpu()? - before) / count as f64;
-    figure(
-        "expiries",
-        rate / 10_000.0,
-        format!("{rate:.0}/s, {each:.0} us of processor time each; wanted 10,000/s"),
-    )
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+use keyward_tls::{Anybody, Trust};
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::{ClientConfig, ConfigError};
 
@@ -18,7 +18,7 @@ pub(crate) fn client_tls(config: &ClientConfig) -> Result<Arc<rustls::ClientConf
         .with_safe_default_protocol_versions()
         .map_err(|error| one(format!("TLS cannot be set up: {error}")))?;
     let builder = if config.skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
     } else {
         builder.with_root_certificates(roots(config)?)
     };
@@ -40,6 +40,9 @@ fn one(mistake: String) -> ConfigError {
 }
 
 fn roots(config: &ClientConfig) -> Result<RootCertStore, ConfigError> {
+    if config.ca_file.is_none() && config.ca_path.is_none() {
+        return Trust::System.roots().map_err(|why| one(why.to_string()));
+    }
     let mut roots = RootCertStore::empty();
     if let Some(file) = &config.ca_file {
         add_all(&mut roots, file, certificates(file)?)?;
@@ -53,11 +56,6 @@ fn roots(config: &ClientConfig) -> Result<RootCertStore, ConfigError> {
                 add_all(&mut roots, &path, certificates(&path)?)?;
             }
         }
-    }
-    if config.ca_file.is_none() && config.ca_path.is_none() {
-        let found = rustls_native_certs::load_native_certs();
-        // A system may carry entries that no modern client accepts; the others still count.
-        roots.add_parsable_certificates(found.certs);
     }
     Ok(roots)
 }
@@ -92,43 +90,4 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
     PrivateKeyDer::from_pem_file(file)
         .map_err(|error| one(format!("cannot read a private key from {}: {error}", file.display())))
-}
-
-/// Accepts any certificate, as `skip_verify` asks; the handshake's signature is still checked.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

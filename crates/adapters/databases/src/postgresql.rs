@@ -4,6 +4,7 @@ use crate::{CONNECT, Failure, Server, TlsMode, Work, tls};
 use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -138,6 +139,10 @@ impl Session {
             let refused = why.as_db_error().is_some();
             (why, refused)
         };
+        // What is sent in one message is one transaction already (PostgreSQL's manual, Multiple Statements in a Simple Query).
+        if let [all] = statements {
+            return self.0.batch_execute(all).await.map_err(refused);
+        }
         let transaction = self.0.transaction().await.map_err(refused)?;
         for statement in statements {
             transaction.batch_execute(statement).await.map_err(refused)?;
@@ -158,56 +163,74 @@ impl Session {
     }
 
     async fn drop_user(&mut self, user: &str, statements: &[String]) -> Result<(), Failure> {
-        if !self.is_there(user).await? {
-            return Ok(());
-        }
+        let Some(holds) = self.find(user).await? else { return Ok(()) };
         let dropped = if statements.is_empty() {
-            self.drop_as_usual(user).await
+            self.drop_as_usual(user, holds).await
         } else {
             self.end_sessions(user).await;
             self.run(&statements.iter().map(String::as_str).collect::<Vec<_>>()).await
         };
         match dropped {
             // Somebody else may have been first.
-            Err(failure) if self.is_there(user).await.unwrap_or(true) => Err(failure),
-            _ => Ok(()),
+            Err(failure) => match self.find(user).await {
+                Ok(None) => Ok(()),
+                _ => Err(failure),
+            },
+            Ok(()) => Ok(()),
         }
     }
 
-    async fn is_there(&self, user: &str) -> Result<bool, Failure> {
-        let found = self.0.query_opt("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", &[&user]).await;
-        found.map(|row| row.is_some()).map_err(|why| during(&why))
+    /// Whether the user has rights or owns something, in any database of the server; none when there is no such user.
+    async fn find(&self, user: &str) -> Result<Option<bool>, Failure> {
+        let found = self
+            .0
+            .query_typed(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_shdepend d WHERE d.refobjid = r.oid \
+                 AND d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass) \
+                 FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
+                &[(&user, Type::NAME)],
+            )
+            .await
+            .map_err(|why| during(&why))?;
+        found.first().map(|row| row.try_get(0).map_err(|why| during(&why))).transpose()
     }
 
     /// Not every user may end another's sessions: then they last until they end, as with other tools.
     async fn end_sessions(&self, user: &str) {
-        let _ = self
-            .0
-            .execute(
-                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usename = $1",
-                &[&user],
-            )
-            .await;
+        let ended =
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usename = $1";
+        let _ = self.0.query_typed(ended, &[(&user, Type::NAME)]).await;
     }
 
-    /// No new sessions, none of the old, no rights, no user.
-    async fn drop_as_usual(&self, user: &str) -> Result<(), Failure> {
+    /// No new sessions, none of the old, no rights, no user. Most users have no rights of their own but what a role gives
+    /// them.
+    async fn drop_as_usual(&self, user: &str, holds: bool) -> Result<(), Failure> {
         let role = identifier(user);
-        let run = async |sql: String| self.run_one(&sql).await;
-        run(format!("ALTER ROLE {role} NOLOGIN")).await?;
+        self.run_one(&format!("ALTER ROLE {role} NOLOGIN")).await?;
         self.end_sessions(user).await;
+        if holds {
+            self.revoke_all(user, &role).await?;
+        }
+        self.run_one(&format!("DROP ROLE IF EXISTS {role}")).await
+    }
+
+    /// Takes the rights away that keep a user from being dropped.
+    async fn revoke_all(&self, user: &str, role: &str) -> Result<(), Failure> {
+        let run = async |sql: String| self.run_one(&sql).await;
         let schemas = self
             .0
-            .query(
-                "SELECT DISTINCT table_schema::text FROM information_schema.role_column_grants WHERE grantee = $1 \
-                 UNION SELECT n.nspname::text FROM pg_catalog.pg_namespace n, \
-                 LATERAL pg_catalog.aclexplode(n.nspacl) acl JOIN pg_catalog.pg_roles r ON r.oid = acl.grantee \
-                 WHERE r.rolname = $1 \
-                 UNION SELECT n.nspname::text FROM pg_catalog.pg_class c \
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, \
-                 LATERAL pg_catalog.aclexplode(c.relacl) acl JOIN pg_catalog.pg_roles r ON r.oid = acl.grantee \
-                 WHERE r.rolname = $1 UNION SELECT 'public'",
-                &[&user],
+            .query_typed(
+                "SELECT DISTINCT n.nspname::text FROM pg_catalog.pg_shdepend d \
+                 JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid AND r.rolname = $1 \
+                 JOIN pg_catalog.pg_database b ON b.oid = d.dbid AND b.datname = pg_catalog.current_database() \
+                 LEFT JOIN pg_catalog.pg_class c \
+                 ON c.oid = d.objid AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                 LEFT JOIN pg_catalog.pg_proc p \
+                 ON p.oid = d.objid AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace OR n.oid = p.pronamespace \
+                 OR n.oid = d.objid AND d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass \
+                 WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass",
+                &[(&user, Type::NAME)],
             )
             .await
             .map_err(|why| during(&why))?;
@@ -222,6 +245,6 @@ impl Session {
         let database = self.0.query_one("SELECT pg_catalog.current_database()::text", &[]).await;
         let database = database.and_then(|row| row.try_get::<_, String>(0)).map_err(|why| during(&why))?;
         let _ = run(format!("REVOKE ALL PRIVILEGES ON DATABASE {} FROM {role}", identifier(&database))).await;
-        run(format!("DROP ROLE IF EXISTS {role}")).await
+        Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! TLS to servers, as far as each mode believes them.
 
 use crate::{Tls, TlsMode};
+use keyward_tls::{Anybody, Trust};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::aws_lc_rs;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -32,6 +33,7 @@ pub(crate) fn config(tls: &Tls) -> Result<ClientConfig, String> {
         let names = tls.mode == TlsMode::VerifyFull;
         Arc::new(Known { known, names, expected: expected(tls)? })
     } else {
+        // `require` and `prefer` keep out who only listens.
         Arc::new(Anybody(provider))
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -54,18 +56,8 @@ fn expected(tls: &Tls) -> Result<Option<ServerName<'static>>, String> {
 }
 
 fn roots(tls: &Tls) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    match &tls.authorities {
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|why| unusable(&why))?;
-                roots.add(certificate).map_err(|why| unusable(&why))?;
-            }
-        }
-    }
+    let trust = tls.authorities.clone().map_or(Trust::System, Trust::Pem);
+    let roots = trust.roots().map_err(|why| unusable(&why))?;
     match roots.is_empty() {
         true => Err(unusable(&"there is no authority to believe the server by: send tls_ca")),
         false => Ok(roots),
@@ -118,44 +110,5 @@ impl ServerCertVerifier for Known {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.known.supported_verify_schemes()
-    }
-}
-
-/// Believes anybody who holds the key of the certificate it shows: `require` and `prefer` keep out who only listens.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

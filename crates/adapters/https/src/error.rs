@@ -1,5 +1,6 @@
 //! Why there is no answer.
 
+use keyward_tls::BadTrust;
 use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +13,7 @@ pub enum Error {
     /// The credential has a character that no header may have.
     BadCredential,
     /// The certificates to believe cannot be read.
-    BadTrust(String),
+    BadTrust(BadTrust),
     /// Nobody answers there, or not over TLS that can be trusted.
     Unreachable(String),
     /// The connection ended, or what came is no HTTP.
@@ -40,6 +41,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<BadTrust> for Error {
+    fn from(why: BadTrust) -> Error {
+        Error::BadTrust(why)
+    }
+}
 
 impl From<hyper_util::client::legacy::Error> for Error {
     fn from(error: hyper_util::client::legacy::Error) -> Error {

@@ -5,10 +5,8 @@
 //! is asked is who the operator named.
 
 mod error;
-mod trust;
 
 pub use error::Error;
-pub use trust::Trust;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -20,6 +18,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use keyward_crypto::Secret;
+use keyward_tls::Trust;
 use parking_lot::Mutex;
 use std::time::Duration;
 

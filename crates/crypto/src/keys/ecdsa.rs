@@ -88,7 +88,8 @@ pub struct EcdsaKey {
     curve: &'static Curve,
     private: Option<Private>,
     spki: Vec<u8>,
-    asn1: ParsedPublicKey,
+    /// The public part, read for each way to write signatures when one is first verified.
+    asn1: OnceLock<ParsedPublicKey>,
     jws: OnceLock<ParsedPublicKey>,
 }
 
@@ -122,9 +123,11 @@ impl EcdsaKey {
     }
 
     fn from_pair(kind: KeyType, pair: EcdsaKeyPair) -> Result<EcdsaKey, ImportError> {
-        let mut key = EcdsaKey::from_spki(kind, pair.public_key().as_ref())?;
-        key.private = Some(Private { asn1: pair, jws: OnceLock::new() });
-        Ok(key)
+        let spki: PublicKeyX509Der<'_> =
+            pair.public_key().as_der().map_err(|_| ImportError::Rejected(kind))?;
+        let spki = spki.as_ref().to_vec();
+        let private = Some(Private { asn1: pair, jws: OnceLock::new() });
+        Ok(EcdsaKey { curve: curve(kind), private, spki, asn1: OnceLock::new(), jws: OnceLock::new() })
     }
 
     /// From `SubjectPublicKeyInfo`, or from a point as SEC 1 encodes it.
@@ -134,7 +137,7 @@ impl EcdsaKey {
             ParsedPublicKey::new(curve.verify_asn1, public).map_err(|_| ImportError::Rejected(kind))?;
         let spki: PublicKeyX509Der<'_> = asn1.as_der().map_err(|_| ImportError::Rejected(kind))?;
         let spki = spki.as_ref().to_vec();
-        Ok(EcdsaKey { curve, private: None, spki, asn1, jws: OnceLock::new() })
+        Ok(EcdsaKey { curve, private: None, spki, asn1: asn1.into(), jws: OnceLock::new() })
     }
 
     /// The curve's name, such as `P-256`.
@@ -179,11 +182,12 @@ impl EcdsaKey {
     /// Whether `signature` is one of the hash. A DER signature that is not well formed is an error.
     pub fn verify(&self, hash: &[u8], signature: &[u8], marshaling: Marshaling) -> Result<bool, UseError> {
         let digest = self.fit(hash)?;
+        let read = |algorithm: &'static EcdsaVerificationAlgorithm| {
+            certain(ParsedPublicKey::new(algorithm, &self.spki))
+        };
         let public = match marshaling {
-            Marshaling::Asn1 => &self.asn1,
-            Marshaling::Jws => {
-                self.jws.get_or_init(|| certain(ParsedPublicKey::new(self.curve.verify_jws, &self.spki)))
-            }
+            Marshaling::Asn1 => self.asn1.get_or_init(|| read(self.curve.verify_asn1)),
+            Marshaling::Jws => self.jws.get_or_init(|| read(self.curve.verify_jws)),
         };
         if marshaling == Marshaling::Asn1 && !der::is_sequence(signature) {
             return Err(UseError::Signature);

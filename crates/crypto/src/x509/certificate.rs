@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use der::asn1::Int;
+use der::asn1::{Int, ObjectIdentifier};
 use der::{Decode, Encode, Sequence};
 use x509_cert::ext::pkix::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
@@ -19,6 +19,7 @@ use crate::keys::Key;
 
 /// Bytes of the largest certificate that is read.
 const MOST: usize = 64 * 1024;
+const TOO_LONG: Error = Error::Value("a certificate may have at most 65536 bytes");
 
 /// Everything a certificate says, but for the signature.
 pub struct Template<'a> {
@@ -60,6 +61,23 @@ struct Times {
 }
 
 impl Template<'_> {
+    /// The certificate of `public`, signed by `key`: what [`Certificate::read`] makes of [`Template::sign`]'s bytes.
+    /// `public` is the key that [`Template::spki`] has.
+    pub fn issue(self, public: &PublicKey, key: &Key, scheme: Scheme) -> Result<Certificate, Error> {
+        if public.spki() != self.spki {
+            return Err(Error::Key("the certificate is for another key"));
+        }
+        let (not_before, not_after) = (self.not_before, self.not_after);
+        let (serial, subject, issuer) = (self.serial.to_vec(), self.subject.clone(), self.issuer.clone());
+        let extensions = self.extensions.clone();
+        let der = self.sign(key, scheme)?;
+        if der.len() > MOST {
+            return Err(TOO_LONG);
+        }
+        let (public, pem) = (public.clone(), OnceLock::new());
+        Ok(Certificate { der, serial, subject, issuer, not_before, not_after, public, extensions, pem })
+    }
+
     /// The certificate, signed by `key`.
     pub fn sign(self, key: &Key, scheme: Scheme) -> Result<Vec<u8>, Error> {
         let unwritten = |_| Error::Value("the certificate cannot be written as DER");
@@ -84,7 +102,7 @@ impl Template<'_> {
     }
 }
 
-/// A certificate as it was read.
+/// A certificate as it was read, or made.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     der: Vec<u8>,
@@ -101,18 +119,9 @@ pub struct Certificate {
 impl Certificate {
     /// Reads a certificate of at most 64 KiB. Its signature is not looked at: see [`Certificate::signed_by`].
     pub fn read(der: &[u8]) -> Result<Certificate, Error> {
-        Certificate::read_for(der, None)
-    }
-
-    /// Reads a certificate that was just made for `public`, whose key is not checked again.
-    pub fn of(der: &[u8], public: &PublicKey) -> Result<Certificate, Error> {
-        Certificate::read_for(der, Some(public))
-    }
-
-    fn read_for(der: &[u8], public: Option<&PublicKey>) -> Result<Certificate, Error> {
         let malformed = Error::Malformed("a certificate");
         if der.len() > MOST {
-            return Err(Error::Value("a certificate may have at most 65536 bytes"));
+            return Err(TOO_LONG);
         }
         let read = x509_cert::Certificate::from_der(der).map_err(|_| malformed)?;
         let contents = read.tbs_certificate();
@@ -130,10 +139,7 @@ impl Certificate {
             issuer: Subject(contents.issuer().clone()),
             not_before: validity.not_before.to_unix_duration().as_secs(),
             not_after: validity.not_after.to_unix_duration().as_secs(),
-            public: match public.filter(|public| public.spki() == spki) {
-                Some(public) => public.clone(),
-                None => PublicKey::read(&spki)?,
-            },
+            public: PublicKey::read(&spki)?,
             extensions,
             pem: OnceLock::new(),
         })
@@ -193,7 +199,8 @@ impl Certificate {
     }
 
     fn extension<'a, T: Decode<'a>>(&'a self, oid: &str) -> Option<T> {
-        let found = self.extensions.iter().find(|extension| extension.is(oid))?;
+        let oid = ObjectIdentifier::new(oid).ok()?;
+        let found = self.extensions.iter().find(|extension| extension.0.extn_id == oid)?;
         T::from_der(found.value()).ok()
     }
 

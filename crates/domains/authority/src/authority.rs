@@ -10,6 +10,7 @@ use crate::audit::{Auditing, Device};
 use crate::barrier::RootKey;
 use crate::context::{Context, Effect};
 use crate::engines::{self, system::catalog};
+use crate::expiry::{self, AT_ONCE};
 use crate::help;
 use crate::identity;
 use crate::lease;
@@ -92,12 +93,23 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
 }
 
-/// What time asks for.
+/// A chunk of what time asks for.
 pub struct Due {
-    /// To be committed; empty when there is nothing to do.
+    /// To be committed; never empty.
     pub batch: Batch,
     /// To be done outside after that.
     pub undertakings: Vec<Undertaking>,
+}
+
+/// Chunks that are yielded at once. More would make the requests that are committed among them wait.
+const TOGETHER: usize = 16;
+
+impl Due {
+    /// What a transaction came to, if it came to anything.
+    fn only(txn: Txn<'_>) -> Vec<Due> {
+        let batch = txn.finish();
+        if batch.is_empty() { Vec::new() } else { vec![Due { batch, undertakings: Vec::new() }] }
+    }
 }
 
 /// What came of an act outside.
@@ -412,32 +424,60 @@ impl Authority {
         Ok(txn.finish())
     }
 
-    /// One chunk of what time and stored jobs ask for: expiries, unfinished jobs, key rotation. The batch is
-    /// empty when there is nothing to do; call again after committing while it is not.
-    pub fn tick(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Due, Refusal> {
+    /// What time and stored jobs ask for: expiries, unfinished jobs, key rotation. Nothing when there is nothing to do; call
+    /// again after committing while there is something. Several chunks may be committed at the same time: should one of
+    /// them touch what another changes, the store refuses it, and it is among the next.
+    pub fn tick(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Vec<Due>, Refusal> {
         let mut txn = self.begin(view, random)?;
-        let mut undertakings = Vec::new();
-        if !work::step(&mut txn)?
-            && !crate::expiry::step(&mut txn, &mut undertakings, now)?
-            && !work::patient_step(&mut txn)?
-        {
+        if work::step(&mut txn)? {
+            return Ok(Due::only(txn));
+        }
+        let ended = self.end(view, now.nanos(), now, random)?;
+        if !ended.is_empty() {
+            return Ok(ended);
+        }
+        if !work::patient_step(&mut txn)? {
             let rotation = Rotation::load(&mut txn)?;
             if rotation.is_due(&txn.keyring().status(txn.rev()), now) {
                 txn.rotate_keyring(&self.root, now);
             }
             catalog::note_version(&mut txn, &self.settings.version, now)?;
         }
-        Ok(Due { batch: txn.finish(), undertakings })
+        Ok(Due::only(txn))
     }
 
-    /// One chunk of what requests wait for: stored jobs, and what is due because of them.
-    pub fn work(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Due, Refusal> {
+    /// As [`Authority::tick`], what requests wait for: stored jobs, and what is due because of them.
+    pub fn work(&self, view: &dyn View, now: Timestamp, random: &dyn Random) -> Result<Vec<Due>, Refusal> {
         let mut txn = self.begin(view, random)?;
-        let mut undertakings = Vec::new();
-        if !work::step(&mut txn)? {
-            crate::expiry::urgent_step(&mut txn, &mut undertakings, now)?;
+        match work::step(&mut txn)? {
+            true => Ok(Due::only(txn)),
+            false => self.end(view, AT_ONCE, now, random),
         }
-        Ok(Due { batch: txn.finish(), undertakings })
+    }
+
+    /// Ends what is due until `until`, the first first.
+    fn end(
+        &self,
+        view: &dyn View,
+        until: u64,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Vec<Due>, Refusal> {
+        let (mut chunks, mut after) = (Vec::new(), String::new());
+        while chunks.len() < TOGETHER {
+            let mut txn = self.begin(view, random)?;
+            let mut undertakings = Vec::new();
+            match expiry::step(&mut txn, &mut undertakings, &after, until, now) {
+                Ok(Some(last)) => after = last,
+                Ok(None) => break,
+                Err(Refusal::Storage(fault)) => return Err(fault.into()),
+                // What comes before it is done first; then this is told.
+                Err(_) if !chunks.is_empty() => break,
+                Err(why) => return Err(why),
+            }
+            chunks.push(Due { batch: txn.finish(), undertakings });
+        }
+        Ok(chunks)
     }
 
     /// Records what came of an act outside, and says whether the answer that waits for it may be sent.

@@ -68,32 +68,21 @@ pub fn forget(txn: &mut Txn<'_>, at: u64, name: &str) {
 /// The moment of what is due as soon as possible; before all others.
 pub const AT_ONCE: u64 = 0;
 
-/// Ends what is due at `now`, one chunk. Answers whether there was any; what has to be done outside for it is added to
-/// `undertakings`.
-pub fn step(txn: &mut Txn<'_>, undertakings: &mut Vec<Undertaking>, now: Timestamp) -> Result<bool, Refusal> {
-    end(txn, undertakings, now.nanos(), now)
-}
-
-/// As [`step`], but only what is due at once: what a request made due, and not what time did.
-pub fn urgent_step(
+/// Ends what is due until `until`, one chunk, after the due entry `after`. Answers with the last entry seen to, if there was
+/// any; what has to be done outside for it is added to `undertakings`.
+pub fn step(
     txn: &mut Txn<'_>,
     undertakings: &mut Vec<Undertaking>,
-    now: Timestamp,
-) -> Result<bool, Refusal> {
-    end(txn, undertakings, AT_ONCE, now)
-}
-
-fn end(
-    txn: &mut Txn<'_>,
-    undertakings: &mut Vec<Undertaking>,
+    after: &str,
     until: u64,
     now: Timestamp,
-) -> Result<bool, Refusal> {
-    let mut any = false;
-    for key in txn.keys(ENTRIES, b"", ENDS_A_CHUNK)? {
+) -> Result<Option<String>, Refusal> {
+    let mut last = None;
+    for key in txn.keys(ENTRIES, after.as_bytes(), ENDS_A_CHUNK)? {
         let waiting = key.get(ENTRIES.len()..).and_then(|rest| rest.split_once('/'));
         let Some((at, name)) = waiting else {
             txn.delete(&key);
+            last = Some(key);
             continue;
         };
         if u64::from_str_radix(at, 16).is_ok_and(|at| at > until) {
@@ -122,7 +111,7 @@ fn end(
             Some(Due::TidyPki(prefix)) => crate::engines::pki::tidy::due(txn, &prefix, now)?,
             None => {}
         }
-        any = true;
+        last = Some(key);
     }
-    Ok(any)
+    Ok(last)
 }

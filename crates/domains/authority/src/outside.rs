@@ -109,6 +109,8 @@ pub enum Question {
     Http(Ask),
     /// Of a directory.
     Ldap(ldap::Ask),
+    /// For milliseconds of computing, where no other request waits for them.
+    Leisure,
 }
 
 impl Question {
@@ -117,6 +119,7 @@ impl Question {
         match self {
             Question::Http(ask) => ask.url.clone(),
             Question::Ldap(ask) => ask.server.urls.join(","),
+            Question::Leisure => String::new(),
         }
     }
 }
@@ -128,6 +131,8 @@ pub enum Told {
     Http(Answer),
     /// By a directory.
     Ldap(ldap::Answer),
+    /// Nobody waits.
+    Leisure,
 }
 
 /// The answers there are so far.
@@ -155,6 +160,13 @@ impl Gathered {
             _ => None,
         });
         found.ok_or_else(|| Refusal::Lacks(Arc::new(Question::Ldap(ask))))
+    }
+
+    /// Makes sure that what follows may take milliseconds; fails with the question when that has not been asked for.
+    /// What always takes long has a route that says so (see [`crate::route::Traits`]).
+    pub fn leisure(&self) -> Result<(), Refusal> {
+        let granted = self.0.iter().any(|(_, told)| *told == Told::Leisure);
+        if granted { Ok(()) } else { Err(Refusal::Lacks(Arc::new(Question::Leisure))) }
     }
 
     /// These and one more.

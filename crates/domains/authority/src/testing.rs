@@ -13,7 +13,7 @@ use crate::request::{Operation, Request, Shown, Wrap};
 use crate::response::Response;
 use crate::seal::{self, Shares, Unsealing};
 use crate::settings::Settings;
-use keyward_core::{Clock, Timestamp, random};
+use keyward_core::{Clock, Fault, Timestamp, random};
 use keyward_crypto::Secret;
 use keyward_testkit::fakes::{FixedClock, SeededRandom};
 use keyward_testkit::store::MapStore;
@@ -216,6 +216,7 @@ impl Bench {
                     let told = match &*question {
                         Question::Http(ask) => Told::Http((self.world)(ask)),
                         Question::Ldap(ask) => Told::Ldap((self.directory)(ask)),
+                        Question::Leisure => Told::Leisure,
                     };
                     gathered = gathered.with(question, told)?;
                 }
@@ -260,14 +261,20 @@ impl Bench {
         concluded.verdict
     }
 
-    fn do_what_is_due(&mut self, next: impl Fn(&Bench) -> Due) {
+    fn do_what_is_due(&mut self, next: impl Fn(&Bench) -> Vec<Due>) {
         loop {
-            let due = next(self);
-            if due.batch.is_empty() {
+            let chunks = next(self);
+            if chunks.is_empty() {
                 return;
             }
-            self.store.commit(due.batch).unwrap();
-            for undertaking in due.undertakings {
+            let commit = |due: Due| match self.store.commit(due.batch) {
+                Ok(_) => due.undertakings,
+                // It is among the next.
+                Err(Fault::Conflict(_)) => Vec::new(),
+                Err(fault) => panic!("{fault:?}"),
+            };
+            // Together, as a server does it: no chunk knows what those before it changed.
+            for undertaking in chunks.into_iter().flat_map(commit).collect::<Vec<_>>() {
                 // What failed is due again later.
                 let _ = self.undertake(&undertaking);
             }

@@ -10,7 +10,7 @@ use keyward_authority::act::Undertaking;
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
 use keyward_authority::authority::{Admitted, Authority, Due, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
-use keyward_authority::outside::Gathered;
+use keyward_authority::outside::{Gathered, Question};
 use keyward_authority::refusal::Refusal;
 use keyward_authority::request::{Operation, Request};
 use keyward_authority::response::{Data, Response};
@@ -393,14 +393,15 @@ impl Node {
         mut early: Option<Carried>,
     ) -> Carried {
         let mut gathered = Arc::new(Gathered::default());
+        let mut aside = admitted.route.traits.heavy;
         for _ in 0..ATTEMPTS {
             let decided = if let Some(decided) = early.take() {
                 decided
-            } else if admitted.route.traits.heavy {
+            } else if aside {
                 let (node, authority) = (self.clone(), authority.clone());
                 let (request, admitted, gathered) = (request.clone(), admitted.clone(), gathered.clone());
-                let aside = move || node.decide(&authority, &request, &admitted, &gathered);
-                tokio::task::spawn_blocking(aside)
+                let decide = move || node.decide(&authority, &request, &admitted, &gathered);
+                tokio::task::spawn_blocking(decide)
                     .await
                     .map_err(|_| Refusal::Internal("the request's handler failed".to_owned()))?
             } else {
@@ -408,6 +409,7 @@ impl Node {
             };
             let mut outcome = match decided {
                 Err(Refusal::Lacks(question)) => {
+                    aside |= *question == Question::Leisure;
                     let told = self.outside.answer(&question).await;
                     gathered = Arc::new(gathered.with(question, told)?);
                     continue;
@@ -522,32 +524,56 @@ impl Node {
         self: &Arc<Node>,
         authority: &Arc<Authority>,
         waiting: bool,
-        next: impl Fn(&dyn View) -> Result<Due, Refusal>,
+        next: impl Fn(&dyn View) -> Result<Vec<Due>, Refusal>,
     ) -> Result<JoinSet<()>, Refusal> {
         let mut doing = JoinSet::new();
         loop {
-            let due = self.look(&next)?;
-            if due.batch.is_empty() {
+            let mut committing = Vec::new();
+            for chunk in self.look(&next)? {
+                // Before the commit, after which their time runs. There are always hands for the first: it waits for them.
+                let wanted = u32::try_from(chunk.undertakings.len()).unwrap_or(u32::MAX);
+                let waits = waiting && committing.is_empty();
+                let Some(hands) = self.take_hands(wanted, waits).await else { break };
+                let commit = tokio::spawn(self.store.commit(chunk.batch));
+                committing.push((commit, chunk.undertakings, hands));
+            }
+            if committing.is_empty() {
                 return Ok(doing);
             }
-            // Before the commit, after which their time runs.
-            let wanted = u32::try_from(due.undertakings.len()).unwrap_or(u32::MAX);
-            let Some(mut hands) = self.take_hands(wanted, waiting).await else { return Ok(doing) };
-            match self.store.commit(due.batch).await {
-                Ok(_) => {}
-                Err(Fault::Conflict(_)) => continue,
-                Err(fault) => return Err(fault.into()),
+            let mut failed = None;
+            for (commit, undertakings, hands) in committing {
+                match commit.await.unwrap_or(Err(Fault::Unknown)) {
+                    Ok(_) => self.begin_all(authority, undertakings, hands, &mut doing),
+                    // It is among the next.
+                    Err(Fault::Conflict(_)) => {}
+                    Err(fault) => failed = Some(fault),
+                }
             }
-            for undertaking in due.undertakings {
-                let hand = hands.split(1);
-                let (node, authority) = (self.clone(), authority.clone());
-                doing.spawn(async move {
-                    if let Err(why) = node.undertake(&authority, &undertaking).await {
-                        log::warn(&format!("{}: {why}; it is tried again", undertaking.about));
-                    }
-                    drop(hand);
-                });
+            if let Some(fault) = failed {
+                return Err(fault.into());
             }
+            // What is over takes up memory until it is taken away.
+            while doing.try_join_next().is_some() {}
+        }
+    }
+
+    /// Has `undertakings` done, each by one of `hands`.
+    fn begin_all(
+        self: &Arc<Node>,
+        authority: &Arc<Authority>,
+        undertakings: Vec<Undertaking>,
+        mut hands: OwnedSemaphorePermit,
+        doing: &mut JoinSet<()>,
+    ) {
+        for undertaking in undertakings {
+            let hand = hands.split(1);
+            let (node, authority) = (self.clone(), authority.clone());
+            doing.spawn(async move {
+                if let Err(why) = node.undertake(&authority, &undertaking).await {
+                    log::warn(&format!("{}: {why}; it is tried again", undertaking.about));
+                }
+                drop(hand);
+            });
         }
     }
 

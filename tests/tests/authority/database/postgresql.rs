@@ -205,6 +205,35 @@ fn a_database_that_is_away_is_waited_for() {
         .unwrap();
 }
 
+#[test]
+fn users_that_end_together_are_gone_although_their_database_goes_away() {
+    const MANY: usize = 100;
+    let Some((_server, root, mut postgres)) = with_postgresql(&json!({ "default_ttl": "6s" })) else {
+        return;
+    };
+    root.write("secret/data/a", &json!({ "data": { "a": 1 } })).expect(200);
+    let keeper = json!({ "db_name": "db", "creation_statements": CREATION, "default_ttl": "1h" });
+    root.write("database/roles/keeper", &keeper).expect(204);
+    let kept = made(&root.read("database/creds/keeper").expect(200));
+    for _ in 0..MANY {
+        root.read("database/creds/app").expect(200);
+    }
+    wait_for("the first to be gone", SOON, || (postgres.made().len() <= MANY).then_some(())).unwrap();
+    postgres.stop();
+    for _ in 0..40 {
+        root.read("secret/data/a").expect(200);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    postgres.resume();
+    wait_for("all others to be gone", SOON, || (postgres.made() == [kept.user.as_str()]).then_some(()))
+        .unwrap();
+    wait_for("no lease of theirs", SOON, || {
+        (root.list("sys/leases/lookup/database/creds/app").status == 404).then_some(())
+    })
+    .unwrap();
+    postgres.try_sql(&kept.user, &kept.password, "SELECT 1").unwrap();
+}
+
 /// The two commands of document 002, to the letter, where `postgres` is the name of a host.
 #[test]
 fn the_commands_of_the_document_work_as_they_are_written() {

@@ -44,7 +44,7 @@ pub use folder::DATABASE;
 pub struct Options {
     /// Bytes of entries kept in memory in front of the database. Values over an eighth of it are not kept.
     pub cache_bytes: usize,
-    /// Connections kept for readers, 1 MiB each; more are opened while more threads read at once.
+    /// Connections kept for readers, 256 KiB of pages each; more are opened while more threads read at once.
     pub readers: usize,
     /// Bytes of batches that may wait to be committed; further commits wait for room.
     pub queue_bytes: usize,

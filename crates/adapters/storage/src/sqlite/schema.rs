@@ -34,7 +34,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Opens the connection that writes. There must be only one.
 pub(super) fn writer(file: &Path, log_bytes: u64) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | COMMON)?;
-    settle(&connection, 3072)?;
+    settle(&connection, 2048)?;
     // Both must precede the first page; later, setting them again would only cost a write.
     if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
         connection.pragma_update(None, "page_size", PAGE)?;
@@ -53,7 +53,7 @@ pub(super) fn writer(file: &Path, log_bytes: u64) -> rusqlite::Result<Connection
 /// Opens a connection that only reads.
 pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | COMMON)?;
-    settle(&connection, 1024)?;
+    settle(&connection, 256)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }

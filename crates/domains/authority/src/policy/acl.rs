@@ -395,7 +395,11 @@ impl Entry {
             // Whether it should deny cannot be told.
             Some(Err(_)) => rule.1.capabilities.has(Capabilities::DENY),
         };
-        Cow::Owned(merge(rules.iter().filter_map(rule).filter(live).filter(counts)))
+        let counting: Vec<_> = rules.iter().filter_map(rule).filter(live).filter(counts).collect();
+        match counting.len() == rules.len() {
+            true => Cow::Borrowed(&self.merged),
+            false => Cow::Owned(merge(counting.into_iter())),
+        }
     }
 
     /// The first condition but for which the request would have what it needs.

@@ -7,10 +7,11 @@
 //! as it grants.
 
 use super::Ask;
-use crate::cidr;
+use super::places::{self, Place, VARIABLES, Variable};
+use crate::cidr::{self, Network};
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
-use cel::{Context, ExecutionError, Program, Value};
-use std::collections::HashMap;
+use cel::parser::Parser;
+use cel::{Context, ExecutionError, Value};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -18,16 +19,6 @@ use std::sync::{Arc, LazyLock};
 const LONGEST: usize = 2048;
 /// Loops (`all`, `exists`, `map` and their like) inside one another.
 const LOOPS: usize = 2;
-
-/// What an expression may name, with what it is; for the refusal of everything else.
-const VARIABLES: [(&str, &str); 6] = [
-    ("request", "path, operation, address, wrap_ttl"),
-    ("time", "unix, date, hour, minute, weekday (1 is Monday), all in UTC"),
-    ("token", "policies, metadata, display_name, path, type"),
-    ("entity", "id, name, metadata, policies, groups"),
-    ("pod", "namespace, service_account, name, uid, node"),
-    ("posture", "what other parts attest of the pod and its node"),
-];
 
 /// Functions an expression may call: those of CEL without the ones that make other types, and one of ours.
 const FUNCTIONS: [&str; 11] = [
@@ -58,17 +49,17 @@ static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| {
 
 /// Whether an address is in a network; an address that is none is in no network.
 fn in_cidr(address: Arc<String>, network: Arc<String>) -> Result<bool, ExecutionError> {
-    let networks = [network.as_ref().clone()];
-    cidr::check(&networks).map_err(|why| ExecutionError::function_error("inCidr", why))?;
-    Ok(address.parse().is_ok_and(|address| cidr::any(&networks, address)))
+    let network = Network::parse(&network)
+        .ok_or_else(|| ExecutionError::function_error("inCidr", cidr::not_one(&network)))?;
+    Ok(address.parse().is_ok_and(|address| network.contains(address)))
 }
 
 /// An expression that was read.
 pub(super) struct Expression {
     text: String,
-    program: Program,
-    /// Which of [`VARIABLES`] it names.
-    wanted: Vec<&'static str>,
+    /// Rewritten to name `places`.
+    expression: IdedExpr,
+    places: Vec<Place>,
 }
 
 impl fmt::Debug for Expression {
@@ -92,11 +83,11 @@ impl Expression {
         if text.chars().fold((0, 0), depth).1 > 32 {
             return Err("the condition nests too deep".to_owned());
         }
-        let program = Program::compile(text).map_err(|why| {
+        let mut expression = Parser::default().parse(text).map_err(|why| {
             let why = why.to_string();
             format!("the condition cannot be read: {}", why.lines().next().unwrap_or_default())
         })?;
-        let references = program.references();
+        let references = expression.references();
         for name in references.functions() {
             if !FUNCTIONS.contains(&name) && !is_operator(name) {
                 return Err(format!(
@@ -105,23 +96,19 @@ impl Expression {
                 ));
             }
         }
-        let mut wanted = Vec::new();
-        for name in references.variables() {
-            match VARIABLES.iter().find(|(known, _)| *known == name) {
-                Some((known, _)) => wanted.push(*known),
-                // What a loop names its element.
-                None if binds(program.expression(), name) => {}
-                None => {
-                    let known = VARIABLES.map(|(known, has)| format!("{known} ({has})")).join("; ");
-                    return Err(format!("the condition names {name:?}; known: {known}"));
-                }
-            }
+        let known = |name: &str| VARIABLES.iter().any(|variable| variable.name == name);
+        // Or what a loop names its element.
+        let unknown = |name: &&str| !known(name) && !binds(&expression, name);
+        if let Some(name) = references.variables().into_iter().find(unknown) {
+            let known: Vec<String> = VARIABLES.iter().map(Variable::about).collect();
+            return Err(format!("the condition names {name:?}; known: {}", known.join("; ")));
         }
-        if loops(program.expression()) > LOOPS {
+        if loops(&expression) > LOOPS {
             return Err(format!("the condition has over {LOOPS} loops inside one another"));
         }
         drop(references);
-        Ok(Expression { text: text.to_owned(), program, wanted })
+        let places = places::find(&mut expression);
+        Ok(Expression { text: text.to_owned(), expression, places })
     }
 
     /// As it was written.
@@ -132,104 +119,22 @@ impl Expression {
     /// Whether the request meets it; or why that cannot be told.
     pub(super) fn holds(&self, ask: &Ask<'_>) -> Result<bool, String> {
         let mut context = LIBRARY.new_inner_scope();
-        for name in &self.wanted {
-            context.add_variable_from_value(*name, variable(name, ask));
+        for place in &self.places {
+            if let Some(value) = place.of(ask) {
+                context.add_variable_from_value(place.name.as_str(), value);
+            }
         }
-        match self.program.execute(&context) {
+        match Value::resolve(&self.expression, &context) {
             Ok(Value::Bool(held)) => Ok(held),
             Ok(other) => Err(format!("it yields {:?}, not true or false", other.type_of())),
+            Err(ExecutionError::UndeclaredReference(name)) => {
+                // What an expression may name was looked at when it was read.
+                let place = self.places.iter().find(|place| place.name == *name);
+                Err(ExecutionError::no_such_key(place.map_or(&name, |place| place.missing())).to_string())
+            }
             Err(why) => Err(why.to_string()),
         }
     }
-}
-
-type Map = HashMap<String, Value>;
-
-fn map<const N: usize>(members: [(&str, Value); N]) -> Value {
-    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map>().into()
-}
-
-fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Value {
-    texts.into_iter().map(|text| Value::from(text.as_str())).collect::<Vec<_>>().into()
-}
-
-fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Value {
-    pairs.into_iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect::<Map>().into()
-}
-
-fn variable(name: &str, ask: &Ask<'_>) -> Value {
-    let who = ask.who.as_ref();
-    match name {
-        "request" => map([
-            ("path", ask.path.into()),
-            ("operation", ask.operation.name().into()),
-            (
-                "address",
-                who.and_then(|who| who.address).map(|from| from.to_string()).unwrap_or_default().into(),
-            ),
-            (
-                "wrap_ttl",
-                Value::Int(ask.wrap_ttl.map_or(0, |ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))),
-            ),
-        ]),
-        "time" => time(ask),
-        "token" => who.map_or_else(nothing, |who| {
-            map([
-                ("policies", texts(&who.token.policies)),
-                ("metadata", pairs(&who.token.metadata)),
-                ("display_name", who.token.display_name.as_str().into()),
-                ("path", who.token.path.as_str().into()),
-                ("type", who.token.kind.name().into()),
-            ])
-        }),
-        "entity" => who.and_then(|who| who.holder).map_or_else(nothing, |holder| {
-            let entity = &holder.entity;
-            map([
-                ("id", entity.id.as_str().into()),
-                ("name", entity.name.as_str().into()),
-                ("metadata", pairs(entity.metadata.iter().flatten())),
-                ("policies", texts(&holder.policies)),
-                (
-                    "groups",
-                    holder.groups().map(|group| Value::from(group.name.as_str())).collect::<Vec<_>>().into(),
-                ),
-            ])
-        }),
-        "pod" => who.map_or_else(nothing, |who| {
-            let said = [
-                ("namespace", "service_account_namespace"),
-                ("service_account", "service_account_name"),
-                ("name", "pod_name"),
-                ("uid", "pod_uid"),
-                ("node", "node_name"),
-            ];
-            let said = said.into_iter().filter_map(|(name, from)| {
-                Some((name.to_owned(), Value::from(who.token.metadata.get(from)?.as_str())))
-            });
-            said.collect::<Map>().into()
-        }),
-        // Nothing attests anything yet: whoever asks for it is not answered.
-        _ => nothing(),
-    }
-}
-
-fn nothing() -> Value {
-    Map::new().into()
-}
-
-fn time(ask: &Ask<'_>) -> Value {
-    const DAY: u64 = 86_400;
-    let seconds = ask.now.secs();
-    let date = ask.now.to_string();
-    let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
-    map([
-        ("unix", number(seconds)),
-        ("date", date.split('T').next().unwrap_or_default().into()),
-        ("hour", number(seconds % DAY / 3600)),
-        ("minute", number(seconds % 3600 / 60)),
-        // The first day of 1970 was a Thursday.
-        ("weekday", number((seconds / DAY + 3) % 7 + 1)),
-    ])
 }
 
 fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
@@ -253,6 +158,32 @@ fn of_entry(entry: &EntryExpr) -> Vec<&IdedExpr> {
     }
 }
 
+/// As [`children`], to be changed.
+pub(super) fn children_mut(expression: &mut IdedExpr) -> Vec<&mut IdedExpr> {
+    match &mut expression.expr {
+        Expr::Call(call) => {
+            call.target.iter_mut().map(|target| &mut **target).chain(&mut call.args).collect()
+        }
+        Expr::Comprehension(of) => {
+            vec![&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result]
+        }
+        Expr::List(list) => list.elements.iter_mut().collect(),
+        Expr::Select(select) => vec![&mut *select.operand],
+        Expr::Map(map) => map.entries.iter_mut().flat_map(|entry| of_entry_mut(&mut entry.expr)).collect(),
+        Expr::Struct(made) => {
+            made.entries.iter_mut().flat_map(|entry| of_entry_mut(&mut entry.expr)).collect()
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+    }
+}
+
+fn of_entry_mut(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
+    match entry {
+        EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
+        EntryExpr::StructField(field) => vec![&mut field.value],
+    }
+}
+
 /// Loops inside one another.
 fn loops(expression: &IdedExpr) -> usize {
     let own = usize::from(matches!(expression.expr, Expr::Comprehension(_)));
@@ -260,7 +191,7 @@ fn loops(expression: &IdedExpr) -> usize {
 }
 
 /// Whether a loop names its element, or what it gathers, so.
-fn binds(expression: &IdedExpr, name: &str) -> bool {
+pub(super) fn binds(expression: &IdedExpr, name: &str) -> bool {
     let own = match &expression.expr {
         Expr::Comprehension(of) => {
             of.iter_var == name || of.iter_var2.as_deref() == Some(name) || of.accu_var == name
@@ -323,6 +254,13 @@ mod tests {
             ("has(pod.node)", false),
             ("has(entity.name) && entity.name == 'ada'", false),
             ("size(token.metadata) == 3", true),
+            ("size(pod) == 2 && pod.namespace == 'prod'", true),
+            ("has(token.metadata.team) && !has(token.metadata.town) && has(token.type)", true),
+            ("token['type'] == 'service' && token.metadata['team'] == 'payments'", true),
+            ("token.policies.exists(token, token == 'ops') && token.type == 'service'", true),
+            ("[request.address].all(from, inCidr(from, '10.0.0.0/8'))", true),
+            ("inCidr(request.address, '::ffff:10.0.0.0/104') && !inCidr(request.address, '::/0')", true),
+            ("has(posture.node_encrypted) || {'a': time.minute}['a'] == 30", true),
         ] {
             assert_eq!(holds(text), Ok(wanted), "{text}");
         }
@@ -332,7 +270,11 @@ mod tests {
     fn what_cannot_be_told_is_told() {
         for (text, wanted) in [
             ("posture.node_encrypted", "No such key"),
-            ("entity.metadata.team == 'x'", "No such key"),
+            ("entity.metadata.team == 'x'", "No such key: team"),
+            ("has(entity.metadata.team)", "No such key: metadata"),
+            ("pod.node == 'a'", "No such key: node"),
+            ("token.nothing == 'a'", "No such key: nothing"),
+            ("token.metadata.town == 'a'", "No such key: town"),
             ("1 + 1", "not true or false"),
             ("1 / 0 == 1", "Divi"),
             ("inCidr(request.address, 'x')", "inCidr"),

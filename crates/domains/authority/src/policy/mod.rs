@@ -23,6 +23,7 @@ mod filter;
 mod model;
 mod parse;
 mod pattern;
+mod places;
 mod templates;
 mod trie;
 

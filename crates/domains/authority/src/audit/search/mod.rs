@@ -13,11 +13,14 @@ use crate::token::{BATCH_PREFIX, SERVICE_PREFIX};
 use keyward_core::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The most requests that wait for the record of their answer. A log has as many as there were requests at the same
 /// time, and one for each that was never answered.
 const MOST_WAITING: usize = 4096;
+
+/// The most wrapped answers whose opening is waited for.
+const MOST_WRAPPED: usize = 4096;
 
 /// Where leases are named in the path of a request, with or without `leases/`.
 const LEASES: [&str; 5] = ["lookup/", "renew/", "revoke/", "revoke-prefix/", "revoke-force/"];
@@ -83,14 +86,20 @@ impl Query {
         Ok(())
     }
 
-    fn finds(&self, record: &Record, row: &Row, line: &[u8]) -> bool {
+    /// `wrapped_for` is who the request opened the answer of, which counts as theirs.
+    fn finds(&self, record: &Record, wrapped_for: Option<&Holder>, row: &Row, line: &[u8]) -> bool {
+        let is_by = |name: &String| {
+            record.is_by(name)
+                || wrapped_for.is_some_and(|holder| !name.is_empty() && holder.entity_id == *name)
+        };
+        let mut holders = record.holders().chain(wrapped_for.cloned());
         (!self.denied || row.outcome == Outcome::Denied)
             && (!self.issuing || record.issues())
             && self.since.is_none_or(|since| row.time >= since)
             && self.until.is_none_or(|until| row.time < until)
             && (self.operation.is_empty() || self.operation == record.request.operation)
-            && (self.who.is_empty() || self.who.iter().any(|name| record.is_by(name)))
-            && (self.pod == Holder::default() || record.holders().any(|holder| self.pod.is(&holder)))
+            && (self.who.is_empty() || self.who.iter().any(is_by))
+            && (self.pod == Holder::default() || holders.any(|holder| self.pod.is(&holder)))
             && (self.path.is_empty() || self.is_at(&record.request))
             && (self.lease.is_empty() || self.is_of_lease(record, row))
             && (self.hashed.is_empty() || contains(line, self.hashed.as_bytes()))
@@ -217,12 +226,19 @@ pub struct Search {
     /// Their places in that order, by the request's id.
     order: BTreeMap<String, u64>,
     next: u64,
+    wrapped: Wrapped,
 }
 
 impl Search {
     /// A search for `query`.
     pub fn new(query: Query) -> Search {
-        Search { query, waiting: BTreeMap::new(), order: BTreeMap::new(), next: 0 }
+        Search {
+            query,
+            waiting: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next: 0,
+            wrapped: Wrapped::default(),
+        }
     }
 
     /// Takes the next line, with or without its newline.
@@ -237,8 +253,12 @@ impl Search {
             "notice" => return Seen::Notice,
             _ => return Seen::Foreign,
         };
-        let row = record.row(time, place);
-        let found = self.query.finds(&record, &row, line).then(|| Box::new(row));
+        let wrapped_for = self.wrapped.opened_by(&record);
+        if answered {
+            self.wrapped.note(&record);
+        }
+        let row = record.row(wrapped_for.as_ref(), time, place);
+        let found = self.query.finds(&record, wrapped_for.as_ref(), &row, line).then(|| Box::new(row));
         match answered {
             true => {
                 self.forget(&record.request.id);
@@ -272,6 +292,40 @@ impl Search {
         let (_, given_up) = self.waiting.pop_first()?;
         self.order.remove(&given_up.request_id);
         Some(given_up)
+    }
+}
+
+/// Wrapped answers by the token that opens them, as records show it: its accessor and its hash. What is opened belongs to
+/// whom it was wrapped for, whoever opens it.
+#[derive(Default)]
+struct Wrapped {
+    holders: BTreeMap<String, Holder>,
+    /// The names of `holders`, the oldest first.
+    order: VecDeque<String>,
+}
+
+impl Wrapped {
+    fn note(&mut self, record: &Record) {
+        let Some(info) = record.response.as_ref().and_then(|response| response.wrap_info.as_ref()) else {
+            return;
+        };
+        let Some(holder) = record.holder() else { return };
+        for name in [&info.accessor, &info.token] {
+            if !name.is_empty() && self.holders.insert(name.clone(), holder.clone()).is_none() {
+                self.order.push_back(name.clone());
+            }
+        }
+        while self.order.len() > MOST_WRAPPED * 2 {
+            self.order.pop_front().and_then(|name| self.holders.remove(&name));
+        }
+    }
+
+    fn opened_by(&self, record: &Record) -> Option<Holder> {
+        if self.holders.is_empty() {
+            return None;
+        }
+        let asks = record.auth.as_ref().and_then(|auth| self.holders.get(&auth.accessor));
+        asks.or_else(|| self.holders.get(&record.request.wrapping_token()?)).cloned()
     }
 }
 
@@ -325,6 +379,14 @@ struct Results {
 struct Answered {
     auth: Option<Token>,
     secret: Option<Lent>,
+    wrap_info: Option<WrapInfo>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrapInfo {
+    accessor: String,
+    token: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -363,6 +425,16 @@ impl Asked {
         serde_json::from_str(self.data.as_deref()?.get()).ok().map(|named: Named| named.lease_id)
     }
 
+    /// The token in the body of a request to open a wrapped answer.
+    fn wrapping_token(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            token: String,
+        }
+        let data = self.data.as_deref().filter(|_| self.path == "sys/wrapping/unwrap")?;
+        serde_json::from_str(data.get()).ok().map(|named: Named| named.token)
+    }
+
     /// The path of a secret as people write it.
     fn secret(&self) -> Option<String> {
         if self.mount_type != "kv" {
@@ -397,6 +469,11 @@ impl Record {
         self.tokens().map(Token::holder)
     }
 
+    /// Who asked, or logged in: of a login it is known when it is over.
+    fn holder(&self) -> Option<Holder> {
+        self.holders().find(|holder| *holder != Holder::default())
+    }
+
     fn is_by(&self, name: &str) -> bool {
         self.tokens().any(|token| token.is(name))
     }
@@ -414,10 +491,9 @@ impl Record {
         }
     }
 
-    fn row(&self, time: Timestamp, place: Place) -> Row {
+    fn row(&self, wrapped_for: Option<&Holder>, time: Timestamp, place: Place) -> Row {
         let asks = self.auth.as_ref();
-        // Of a login it is known who asked when it is over.
-        let holder = self.holders().find(|holder| *holder != Holder::default()).unwrap_or_default();
+        let holder = self.holder().or_else(|| wrapped_for.cloned()).unwrap_or_default();
         let in_path = self.request.lease_in_path().map(|(_, lease)| lease);
         Row {
             time,

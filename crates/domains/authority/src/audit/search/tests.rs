@@ -67,6 +67,31 @@ fn day(options: &[(&str, &str)]) -> (Bench, Vec<String>) {
 }
 
 #[test]
+fn what_is_opened_belongs_to_whom_it_was_wrapped_for() {
+    for options in [&[][..], &[("hmac_accessor", "false")]] {
+        let (mut bench, _) = day(options);
+        bench.records.clear();
+        let meta = json!({"service_account_namespace": "prod", "pod_name": "web-2", "pod_uid": "u-2"});
+        let wish = json!({"policies": "app", "meta": meta}).to_string();
+        let made = bench.root(Update, "auth/token/create", &wish).body["auth"]["client_token"].clone();
+        let in_pod = made.as_str().unwrap();
+        let wrapped = |bench: &mut Bench| {
+            let answer = bench.ask_wrapped(in_pod, Read, "secret/data/web", "");
+            answer.body["wrap_info"]["token"].as_str().unwrap().to_owned()
+        };
+        let (by_itself, by_another) = (wrapped(&mut bench), wrapped(&mut bench));
+        assert_eq!(bench.ask(&by_itself, Update, "sys/wrapping/unwrap", "{}").status, 200);
+        let body = json!({ "token": by_another }).to_string();
+        assert_eq!(bench.root(Update, "sys/wrapping/unwrap", &body).status, 200);
+        let opened = "update sys/wrapping/unwrap done";
+        let read = "read secret/data/web done";
+        let found = told(&bench.records, pod("prod/web-2"));
+        assert_eq!(found, ["update auth/token/create done", read, read, opened, opened]);
+        assert!(told(&bench.records, pod("prod/web-1")).is_empty());
+    }
+}
+
+#[test]
 fn who_read_a_secret_is_found_by_its_path_in_either_writing() {
     let (_, lines) = day(&[]);
     let both = ["read secret/data/web done", "read secret/data/web done"];

@@ -44,6 +44,7 @@ pub(super) struct Stored {
     pub(super) username_template: String,
     pub(super) verify: bool,
     pub(super) open: u32,
+    /// Kept while nobody needs them, `open` at most.
     pub(super) idle: u32,
     /// Seconds.
     pub(super) lifetime: u64,
@@ -282,7 +283,7 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     } else {
         show("connection_url", json!(stored.url));
         show("max_open_connections", json!(stored.open));
-        show("max_idle_connections", json!(stored.idle));
+        show("max_idle_connections", json!(stored.idle.min(stored.open)));
         show(
             "max_connection_lifetime",
             json!(crate::token::go_duration(Duration::from_secs(stored.lifetime))),
@@ -310,7 +311,7 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("name").to_owned();
     let path = path(&name);
-    let new = Stored { open: OPEN, idle: OPEN, verify: true, ..Stored::default() };
+    let new = Stored { open: OPEN, idle: u32::MAX, verify: true, ..Stored::default() };
     let mut stored = cx.get_json::<Stored>(&path)?.unwrap_or(new);
     let sent = &cx.request.fields;
     take_over(&mut stored, sent)?;
@@ -456,10 +457,12 @@ fn take_over_limits(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
     if let Some(open) = count("max_open_connections")? {
         stored.open = if open == 0 { OPEN } else { open };
     }
-    if let Some(idle) = count("max_idle_connections")? {
-        stored.idle = idle;
+    // As Vault has it: 0 is as many as may be open, and less is none.
+    match sent.int("max_idle_connections")? {
+        Some(0) => stored.idle = u32::MAX,
+        Some(_) => stored.idle = count("max_idle_connections")?.unwrap_or(0),
+        None => {}
     }
-    stored.idle = stored.idle.min(stored.open);
     if let Some(lifetime) = sent.duration("max_connection_lifetime")? {
         stored.lifetime = lifetime.as_secs();
     }

@@ -51,7 +51,11 @@ const CONFIG: &[Field] = &[
     field("username", Kind::Text, "The connection's own user."),
     field("password", Kind::Text, "The connection's own password; never shown."),
     field("max_open_connections", Kind::Int, "Connections at a time; 4 by default."),
-    field("max_idle_connections", Kind::Int, "Connections kept while nobody needs them."),
+    field(
+        "max_idle_connections",
+        Kind::Int,
+        "Connections kept while nobody needs them; all when 0, none when below.",
+    ),
     field("max_connection_lifetime", Kind::Duration, "Connections older than this are closed; never when 0."),
     field("username_template", Kind::Text, "A Go template for the names of users."),
     field("disable_escaping", Kind::Bool, "Has no effect: values are not written into the URL."),

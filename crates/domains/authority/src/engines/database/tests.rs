@@ -451,3 +451,22 @@ fn what_was_written_is_read_back() {
     assert_eq!(shown["connection_details"]["username"], "keyward");
     assert_eq!(shown["connection_details"]["password"], Value::Null);
 }
+
+#[test]
+fn as_many_connections_are_kept_as_may_be_open() {
+    let (mut bench, _database) = bench();
+    let mut kept = |sent: &str| {
+        bench.write("database/config/postgres", sent);
+        bench.read("database/config/postgres").data()["connection_details"]["max_idle_connections"].clone()
+    };
+    for (sent, wanted) in [
+        ("{}", 4),
+        (r#"{"max_open_connections":8}"#, 8),
+        (r#"{"max_idle_connections":3}"#, 3),
+        (r#"{"max_open_connections":2}"#, 2),
+        (r#"{"max_open_connections":16,"max_idle_connections":0}"#, 16),
+        (r#"{"max_idle_connections":-1}"#, 0),
+    ] {
+        assert_eq!(kept(sent), wanted, "{sent}");
+    }
+}

@@ -69,8 +69,7 @@ impl Order<'_> {
         let serial = new_serial(cx);
         let template =
             self.template(issuer.certificate.subject(), &issuer.certificate.key_id(), urls, &serial)?;
-        let der = template.sign(key, scheme).map_err(refuse)?;
-        Certificate::of(&der, self.public).map_err(refuse)
+        template.issue(self.public, key, scheme).map_err(refuse)
     }
 
     /// The certificate of an authority that signs itself with `key`.

@@ -94,17 +94,20 @@ impl Bundle<'_> {
         set("not_before", json!(self.certificate.not_before()));
         set("expiration", json!(self.certificate.not_after()));
         set("issuing_ca", json!(write(self.issuer)));
-        let mut parts = Vec::new();
-        if let Some(key) = self.key {
-            let (private, kind) = private_key(key, self.certificate.public().kind(), format, fields)?;
+        let private = self.key.map(|key| private_key(key, self.certificate.public().kind(), format, fields));
+        let private = private.transpose()?;
+        let whole = match format {
+            Format::PemBundle => {
+                let key = private.iter().map(|(private, _)| private);
+                key.chain([&certificate]).chain(&chain).map(String::as_str).collect::<Vec<_>>().join("\n")
+            }
+            Format::Pem | Format::Der => certificate,
+        };
+        set("certificate", json!(whole));
+        if let Some((private, kind)) = private {
             set("private_key", json!(private));
             set("private_key_type", json!(kind));
-            parts.push(private);
         }
-        parts.push(certificate.clone());
-        parts.extend(chain.iter().cloned());
-        let whole = if format == Format::PemBundle { parts.join("\n") } else { certificate };
-        set("certificate", json!(whole));
         if !chain.is_empty() {
             set("ca_chain", json!(chain));
         }

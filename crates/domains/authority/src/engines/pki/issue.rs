@@ -13,7 +13,7 @@ use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Field, Kind, Route, field, joined};
 use keyward_crypto::keys::Key;
-use keyward_crypto::x509::{Certificate, PublicKey, Request, oid, pem};
+use keyward_crypto::x509::{Certificate, PublicKey, PublicKind, Request, oid, pem};
 
 pub(super) const CSR: Field = field("csr", Kind::Text, "The certificate request in PEM.");
 pub(super) const REMOVE_ROOTS: Field =
@@ -78,11 +78,14 @@ const SIGN_HELP: &str = "Makes a certificate for a request, as a role allows.";
 const VERBATIM_HELP: &str = "Makes a certificate with the names and extensions of a request as they are.";
 
 pub(super) const ROUTES: &[Route] = &[
-    route("issue/{role}", ISSUES, ISSUE, ISSUE_HELP),
+    Route { traits: Route::EMPTY.traits, ..route("issue/{role}", ISSUES, ISSUE, ISSUE_HELP) },
     route("sign/{role}", SIGNS, SIGN, SIGN_HELP),
     route("sign-verbatim", VERBATIMS, VERBATIM, VERBATIM_HELP),
     route("sign-verbatim/{role}", VERBATIMS, VERBATIM, VERBATIM_HELP),
-    route("issuer/{issuer_ref}/issue/{role}", ISSUES, ISSUE, ISSUE_HELP),
+    Route {
+        traits: Route::EMPTY.traits,
+        ..route("issuer/{issuer_ref}/issue/{role}", ISSUES, ISSUE, ISSUE_HELP)
+    },
     route("issuer/{issuer_ref}/sign/{role}", SIGNS, SIGN, SIGN_HELP),
     route("issuer/{issuer_ref}/sign-verbatim", VERBATIMS, VERBATIM, VERBATIM_HELP),
     route("issuer/{issuer_ref}/sign-verbatim/{role}", VERBATIMS, VERBATIM, VERBATIM_HELP),
@@ -117,6 +120,11 @@ fn issue(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let table = table::table(cx)?;
     let issuer = authority::issuing(&table, reference(cx, &role))?;
     let wanted = wanted::gather(cx, &role, None, Some(issuer))?;
+    // The usual kinds take less than handing the request over to another thread would.
+    let signer = issuer.key()?.public.kind();
+    if !params::is_quick(kind) || !matches!(signer, PublicKind::Ec(256) | PublicKind::Ed25519) {
+        cx.gathered.leisure()?;
+    }
     let key = params::generate(cx, kind)?;
     let public =
         PublicKey::of(&key).ok_or_else(|| Refusal::Internal("a key without a public part".to_owned()))?;

@@ -91,10 +91,11 @@ fn new_serial(cx: &Context<'_, '_>) -> [u8; 20] {
 
 /// Bytes as hexadecimal with colons between, as Vault writes serial numbers and key identifiers.
 pub(super) fn colons(bytes: &[u8]) -> String {
+    let digits = hex::encode(bytes);
     let mut out = String::with_capacity(bytes.len() * 3);
-    for (at, byte) in bytes.iter().enumerate() {
-        let separator = if at == 0 { "" } else { ":" };
-        out.push_str(&format!("{separator}{byte:02x}"));
+    for at in (0..digits.len()).step_by(2) {
+        out.push_str(if at == 0 { "" } else { ":" });
+        out.push_str(&digits[at..at + 2]);
     }
     out
 }

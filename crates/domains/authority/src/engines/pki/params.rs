@@ -106,6 +106,11 @@ pub(super) fn generate(cx: &Context<'_, '_>, kind: KeyType) -> Result<Key, Refus
     Key::generate(kind, 0, cx.random()).map_err(|why| Refusal::invalid(why.to_string()))
 }
 
+/// Whether making such a key takes microseconds rather than milliseconds.
+pub(super) fn is_quick(kind: KeyType) -> bool {
+    matches!(kind, KeyType::EcdsaP256 | KeyType::Ed25519)
+}
+
 /// A moment as certificates have it, in seconds since 1970.
 pub(super) fn moment(name: &str, text: &str) -> Result<u64, Refusal> {
     x509::parse_time(text)

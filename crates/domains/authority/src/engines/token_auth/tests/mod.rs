@@ -563,6 +563,26 @@ fn time_ends_tokens_before_the_sweeper_comes() {
 }
 
 #[test]
+fn families_that_end_at_one_moment_leave_nothing() {
+    let mut bench = bench();
+    let root = bench.root.clone();
+    let body = r#"{"policies":["a","creator"],"ttl":"1h"}"#;
+    for _ in 0..20 {
+        let parent = bench.created(&root, body);
+        bench.ask(&parent, Update, "cubbyhole/x", r#"{"a":1}"#);
+        for _ in 0..10 {
+            bench.created(&parent, r#"{"policies":"a","ttl":"1h"}"#);
+        }
+    }
+    let bystander = bench.created(&root, r#"{"policies":"a","ttl":"2h"}"#);
+    bench.pass(HOUR);
+    assert_eq!(lookup(&mut bench, &bystander).status, 200);
+    // The two that live, and the place of one among the other's children.
+    assert_eq!((bench.count("token/"), bench.count("lease/")), (3, 2));
+    assert_eq!((bench.count("cubbyhole/"), bench.count("job/")), (0, 0));
+}
+
+#[test]
 fn a_clock_that_steps_back_revives_nothing() {
     let mut bench = bench();
     let root = bench.root.clone();

@@ -1,13 +1,17 @@
-//! Whose certificates are believed.
+//! Whom a TLS client believes: the machine's roots, given ones, or anybody who holds the key of what it shows.
 
-use crate::Error;
+mod anybody;
+
+pub use anybody::Anybody;
+
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use std::fmt;
 use std::sync::Arc;
 
-/// See the module.
+/// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The machine's own roots.
@@ -16,22 +20,35 @@ pub enum Trust {
     Pem(Arc<str>),
 }
 
+/// Why nobody can be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadTrust(String);
+
+impl fmt::Display for BadTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadTrust {}
+
 impl Trust {
-    /// TLS settings: 1.3 with X25519MLKEM768 preferred, 1.2 accepted from older servers.
-    pub fn tls(&self) -> Result<ClientConfig, Error> {
+    /// TLS settings without a certificate of our own: 1.3 with X25519MLKEM768 preferred, 1.2 accepted from older
+    /// servers.
+    pub fn tls(&self) -> Result<ClientConfig, BadTrust> {
         self.tls_of(rustls::DEFAULT_VERSIONS)
     }
 
     /// The same with other versions.
-    pub fn tls_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Result<ClientConfig, Error> {
-        let unusable = |why: &dyn std::fmt::Display| Error::BadTrust(why.to_string());
+    pub fn tls_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Result<ClientConfig, BadTrust> {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
-            .map_err(|why| unusable(&why))?;
+            .map_err(|why| BadTrust(why.to_string()))?;
         Ok(builder.with_root_certificates(self.roots()?).with_no_client_auth())
     }
 
-    fn roots(&self) -> Result<RootCertStore, Error> {
+    /// The certificates believed.
+    pub fn roots(&self) -> Result<RootCertStore, BadTrust> {
         let mut roots = RootCertStore::empty();
         match self {
             // A system may carry entries that no modern client accepts; the others still count.
@@ -40,11 +57,11 @@ impl Trust {
             }
             Trust::Pem(pem) => {
                 for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                    let certificate = certificate.map_err(|why| Error::BadTrust(why.to_string()))?;
-                    roots.add(certificate).map_err(|why| Error::BadTrust(why.to_string()))?;
+                    let certificate = certificate.map_err(|why| BadTrust(why.to_string()))?;
+                    roots.add(certificate).map_err(|why| BadTrust(why.to_string()))?;
                 }
                 if roots.is_empty() {
-                    return Err(Error::BadTrust("there is no PEM certificate in it".to_owned()));
+                    return Err(BadTrust("there is no PEM certificate in it".to_owned()));
                 }
             }
         }
