@@ -77,7 +77,7 @@ fn rates(
     mut ours: impl FnMut() -> Result<(), Failure>,
     mut raw: impl FnMut() -> Result<(), Failure>,
 ) -> Result<(f64, f64), Failure> {
-    let mut turn = |work: &mut dyn FnMut() -> Result<(), Failure>| -> Result<(usize, f64), Failure> {
+    let turn = |work: &mut dyn FnMut() -> Result<(), Failure>| -> Result<(usize, f64), Failure> {
         let (began, mut calls) = (Instant::now(), 0);
         while began.elapsed() < span / 10 {
             work()?;

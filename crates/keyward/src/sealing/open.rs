@@ -82,7 +82,7 @@ fn open_file(args: &OpenArgs) -> Result<(), Failure> {
             .ok_or_else(|| Failure::Usage("there is no terminal to ask for a passphrase on".to_owned()))?;
         keys.with_passphrase(Passphrase::new(passphrase)?);
     }
-    if args.file == PathBuf::from("-") {
+    if args.file.as_os_str() == "-" {
         let sealed = files::read(&args.file)?;
         let opened = age::open(sealed.expose(), &keys.unwraps(), usize::MAX)?;
         return raw(opened.expose());
