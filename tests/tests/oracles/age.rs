@@ -55,6 +55,7 @@ fn each_opens_what_the_other_sealed() {
         fs::write(&path, file).unwrap();
         let identities = age::read_identities(file).unwrap();
         let recipient = identities[0].recipient().unwrap();
+        let text = recipient.to_string();
         for length in [0, 5, 65_536, 65_537, 1_000_000] {
             let plaintext = vec![at as u8; length];
             let ours = age::seal(&[&recipient], Mixing::Refuse, &SystemRandom, &plaintext).unwrap();
@@ -66,7 +67,7 @@ fn each_opens_what_the_other_sealed() {
                 );
             }
             for flags in [&["seal"][..], &["seal", "-a"]] {
-                let arguments = [flags, &[&recipient.to_string()]].concat();
+                let arguments = [flags, &[&text]].concat();
                 let sealed = theirs(&program, &arguments, &plaintext);
                 let opened = age::open(&sealed, &age::identities(&identities), 1 << 24).unwrap();
                 assert!(*opened.expose() == plaintext, "{recipient}");
