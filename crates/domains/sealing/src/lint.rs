@@ -37,7 +37,16 @@ const SOON: u64 = 14 * 24 * 3600;
 /// Looks at one document of a file at which `rule` holds.
 pub fn document(text: &str, rules: &Rules, rule: Option<&Rule>, now: Timestamp) -> Vec<Finding> {
     let body = yaml::body(text);
-    let kind = yaml::kind(text);
+    let kind = match yaml::read::<yaml::Kind>(body) {
+        Ok(kind) => kind,
+        // Templates of other tools are no YAML, and none of our business; what hides a Secret is.
+        Err(why) => {
+            return names_a_secret(body)
+                .then(|| error("unreadable", format!("a Secret that cannot be read: {why}")))
+                .into_iter()
+                .collect();
+        }
+    };
     if PlainSecret::is(&kind) && holds_values(body) {
         return vec![error(
             "plaintext",
@@ -54,6 +63,12 @@ pub fn document(text: &str, rules: &Rules, rule: Option<&Rule>, now: Timestamp) 
         Ok(object) => sealed(&object, rules, rule, now),
         Err(why) => vec![error("invalid", why.0)],
     }
+}
+
+/// Whether a line says so, for documents that are not taken as a whole: with anchors in them, or keys that stand twice.
+fn names_a_secret(body: &str) -> bool {
+    let bare = |line: &str| line.chars().filter(|letter| !" \t\r\"',".contains(*letter)).collect::<String>();
+    body.lines().map(bare).any(|line| line == "kind:Secret" || line == "kind:SealedSecret")
 }
 
 /// Whether a Secret has values. SOPS files are Secrets too, and theirs are encrypted.
@@ -146,4 +161,34 @@ pub fn audience(rules: &Rules, rule: &Rule) -> Result<Audience, crate::Failure> 
         required: rule.required.unwrap_or(2),
         groups: groups.collect::<Result<_, crate::Failure>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules_found(text: &str) -> Vec<&'static str> {
+        let found = document(text, &Rules::empty(), None, Timestamp::from_secs(1_800_000_000));
+        found.into_iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn plaintext_is_found_however_it_is_written() {
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n";
+        for (text, wanted) in [
+            (format!("{secret}data: {{a: YQ==}}\n"), Some("plaintext")),
+            (format!("---\n{secret}stringData: {{a: b}}\n"), Some("plaintext")),
+            (format!("{secret}data: {{a: not base64}}\n"), Some("plaintext")),
+            (format!("{secret}stringData: &x {{a: b}}\n"), Some("unreadable")),
+            (format!("{secret}data: {{a: YQ==}}\ndata: {{}}\n"), Some("unreadable")),
+            ("{\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"metadata\": {\"name\": \"a\"}, \"data\": {\"a\": \"YQ==\"}}".to_owned(), Some("plaintext")),
+            ("apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret}\n".to_owned(), Some("plaintext")),
+            (secret.to_owned(), None),
+            ("kind: ConfigMap\napiVersion: v1\n".to_owned(), None),
+            ("{{ if .Values.x }}\na: b\n{{ end }}\n".to_owned(), None),
+            ("kind: SealedSecret\napiVersion: keyward.io/v1alpha1\n".to_owned(), Some("invalid")),
+        ] {
+            assert_eq!(rules_found(&text), wanted.into_iter().collect::<Vec<_>>(), "{text}");
+        }
+    }
 }

@@ -50,6 +50,7 @@ pub(crate) enum Command {
 }
 
 pub(crate) fn run(output: &Output, command: Command) -> Result<(), Failure> {
+    keyward_sealer::harden();
     match command {
         Command::Seal(args) => seal::run(output, &args),
         Command::Open(args) => open::run(output, &args),

@@ -6,7 +6,7 @@ use crate::cli::Failure;
 use crate::cli::output::{Output, line};
 use clap::Subcommand;
 use keyward_crypto::SystemRandom;
-use keyward_crypto::age::{self, Mixing, Recipient, Wrap, armor};
+use keyward_crypto::age::{self, Mixing, Recipient, Unwrap, Wrap, armor, pq};
 use keyward_crypto::secret::SecretString;
 use keyward_intent::{Moment, SealedSecret};
 use keyward_sealer::tree::{self, Manifest};
@@ -145,6 +145,11 @@ pub(crate) struct RetireArgs {
     /// Folder to search
     #[arg(long, value_name = "FOLDER", required = true)]
     tree: Vec<PathBuf>,
+    /// File with a share of the old root: with enough of them every age file is tried, and no manifest is believed
+    #[arg(long = "share", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    identities: IdentityArgs,
 }
 
 pub(super) fn run(output: &Output, command: &Root) -> Result<(), Failure> {
@@ -256,14 +261,21 @@ fn write_share(folder: &Path, share: &Share, custodian: Option<&Recipient>) -> R
 
 /// The root that shares give, and its document, which belong together.
 fn proved(from: &FromShares, document: &Path) -> Result<(Document, Key), Failure> {
-    let text = files::read_text(document)?;
-    let read = Document::read(text.expose()).map_err(|why| at(document, why))?;
-    let keys = match from.identities.identities.is_empty() {
+    proved_by(&from.files, &from.identities, document)
+}
+
+fn proved_by(
+    paths: &[PathBuf],
+    identities: &IdentityArgs,
+    document: &Path,
+) -> Result<(Document, Key), Failure> {
+    let read = read_document(document)?;
+    let keys = match identities.identities.is_empty() {
         true => Keys::default(),
-        false => from.identities.read()?,
+        false => identities.read()?,
     };
-    let mut shares = Vec::with_capacity(from.files.len());
-    for path in &from.files {
+    let mut shares = Vec::with_capacity(paths.len());
+    for path in paths {
         let bytes = files::read_key(path)?;
         let sealed =
             bytes.expose().starts_with(b"-----BEGIN AGE") || bytes.expose().starts_with(b"age-encryption");
@@ -372,33 +384,54 @@ fn status(output: &Output, args: &StatusArgs) -> Result<(), Failure> {
 fn retire(output: &Output, args: &RetireArgs) -> Result<(), Failure> {
     let (old, new) = (read_document(&args.document)?, read_document(&args.new_document)?);
     old.is_followed_by(&new)?;
-    let (gone, mut left) = (ids(&old)?, Vec::new());
-    let mut objects = 0;
+    let (names, identities) = (ids(&old)?, old_identities(args, &old)?);
+    let identities: Vec<&dyn Unwrap> = identities.iter().map(|identity| identity as &dyn Unwrap).collect();
+    let (mut left, mut objects) = (Vec::new(), 0);
     for path in tree::manifests(&args.tree)? {
         for (document, object) in Manifest::read(&path)?.sealed()? {
             objects += 1;
-            let really = tree::stanzas(&object).map_err(|why| at(&path, why))?;
-            let named = ids_of(&object).into_iter().find(|id| gone.contains_key(id));
-            if let Some(id) = named {
-                let name = gone.get(&id).cloned().unwrap_or_default();
-                left.push(vec![path.display().to_string(), document.to_string(), name]);
-            } else if really != object.spec.recipients.len() && object.spec.threshold.is_none() {
-                left.push(vec![
-                    path.display().to_string(),
-                    document.to_string(),
-                    "somebody it does not name".to_owned(),
-                ]);
-            }
+            let found = still_open(&object, &names, &identities).map_err(|why| at(&path, why))?;
+            left.extend(found.map(|name| vec![path.display().to_string(), document.to_string(), name]));
         }
     }
-    let told = json!({"root": old.spec.id, "successor": new.spec.id, "objects": objects, "left": left});
+    let tried = !identities.is_empty();
+    let told = json!({"root": old.spec.id, "successor": new.spec.id, "objects": objects, "tried": tried, "left": left});
     if !left.is_empty() {
         output.rows(&["File", "Document", "Sealed for"], &left, &told)?;
         return Err(Failure::Code(1));
     }
     let said = format!(
-        "None of {objects} sealed objects is for root {}: destroy its shares, and keep its document beside that of {}",
-        old.spec.id, new.spec.id
+        "None of {objects} sealed objects is for root {}{}: destroy its shares, and keep its document beside that of {}",
+        old.spec.id,
+        if tried { "; all were tried with its identities" } else { ", by what the manifests say" },
+        new.spec.id
     );
     output.told_as(&said, &told)
+}
+
+/// Every identity of the old root, when there are shares of it.
+fn old_identities(args: &RetireArgs, old: &Document) -> Result<Vec<pq::Identity>, Failure> {
+    if args.files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (_, root) = proved_by(&args.files, &args.identities, &args.document)?;
+    let purposes = old.spec.recipients.keys().map(|name| Purpose::parse(name));
+    let identities = purposes.map(|purpose| Ok(root.identity(&purpose?)));
+    identities.collect()
+}
+
+/// Who of the old root an object is still sealed for.
+fn still_open(
+    object: &SealedSecret,
+    names: &BTreeMap<String, String>,
+    identities: &[&dyn Unwrap],
+) -> Result<Option<String>, Failure> {
+    if let Some(name) = ids_of(object).iter().find_map(|id| names.get(id)) {
+        return Ok(Some(name.clone()));
+    }
+    if !identities.is_empty() {
+        return Ok(tree::opens(object, identities)?.then(|| "one of its identities, unnamed".to_owned()));
+    }
+    let unnamed = object.spec.threshold.is_none() && tree::stanzas(object)? > object.spec.recipients.len();
+    Ok(unnamed.then(|| "somebody the manifest does not name".to_owned()))
 }

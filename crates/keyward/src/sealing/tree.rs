@@ -207,7 +207,12 @@ fn lint_file(path: &Path, given: Option<&Ruled>) -> Result<Vec<lint::Finding>, F
     let rules = ruled.map_or(&empty, |ruled| &ruled.rules);
     let rule = ruled.map(|ruled| ruled.rule_for(path)).transpose()?.flatten();
     let text = files::read(path)?;
-    let Ok(text) = yaml::text(text.expose()) else { return Ok(Vec::new()) };
+    let text = match yaml::text(text.expose()) {
+        Ok(text) => text,
+        Err(why) => {
+            return Ok(vec![lint::Finding { weight: Weight::Warning, rule: "unreadable", said: why.0 }]);
+        }
+    };
     let documents = yaml::documents(text);
     Ok(documents.into_iter().flat_map(|document| lint::document(document, rules, rule, now())).collect())
 }

@@ -11,9 +11,19 @@ pub mod tree;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
 pub use keys::{Keys, signer};
 pub use plugins::Programs;
 pub use rules::Ruled;
+
+/// Keeps keys out of core dumps and of other processes of the same user, as far as the system allows.
+pub fn harden() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // Where it cannot be had the work is still worth doing: whoever runs it owns the keys.
+    let _ = setrlimit(Resource::Core, none);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
 
 /// What went wrong, with a file's name in front where there is one.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use keyward_crypto::age::{self, armor};
+use keyward_crypto::age::{self, Unwrap, armor};
 use keyward_intent::{SealedSecret, yaml};
 
 use crate::{SealerError, files};
@@ -110,17 +110,29 @@ impl Manifest {
     }
 }
 
+/// The age files of an object: its values, or the shares of its own identity.
+fn headers(object: &SealedSecret) -> Result<Vec<age::Header>, SealerError> {
+    let shares = object.spec.threshold.iter().flat_map(|threshold| &threshold.shares);
+    let files = shares.map(|share| &share.data).chain(object.spec.items.values().map(|item| &item.data));
+    let each = files.map(|data| {
+        let mut file = std::io::BufReader::new(armor::Reader::new(data.as_bytes()));
+        age::Header::read(&mut file).map_err(|why| SealerError(why.to_string()))
+    });
+    each.collect()
+}
+
 /// For how many recipients the values of an object really are sealed: the most that any of its age files has. What a manifest
 /// says of its recipients nobody signed.
 pub fn stanzas(object: &SealedSecret) -> Result<usize, SealerError> {
-    let mut most = 0;
-    for (key, item) in &object.spec.items {
-        let header = armor::Reader::new(item.data.as_bytes());
-        let header = age::Header::read(&mut std::io::BufReader::new(header));
-        let header = header.map_err(|why| SealerError(format!("item {key}: {why}")))?;
-        most = most.max(header.stanzas().len());
-    }
-    Ok(most)
+    Ok(headers(object)?.iter().map(|header| header.stanzas().len()).max().unwrap_or(0))
+}
+
+/// Whether any of an object's age files opens for one of the identities, found out by trying.
+pub fn opens(object: &SealedSecret, identities: &[&dyn Unwrap]) -> Result<bool, SealerError> {
+    // Anything but that none of them is a recipient counts as opening: this proves that nothing is left.
+    Ok(headers(object)?
+        .iter()
+        .any(|header| age::unwrap(header, identities).err() != Some(age::Error::NoMatch)))
 }
 
 /// What was done to each file of a tree.
