@@ -1,7 +1,7 @@
 //! An open authority in memory, whose time stands still and whose randomness repeats.
 
 use keyward_authority::fields::Fields;
-use keyward_authority::request::{Operation, Request, Shown};
+use keyward_authority::request::{Media, Operation, Request, Shown};
 use keyward_authority::seal::Shares;
 use keyward_authority::settings::Settings;
 use keyward_authority_server::node::Node;
@@ -58,7 +58,8 @@ impl Open {
             headers: Vec::new(),
             remote: None,
             certificates: Default::default(),
-            merge_patch: operation == Operation::Patch,
+            media: if operation == Operation::Patch { Media::MergePatch } else { Media::Json },
+            head: false,
             arrived: self.node.now(),
         };
         runtime().block_on(self.node.serve(request))

@@ -45,14 +45,24 @@ class Ssh(Case):
         self.assertEqual(self.ssh.list_roles()["data"]["keys"], ["web"])
         self.ssh.delete_role("web")
         self.assertRaises(exceptions.InvalidPath, self.ssh.read_role, "web")
-        self.assert_refused(
-            exceptions.InvalidRequest,
-            "one-time passwords are not available",
-            self.ssh.create_role,
-            name="otp",
-            key_type="otp",
-            default_user="ubuntu",
+
+    def test_one_time_passwords(self):
+        self.ssh.create_role(
+            name="otp", key_type="otp", default_user="ubuntu", cidr_list="10.0.0.0/8", allowed_users="root"
         )
+        made = self.ssh.generate_ssh_credentials(name="otp", username="root", ip="10.0.0.5")
+        self.assertFalse(made["renewable"])
+        server = self.client_with(None).secrets.ssh
+        shown = server.verify_ssh_otp(otp=made["data"]["key"])["data"]
+        self.assertEqual(shown, {"ip": "10.0.0.5", "username": "root", "role_name": "otp"})
+        again = (server.verify_ssh_otp, made["data"]["key"])
+        self.assert_refused(exceptions.InvalidRequest, "OTP not found", *again)
+        self.assertEqual(self.ssh.list_roles_by_ip(ip="10.0.0.5")["data"]["roles"], ["otp"])
+        self.ssh.configure_zeroaddress_roles(roles="otp")
+        self.assertEqual(self.ssh.list_zeroaddress_roles()["data"]["roles"], ["otp"])
+        self.ssh.delete_zeroaddress_role()
+        self.assertRaises(exceptions.InvalidPath, self.ssh.list_zeroaddress_roles)
+        self.ssh.delete_role("otp")
 
     def test_authority(self):
         self.assertEqual(self.ssh.read_public_key()["data"]["public_key"], self.made["data"]["public_key"])

@@ -35,11 +35,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             (false, false) => say(format_args!("SKIPPED: {missing}")),
         }
     }
-    match tools::python(&root().join("tests/python/requirements.txt")) {
-        Ok(_) => {}
-        Err(why) if continuous_integration() => return Err(why.into()),
-        Err(why) => say(format_args!("SKIPPED: the hvac client: {why}")),
-    }
     #[cfg(target_os = "linux")]
     for (wanted, why) in [
         (packages::OPENSSH, "SSH certificates"),
@@ -48,11 +43,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         (packages::POSTGRESQL, "users of PostgreSQL"),
         (packages::MARIADB, "users of MariaDB"),
         (packages::REDIS, "users of Redis"),
+        (packages::NODE, "the runtime of node-vault"),
     ] {
         match packages::install(wanted) {
             Ok(()) => {}
             Err(missing) if continuous_integration() => return Err(missing.into()),
             Err(missing) => say(format_args!("SKIPPED: {why}: {missing}")),
+        }
+    }
+    for (made, what) in [
+        (tools::python(&root().join("tests/python/requirements.txt")), "the hvac client"),
+        (tools::node(&root().join("tests/node")), "the node-vault client"),
+    ] {
+        match made {
+            Ok(_) => {}
+            Err(why) if continuous_integration() => return Err(why.into()),
+            Err(why) => say(format_args!("SKIPPED: {what}: {why}")),
         }
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

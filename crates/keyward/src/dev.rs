@@ -4,7 +4,7 @@ use crate::cli::{Failure, output};
 use crate::server;
 use keyward_authority::fields::Fields;
 use keyward_authority::refusal::Refusal;
-use keyward_authority::request::{Operation, Request, Shown};
+use keyward_authority::request::{Media, Operation, Request, Shown};
 use keyward_authority::seal::Shares;
 use keyward_authority::settings::Settings;
 use keyward_authority_server::clock::SteadyClock;
@@ -137,7 +137,8 @@ async fn mount_secret(node: &Arc<Node>, token: &str) -> Result<(), Failure> {
         headers: Vec::new(),
         remote: None,
         certificates: Default::default(),
-        merge_patch: false,
+        media: Media::Json,
+        head: false,
         arrived: node.now(),
     };
     let reply = node.serve(request).await;

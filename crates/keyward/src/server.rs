@@ -96,7 +96,7 @@ pub(crate) fn open_store(storage: &Storage) -> Result<Arc<dyn Store>, Failure> {
 async fn start(config: ServerConfig) -> Result<(), Failure> {
     let store = open_store(&config.storage)?;
     let node = Node::new(store, Arc::new(SteadyClock::start()), Arc::new(SystemRandom), config.settings());
-    let node = Arc::new(node.with_audit(config.audit));
+    let node = Arc::new(node.with_audit(config.audit).with_challenges(config.reach));
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let bound = Listener::bind(listener).await;

@@ -23,6 +23,9 @@ pub const MARIADB: &[Package] = &[("mariadb-server", "mariadbd"), ("mariadb-clie
 /// See [`POSTGRESQL`].
 pub const REDIS: &[Package] = &[("redis-server", "redis-server"), ("redis-tools", "redis-cli")];
 
+/// The runtime of the JavaScript client, and what installs its modules.
+pub const NODE: &[Package] = &[("nodejs", "node"), ("npm", "npm")];
+
 /// Fetching and unpacking, on a loaded machine with a slow line.
 const LIMIT: Duration = Duration::from_secs(600);
 

@@ -64,7 +64,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         base: None,
         this_update: 0,
         next_update: 1,
-        entries: vec![RevokedEntry { serial: vec![1], at: 0 }],
+        entries: vec![RevokedEntry { serial: vec![1], at: 0, extensions: Vec::new() }],
+        extensions: &[],
     };
     vec![leaf, list.sign(key(), Scheme::of(key(), 0, false).unwrap()).unwrap(), root().der().to_vec()]
 }

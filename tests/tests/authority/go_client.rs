@@ -2,6 +2,7 @@
 
 use keyward_testkit::process::run;
 use keyward_testkit::require;
+use keyward_tests::databases::{PASSWORD, Postgres};
 use keyward_tests::server::{IN_MEMORY, PLAIN_HTTP, Server};
 use std::process::Command;
 use std::time::Duration;
@@ -22,8 +23,16 @@ fn the_api_module_finds_what_it_expects() {
         .env("TEST_TOKEN", &server.keys().root)
         .env("TEST_SEALED", sealed.url())
         .env("TEST_FOLDER", server.folder());
+    let postgres = Postgres::start();
+    if let Some(postgres) = &postgres {
+        command.env("TEST_POSTGRES", postgres.url()).env("TEST_POSTGRES_PASSWORD", PASSWORD);
+    }
     let finished = run(&mut command, b"", Duration::from_secs(540)).unwrap();
     let said = String::from_utf8_lossy(&finished.stdout);
     assert!(finished.status.success(), "{said}\n{}\n{}", finished.stderr, server.output());
     assert!(said.contains("--- PASS: TestWrapping"), "{said}");
+    if let Some(postgres) = &postgres {
+        assert!(said.contains("--- PASS: TestDay"), "{said}");
+        assert!(postgres.made().is_empty(), "a revoked user is left: {:?}", postgres.made());
+    }
 }

@@ -2,6 +2,7 @@
 
 use keyward_testkit::process::run;
 use keyward_testkit::{require, tools};
+use keyward_tests::databases::{PASSWORD, Postgres};
 use keyward_tests::server::{IN_MEMORY, PLAIN_HTTP, Server};
 use std::path::Path;
 use std::process::Command;
@@ -70,6 +71,18 @@ fn ssh_certificates() {
 #[test]
 fn identity() {
     passes("test_identity", &Server::dev());
+}
+
+#[test]
+fn a_day_with_databases_and_second_factors() {
+    let Some(postgres) = Postgres::start() else { return };
+    let environment = [("TEST_POSTGRES", postgres.url()), ("TEST_POSTGRES_PASSWORD", PASSWORD.to_owned())];
+    passes_with(
+        "test_day",
+        &Server::dev(),
+        &environment.each_ref().map(|(name, value)| (*name, value.as_str())),
+    );
+    assert!(postgres.made().is_empty(), "a revoked user is left: {:?}", postgres.made());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
+mod acme;
 mod audit;
 mod canary;
 mod cert;
@@ -14,8 +15,10 @@ mod go_client;
 mod hvac;
 mod identity;
 mod ldap;
+mod node_vault;
 mod oidc;
 mod pki;
 mod ssh;
 mod totp;
+mod vaultrs;
 mod wire;

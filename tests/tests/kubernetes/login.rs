@@ -26,7 +26,7 @@ pub(crate) struct Setting<'c> {
 }
 
 impl Setting<'_> {
-    fn token(&self, account: &str, namespace: &str, audience: &str) -> String {
+    pub(crate) fn token(&self, account: &str, namespace: &str, audience: &str) -> String {
         let audience = format!("--audience={audience}");
         let made =
             self.cluster.kubectl(&["create", "token", account, "--namespace", namespace, &audience], "");
@@ -34,15 +34,16 @@ impl Setting<'_> {
     }
 
     pub(crate) fn configure(&self, verification: &str) {
-        let view =
-            self.cluster.kubectl(&["config", "view", "--raw", "--flatten", "--output=json"], "").unwrap();
-        let view: Value = serde_json::from_str(&view).unwrap();
-        let api_server = &view["clusters"][0]["cluster"];
-        let ca = decoded(api_server["certificate-authority-data"].as_str().unwrap());
+        self.configure_at(verification, &api_server(self.cluster).0);
+    }
+
+    /// The API server by another address, at which something stands before it.
+    pub(crate) fn configure_at(&self, verification: &str, host: &str) {
+        let (_, ca) = api_server(self.cluster);
         // The reviewer's own token is for the API server: it has the cluster's default audience.
         let reviewer = self.cluster.kubectl(&["create", "token", "reviewer"], "").unwrap();
         let config = json!({
-            "kubernetes_host": api_server["server"],
+            "kubernetes_host": host,
             "kubernetes_ca_cert": ca,
             "token_reviewer_jwt": reviewer.trim(),
             "disable_local_ca_jwt": true,
@@ -62,9 +63,14 @@ impl Setting<'_> {
     }
 }
 
-fn decoded(base64: &str) -> String {
+/// The address of the API server, and the certificate it is believed by.
+pub(crate) fn api_server(cluster: &Cluster) -> (String, String) {
     use base64::Engine as _;
-    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(base64).unwrap()).unwrap()
+    let view = cluster.kubectl(&["config", "view", "--raw", "--flatten", "--output=json"], "").unwrap();
+    let view: Value = serde_json::from_str(&view).unwrap();
+    let text = |name: &str| view["clusters"][0]["cluster"][name].as_str().unwrap().to_owned();
+    let ca = base64::engine::general_purpose::STANDARD.decode(text("certificate-authority-data")).unwrap();
+    (text("server"), String::from_utf8(ca).unwrap())
 }
 
 #[test]

@@ -7,5 +7,7 @@ mod cluster;
 mod install;
 mod kms;
 mod login;
+mod pod;
+mod tokens;
 mod tour;
 mod workload;

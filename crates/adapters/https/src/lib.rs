@@ -49,8 +49,24 @@ pub struct Ask<'a> {
     pub trust: Trust,
     /// The value of the `Authorization` header.
     pub authorization: Option<Secret<String>>,
-    /// A body with its media type; makes the request a POST.
-    pub body: Option<(&'static str, &'a str)>,
+    /// What is done.
+    pub verb: Verb<'a>,
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb<'a> {
+    /// Reads.
+    Get,
+    /// Sends a body.
+    Post {
+        /// Its media type.
+        media_type: &'static str,
+        /// The body.
+        body: &'a str,
+    },
+    /// Deletes.
+    Delete,
 }
 
 /// What was answered, whatever the status.
@@ -123,9 +139,10 @@ fn prepare(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
     if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
         return Err(Error::BadUrl);
     }
-    let (method, body) = match ask.body {
-        Some((_, text)) => (Method::POST, Bytes::copy_from_slice(text.as_bytes())),
-        None => (Method::GET, Bytes::new()),
+    let (method, body) = match ask.verb {
+        Verb::Get => (Method::GET, Bytes::new()),
+        Verb::Post { body, .. } => (Method::POST, Bytes::copy_from_slice(body.as_bytes())),
+        Verb::Delete => (Method::DELETE, Bytes::new()),
     };
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
@@ -133,7 +150,7 @@ fn prepare(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("keyward/", env!("CARGO_PKG_VERSION"))));
     headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
-    if let Some((media_type, _)) = ask.body {
+    if let Verb::Post { media_type, .. } = ask.verb {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
     if let Some(credential) = &ask.authorization {

@@ -67,7 +67,7 @@ fn answer(status: &str, body: &str) -> String {
 }
 
 fn get(url: &str, trust: Trust) -> Ask<'_> {
-    Ask { url, trust, authorization: None, body: None }
+    Ask { url, trust, authorization: None, verb: Verb::Get }
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn asks_who_it_was_told_to_trust() {
     let url = format!("https://localhost:{port}/a?b=c");
     let ask = Ask {
         authorization: Some(Secret::new("Bearer abc".to_owned())),
-        body: Some(("application/json", "[1]")),
+        verb: Verb::Post { media_type: "application/json", body: "[1]" },
         ..get(&url, trust(&authority))
     };
     let reply = client.ask(&ask).await.unwrap();
@@ -90,6 +90,9 @@ async fn asks_who_it_was_told_to_trust() {
     {
         assert!(request.contains(part), "{part}: {request}");
     }
+    client.ask(&Ask { verb: Verb::Delete, ..get(&url, trust(&authority)) }).await.unwrap();
+    let request = requests.recv().await.unwrap();
+    assert!(request.starts_with("DELETE /a?b=c HTTP/1.1"), "{request}");
     let refused = client.ask(&get(&url, trust(&stranger))).await;
     assert!(matches!(&refused, Err(Error::Unreachable(why)) if why.contains("certificate")), "{refused:?}");
     let elsewhere = format!("https://127.0.0.1:{port}/");

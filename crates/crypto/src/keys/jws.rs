@@ -2,7 +2,7 @@
 //! public parts that a JSON Web Key shows (RFC 7518, section 6).
 
 use super::{Hash, Key, KeyType, Marshaling, Scheme, UseError};
-use crate::x509::PublicKey;
+use crate::x509::{Error, PublicKey, PublicKind, Scheme as X509Scheme};
 
 /// A signature algorithm of public keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,6 +149,34 @@ impl Key {
     }
 }
 
+impl PublicKey {
+    /// The key that `parts` are of, if it is one that [`PublicKey::read`] takes.
+    pub fn of_parts(parts: &PublicParts) -> Result<PublicKey, Error> {
+        match parts {
+            PublicParts::Rsa { modulus, exponent } => PublicKey::of_rsa_numbers(modulus, exponent),
+            PublicParts::Ec { curve, x, y } => PublicKey::of_point(curve, x, y),
+            PublicParts::Ed25519(x) => PublicKey::of_ed25519(x),
+        }
+    }
+
+    /// Whether `signature` is this key's of `message`, as a JSON Web Signature has it.
+    pub fn jws_verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        match (algorithm, self.kind()) {
+            (Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512, PublicKind::Rsa(_)) => {
+                self.verify(X509Scheme::Rsa(algorithm.hash()), message, signature).unwrap_or(false)
+            }
+            (Algorithm::Es256, PublicKind::Ec(256))
+            | (Algorithm::Es384, PublicKind::Ec(384))
+            | (Algorithm::Es512, PublicKind::Ec(521))
+            | (Algorithm::EdDsa, PublicKind::Ed25519) => {
+                Key::import_public(algorithm.key_type(), self.spki())
+                    .is_ok_and(|key| key.jws_verify(algorithm, message, signature))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The curve of an ECDSA algorithm; empty for the others.
 const fn curve(algorithm: Algorithm) -> &'static str {
     match algorithm {
@@ -181,6 +209,32 @@ mod tests {
         let ed25519 = Key::generate(KeyType::Ed25519, 0, &SystemRandom).unwrap();
         assert_eq!(ed25519.jws_sign(Algorithm::Es256, b"x"), Err(UseError::Failed));
         assert_eq!(Algorithm::parse("none"), None);
+    }
+
+    #[test]
+    fn a_key_of_parts_verifies_what_its_own_key_signed() {
+        for algorithm in ALGORITHMS {
+            let key = Key::generate(algorithm.key_type(), 0, &SystemRandom).unwrap();
+            let signature = key.jws_sign(algorithm, b"message").unwrap();
+            let public = PublicKey::of_parts(&key.public_parts().unwrap()).unwrap();
+            assert_eq!(Some(public.spki()), key.public().as_deref(), "{algorithm:?}");
+            assert!(public.jws_verify(algorithm, b"message", &signature), "{algorithm:?}");
+            assert!(!public.jws_verify(algorithm, b"other", &signature));
+            for other in ALGORITHMS.into_iter().filter(|other| *other != algorithm) {
+                assert!(!public.jws_verify(other, b"message", &signature), "{algorithm:?} as {other:?}");
+            }
+        }
+        let bad = [
+            PublicParts::Ec { curve: "P-256", x: vec![1; 32], y: vec![1; 32] },
+            PublicParts::Ec { curve: "P-256", x: vec![1; 31], y: vec![1; 33] },
+            PublicParts::Ec { curve: "P-224", x: vec![1; 28], y: vec![1; 28] },
+            PublicParts::Rsa { modulus: vec![0xff; 128], exponent: vec![1, 0, 1] },
+            PublicParts::Rsa { modulus: Vec::new(), exponent: Vec::new() },
+            PublicParts::Ed25519(vec![1; 31]),
+        ];
+        for parts in bad {
+            assert!(PublicKey::of_parts(&parts).is_err(), "{parts:?}");
+        }
     }
 
     #[test]

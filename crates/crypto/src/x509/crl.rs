@@ -19,6 +19,8 @@ pub struct RevokedEntry {
     pub serial: Vec<u8>,
     /// When: seconds since 1970.
     pub at: u64,
+    /// What else is said of it.
+    pub extensions: Vec<Extension>,
 }
 
 /// Everything a list says, but for the signature.
@@ -37,6 +39,8 @@ pub struct RevocationList<'a> {
     pub next_update: u64,
     /// What is revoked.
     pub entries: Vec<RevokedEntry>,
+    /// What else is said, beside numbers and the key.
+    pub extensions: &'a [Extension],
 }
 
 #[derive(Sequence)]
@@ -56,6 +60,13 @@ struct Contents {
 struct Entry {
     serial: Int,
     at: Time,
+    #[asn1(optional = "true")]
+    extensions: Option<Vec<ext::Extension>>,
+}
+
+/// Extensions as they are written; absent where there are none.
+fn written(extensions: &[Extension]) -> Option<Vec<ext::Extension>> {
+    (!extensions.is_empty()).then(|| extensions.iter().map(|extension| extension.0.clone()).collect())
 }
 
 fn number(value: u64) -> Result<Vec<u8>, Error> {
@@ -71,8 +82,10 @@ pub(super) fn serial(bytes: &[u8]) -> Result<Int, Error> {
 impl RevocationList<'_> {
     /// The list, signed by `key`.
     pub fn sign(self, key: &Key, scheme: Scheme) -> Result<Vec<u8>, Error> {
-        let entry =
-            |entry: &RevokedEntry| Ok(Entry { serial: serial(&entry.serial)?, at: time::encode(entry.at)? });
+        let entry = |entry: &RevokedEntry| {
+            let extensions = written(&entry.extensions);
+            Ok(Entry { serial: serial(&entry.serial)?, at: time::encode(entry.at)?, extensions })
+        };
         let entries = self.entries.iter().map(entry).collect::<Result<Vec<_>, Error>>()?;
         let mut extensions = vec![
             Extension::authority_key_id(self.key_id)?,
@@ -81,6 +94,7 @@ impl RevocationList<'_> {
         if let Some(base) = self.base {
             extensions.push(Extension::raw(oid::DELTA_CRL, true, &number(base)?)?);
         }
+        extensions.extend_from_slice(self.extensions);
         let contents = Contents {
             version: Version::V2,
             signature: scheme.identifier()?,
@@ -93,7 +107,7 @@ impl RevocationList<'_> {
         signed::sign(&contents, scheme, key)
     }
 
-    /// Reads the serial numbers of a list and verifies who signed it.
+    /// Reads what is on a list and verifies who signed it.
     pub fn read(der: &[u8], key: &PublicKey) -> Result<Vec<RevokedEntry>, Error> {
         signed::verify(der, "a revocation list", key)?;
         let list: CertificateList =
@@ -103,6 +117,7 @@ impl RevocationList<'_> {
             .map(|entry| RevokedEntry {
                 serial: entry.serial_number.as_bytes().to_vec(),
                 at: entry.revocation_date.to_unix_duration().as_secs(),
+                extensions: entry.crl_entry_extensions.into_iter().flatten().map(Extension).collect(),
             })
             .collect())
     }

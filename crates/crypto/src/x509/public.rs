@@ -5,9 +5,9 @@ use aws_lc_rs::signature::{
     RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
     UnparsedPublicKey,
 };
-use der::asn1::{ObjectIdentifier, UintRef};
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use der::{Decode, Encode, Sequence};
-use x509_cert::spki::SubjectPublicKeyInfoRef;
+use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use super::{Error, Scheme};
 use crate::keys::{Hash, Key, KeyType, Marshaling, UseError};
@@ -110,6 +110,45 @@ impl PublicKey {
         let spki = key.public()?;
         let key_bits = SubjectPublicKeyInfoRef::from_der(&spki).ok()?.subject_public_key.as_bytes()?.to_vec();
         Some(PublicKey { spki, key_bits, kind })
+    }
+
+    /// An RSA key of big-endian numbers.
+    pub(crate) fn of_rsa_numbers(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, Error> {
+        let malformed = |_| Error::Malformed("an RSA public key");
+        let modulus = UintRef::new(modulus).map_err(malformed)?;
+        let exponent = UintRef::new(exponent).map_err(malformed)?;
+        let key = RsaPublic { modulus, exponent }.to_der().map_err(malformed)?;
+        PublicKey::of_bits(RSA, Some(AnyRef::NULL), &key)
+    }
+
+    /// An ECDSA key of the coordinates of its point.
+    pub(crate) fn of_point(curve: &str, x: &[u8], y: &[u8]) -> Result<PublicKey, Error> {
+        let bits = curve.strip_prefix("P-").and_then(|bits| bits.parse::<u64>().ok());
+        let known = CURVES.iter().find(|(_, _, known)| Some(*known) == bits);
+        let (oid, _, bits) =
+            known.ok_or(Error::Key("the elliptic curve is none of P-256, P-384 and P-521"))?;
+        if x.len() != y.len() || x.len() as u64 != bits.div_ceil(8) {
+            return Err(Error::Malformed("a point: its coordinates are not as long as the curve's field"));
+        }
+        PublicKey::of_bits(EC, Some(oid.into()), &[&[4], x, y].concat())
+    }
+
+    /// An Ed25519 key of its 32 bytes.
+    pub(crate) fn of_ed25519(key: &[u8]) -> Result<PublicKey, Error> {
+        PublicKey::of_bits(ED25519, None, key)
+    }
+
+    fn of_bits(
+        oid: ObjectIdentifier,
+        parameters: Option<AnyRef<'_>>,
+        key: &[u8],
+    ) -> Result<PublicKey, Error> {
+        let malformed = |_| Error::Malformed("a public key");
+        let info = SubjectPublicKeyInfoRef {
+            algorithm: AlgorithmIdentifierRef { oid, parameters },
+            subject_public_key: BitStringRef::from_bytes(key).map_err(malformed)?,
+        };
+        PublicKey::read(&info.to_der().map_err(malformed)?)
     }
 
     /// What it is.

@@ -145,7 +145,11 @@ fn lists_read_back() {
     let scheme = Scheme::of(&key, 0, false).unwrap();
     let root = root(&key, scheme);
     let entries: Vec<_> = (0..300u32)
-        .map(|n| RevokedEntry { serial: [vec![0x80], n.to_be_bytes().to_vec()].concat(), at: NOW })
+        .map(|n| RevokedEntry {
+            serial: [vec![0x80], n.to_be_bytes().to_vec()].concat(),
+            at: NOW,
+            extensions: Vec::new(),
+        })
         .collect();
     let list = RevocationList {
         issuer: root.subject(),
@@ -155,6 +159,7 @@ fn lists_read_back() {
         this_update: NOW,
         next_update: NOW + 60,
         entries: entries.clone(),
+        extensions: &[],
     };
     let der = list.sign(&key, scheme).unwrap();
     let read = RevocationList::read(&der, root.public()).unwrap();

@@ -5,7 +5,7 @@
 //! yields the answer with the batch to commit before it is sent. After [`keyward_core::Fault::Conflict`] both
 //! run again on a new snapshot.
 
-use crate::act::{About, Done, Undertaking};
+use crate::act::{About, Done, Failure, Undertaking, Yielded};
 use crate::audit::{Auditing, Device};
 use crate::barrier::RootKey;
 use crate::context::{Context, Effect};
@@ -13,14 +13,15 @@ use crate::engines::{self, system::catalog};
 use crate::expiry::{self, AT_ONCE};
 use crate::help;
 use crate::identity;
-use crate::lease;
+use crate::lease::{self, Completion};
 use crate::memo::Memo;
 use crate::mounts::{self, Mount};
+use crate::nonces::Nonces;
 use crate::outside::Gathered;
 use crate::params::Params;
 use crate::policy::{Ask, Parameters};
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request};
+use crate::request::{Media, Operation, Request};
 use crate::response::{Data, Response};
 use crate::rotation::Rotation;
 use crate::route::Route;
@@ -31,6 +32,7 @@ use crate::work;
 use crate::wrapping;
 use keyward_core::{Batch, Random, Timestamp, View};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many built things are kept: tokens in use, compiled rights, transit keys.
 const MEMO_ITEMS: usize = 20_000;
@@ -39,6 +41,7 @@ const MEMO_ITEMS: usize = 20_000;
 pub struct Authority {
     root: RootKey,
     memo: Memo,
+    nonces: Nonces,
     settings: Settings,
 }
 
@@ -116,8 +119,8 @@ impl Due {
 pub struct Concluded {
     /// To be committed.
     pub batch: Batch,
-    /// Whether the answer that waits for the act may be sent.
-    pub verdict: Result<(), Refusal>,
+    /// Whether the answer that waits for the act may be sent, and what it lacked.
+    pub verdict: Result<Option<Completion>, Refusal>,
 }
 
 impl Outcome {
@@ -133,7 +136,7 @@ impl Outcome {
 impl Authority {
     /// An authority that `root` opens.
     pub fn new(root: RootKey, settings: Settings) -> Authority {
-        Authority { root, memo: Memo::new(MEMO_ITEMS), settings }
+        Authority { root, memo: Memo::new(MEMO_ITEMS), nonces: Nonces::default(), settings }
     }
 
     /// The operator's settings.
@@ -240,10 +243,12 @@ impl Authority {
         if mount.upgrading {
             return Err(mounts::is_upgrading());
         }
-        if operation != Operation::Help && route.handler(operation).is_none() {
+        if operation != Operation::Help
+            && (route.handler(operation).is_none() || request.head && !route.traits.head)
+        {
             return Err(Refusal::Unsupported);
         }
-        if operation == Operation::Patch && !request.merge_patch {
+        if operation == Operation::Patch && request.media != Media::MergePatch {
             return Err(Refusal::MediaType);
         }
         Ok((operation, mount, route, params))
@@ -300,6 +305,7 @@ impl Authority {
                     root: &self.root,
                     settings: &self.settings,
                     gathered: &Gathered::default(),
+                    nonces: &self.nonces,
                     effects: &mut effects,
                 };
                 Ok(if exists(&mut context)? { Operation::Update } else { Operation::Create })
@@ -364,6 +370,7 @@ impl Authority {
             root: &self.root,
             settings: &self.settings,
             gathered,
+            nonces: &self.nonces,
             effects: &mut effects,
         })?;
         if admitted.operation == Operation::List
@@ -395,9 +402,27 @@ impl Authority {
             && response.wrap_info.is_none()
             && !response.is_empty()
         {
-            response = wrapping::wrap(&mut txn, request, response, wrap.ttl, now)?;
+            response = match response.unfinished {
+                true => wrapping::check_ttl(wrap.ttl.as_secs()).map(|()| response)?,
+                false => wrapping::wrap(&mut txn, request, &response, wrap.ttl, now)?,
+            };
         }
         Ok(Box::new(Outcome { response, batch: txn.finish(), effects }))
+    }
+
+    /// Wraps an answer that was finished after it was carried out.
+    pub fn wrap(
+        &self,
+        view: &dyn View,
+        request: &Request,
+        response: &Response,
+        ttl: Duration,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<(Response, Batch), Refusal> {
+        let mut txn = self.begin(view, random)?;
+        let wrapped = wrapping::wrap(&mut txn, request, response, ttl, now)?;
+        Ok((wrapped, txn.finish()))
     }
 
     /// What audit records of this snapshot are made with, and where they go.
@@ -485,29 +510,46 @@ impl Authority {
         &self,
         view: &dyn View,
         about: &About,
-        done: &Done,
+        yielded: &Yielded,
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<Concluded, Refusal> {
         let mut txn = self.begin(view, random)?;
+        let (done, completion) = read(about, yielded);
         match about {
             About::Engine { mount, kind, what } => {
                 let journal =
                     engines::backend(false, kind, None).and_then(|backend| backend.journal.as_ref());
                 if let Some(journal) = journal {
-                    (journal.conclude)(&mut txn, mount, what, done, now)?;
+                    (journal.conclude)(&mut txn, mount, what, &done, now)?;
                 }
             }
-            about => lease::conclude(&mut txn, about, done, now)?,
+            about => {
+                let ends = completion.as_ref().and_then(|completion| completion.ends);
+                lease::conclude(&mut txn, about, &done, ends, now)?;
+            }
         }
         let verdict = match (done, about) {
-            (Err(failure), _) => Err(Refusal::Upstream(failure.why.clone())),
+            (Err(failure), _) => Err(Refusal::Upstream(failure.why)),
             (Ok(()), About::Make(id, _)) if !lease::is_live(&mut txn, id, now)? => {
                 Err(Refusal::invalid("the lease was revoked, or its time passed, while it was being made"))
             }
-            _ => Ok(()),
+            _ => Ok(completion),
         };
         Ok(Concluded { batch: txn.finish(), verdict })
+    }
+}
+
+/// Whether an act was done, and what it yielded for the answer that waits for it. What cannot be read is as good as not
+/// made.
+fn read(about: &About, yielded: &Yielded) -> (Done, Option<Completion>) {
+    match (about, yielded) {
+        (_, Err(failure)) => (Err(failure.clone()), None),
+        (About::Make(_, lease), Ok(Some(yielded))) => match lease.complete(yielded) {
+            Ok(completion) => (Ok(()), Some(completion)),
+            Err(why) => (Err(Failure { why: why.to_string(), nothing_done: false }), None),
+        },
+        (_, Ok(_)) => (Ok(()), None),
     }
 }
 

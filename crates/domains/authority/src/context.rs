@@ -4,6 +4,7 @@ use crate::act::{Act, Undertaking};
 use crate::barrier::RootKey;
 use crate::fields::Fields;
 use crate::mounts::{self, Mount};
+use crate::nonces::Nonces;
 use crate::outside::{Answer, Ask, Gathered, ldap};
 use crate::params::Params;
 use crate::refusal::Refusal;
@@ -56,6 +57,8 @@ pub struct Context<'c, 'v> {
     pub settings: &'c Settings,
     /// What was found out from outside.
     pub gathered: &'c Gathered,
+    /// See [`Nonces`].
+    pub nonces: &'c Nonces,
     /// What the server must do.
     pub effects: &'c mut Vec<Effect>,
 }

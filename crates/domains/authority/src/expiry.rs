@@ -47,8 +47,10 @@ pub enum Due {
 
 const ENTRIES: &str = "lease/due/";
 
-/// Ends a transaction can take: a revocation reads and writes up to seven keys.
+/// Ends a transaction can usually take: a revocation reads and writes up to seven keys.
 const ENDS_A_CHUNK: usize = 10;
+/// Operations after which a transaction takes no more ends: what ends may take others with it.
+const FULL: usize = 80;
 
 fn key(at: u64, name: &str) -> String {
     format!("{ENTRIES}{at:016x}/{name}")
@@ -85,7 +87,7 @@ pub fn step(
             last = Some(key);
             continue;
         };
-        if u64::from_str_radix(at, 16).is_ok_and(|at| at > until) {
+        if u64::from_str_radix(at, 16).is_ok_and(|at| at > until) || txn.operations() > FULL {
             break;
         }
         let due = txn.get_json::<Due>(&key)?;

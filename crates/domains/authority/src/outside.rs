@@ -64,6 +64,8 @@ pub enum Credential {
     /// The bearer token mounted into the pod that the authority runs in, read anew when it is renewed; elsewhere
     /// this one.
     PodOr(Hidden),
+    /// That token, and nobody elsewhere.
+    Pod,
 }
 
 /// One HTTP request whose answer is JSON.

@@ -1,6 +1,7 @@
 //! Why a request was not carried out, by who must act, and the one table of statuses and wire texts.
 
 use crate::outside::Question;
+use crate::problem::Problem;
 use keyward_core::Fault;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub enum Refusal {
     MediaType,
     /// Another system did not do what it was asked; for the caller, without any secret.
     Upstream(String),
+    /// Refused in the terms of another protocol than Vault's.
+    Problem(Box<Problem>),
     /// Too many requests or attempts; try again after so many seconds.
     Throttled(u64),
     /// The authority is sealed.
@@ -65,6 +68,7 @@ impl Refusal {
             Refusal::Missing(_) | Refusal::NoRoute(_) => 404,
             Refusal::Unsupported => 405,
             Refusal::MediaType => 415,
+            Refusal::Problem(problem) => problem.status,
             Refusal::Throttled(_) => 429,
             Refusal::Upstream(_) => 502,
             Refusal::Sealed => 503,
@@ -88,6 +92,7 @@ impl Refusal {
             Refusal::MediaType => {
                 vec!["PATCH needs the header Content-Type: application/merge-patch+json".to_owned()]
             }
+            Refusal::Problem(problem) => vec![problem.detail.clone()],
             Refusal::Throttled(seconds) => {
                 vec![format!("request path is rate limited: try again in {seconds} seconds")]
             }

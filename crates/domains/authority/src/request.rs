@@ -49,6 +49,18 @@ pub struct Wrap {
     pub ttl: Duration,
 }
 
+/// What the `Content-Type` of a body says, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Media {
+    /// JSON, or nothing that matters.
+    #[default]
+    Json,
+    /// `application/merge-patch+json` (RFC 7396).
+    MergePatch,
+    /// `application/jose+json` (RFC 7515, section 9.2.1).
+    Jose,
+}
+
 /// What a client shows of itself besides a token.
 #[derive(Default)]
 pub struct Shown {
@@ -81,8 +93,10 @@ pub struct Request {
     /// The certificates that the client showed in TLS, its own first, in DER. It has proved to hold the key of the first;
     /// nothing else of them is verified. Empty without TLS, or when it showed none.
     pub certificates: Arc<[Vec<u8>]>,
-    /// The `Content-Type` was `application/merge-patch+json`.
-    pub merge_patch: bool,
+    /// What the body is said to be.
+    pub media: Media,
+    /// Only the headers of the answer will be sent: the method was `HEAD`.
+    pub head: bool,
     /// When the request arrived.
     pub arrived: Timestamp,
 }

@@ -1,7 +1,9 @@
 //! What is answered, before it is written to a connection.
 
+use crate::lease::Completion;
 use crate::refusal::Refusal;
 use crate::token::TokenKind;
+use keyward_core::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -132,10 +134,14 @@ pub struct Response {
     pub flat: bool,
     /// Sent instead of an envelope.
     pub verbatim: Option<Verbatim>,
+    /// Headers of its own.
+    pub headers: Vec<(&'static str, String)>,
     /// The mount's type, which newer clients read.
     pub mount_type: String,
     /// What is written is committed, but the caller is refused: failed logins are counted.
     pub refused: Option<Refusal>,
+    /// Its data come when what it is about is made; it is recorded, wrapped and sent after that.
+    pub unfinished: bool,
 }
 
 impl Response {
@@ -180,6 +186,16 @@ impl Response {
         Response { refused: Some(refusal), ..Response::default() }
     }
 
+    /// Finishes an answer that lacked `completion` until `now`.
+    pub fn complete(&mut self, completion: Completion, now: Timestamp) {
+        self.data = Some(completion.data);
+        self.unfinished = false;
+        if let Some(ends) = completion.ends {
+            self.lease_duration = self.lease_duration.min(ends.since(now).as_secs());
+            self.warnings.push("what was made ends by itself before the time that was asked for".to_owned());
+        }
+    }
+
     /// Adds a warning.
     #[must_use]
     pub fn warn(mut self, warning: impl Into<String>) -> Response {
@@ -191,6 +207,20 @@ impl Response {
     #[must_use]
     pub fn flattened(mut self) -> Response {
         self.flat = true;
+        self
+    }
+
+    /// With another HTTP status than usual.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Response {
+        self.status = Some(status);
+        self
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Response {
+        self.headers.push((name, value.into()));
         self
     }
 

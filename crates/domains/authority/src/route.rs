@@ -80,6 +80,8 @@ pub struct Traits {
     pub heavy: bool,
     /// Takes any parameters: none is unrecognized.
     pub any_fields: bool,
+    /// Answers `HEAD` as it answers `GET`.
+    pub head: bool,
 }
 
 /// One path of a backend.
@@ -106,7 +108,7 @@ impl Route {
         operations: &[],
         exists: None,
         fields: &[],
-        traits: Traits { open: false, sudo: false, heavy: false, any_fields: false },
+        traits: Traits { open: false, sudo: false, heavy: false, any_fields: false, head: false },
         help: "",
     };
 

@@ -1,15 +1,16 @@
 //! An authority in a test: a store in memory, a fixed clock, seeded randomness, and requests as clients write
 //! them.
 
-use crate::act::{Act, Done, Failure, Undertaking};
+use crate::act::{Act, Failure, Undertaking, Yielded};
 use crate::audit::{self, Exchange};
 use crate::authority::{Admitted, Authority, Due, Outcome};
 use crate::context::Effect;
 use crate::fields::Fields;
+use crate::lease::Completion;
 use crate::mounts::{self, Mount};
 use crate::outside::{self, Ask, Gathered, Question, Told, ldap};
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request, Shown, Wrap};
+use crate::request::{Media, Operation, Request, Shown, Wrap};
 use crate::response::Response;
 use crate::seal::{self, Shares, Unsealing};
 use crate::settings::Settings;
@@ -32,7 +33,7 @@ pub(crate) struct Bench {
     /// What lies outside and answers what decisions lack; silent, unless a test says otherwise.
     pub(crate) world: Box<dyn Fn(&Ask) -> outside::Answer>,
     /// What does things outside; there is nothing there, unless a test says otherwise.
-    pub(crate) deeds: Box<dyn FnMut(&Act) -> Done>,
+    pub(crate) deeds: Box<dyn FnMut(&Act) -> Yielded>,
     /// The same for directories.
     pub(crate) directory: Box<dyn Fn(&ldap::Ask) -> ldap::Answer>,
 }
@@ -144,7 +145,8 @@ impl Bench {
             headers: Vec::new(),
             remote: "127.0.0.1:4321".parse().ok(),
             certificates: Default::default(),
-            merge_patch: operation == Operation::Patch,
+            media: if operation == Operation::Patch { Media::MergePatch } else { Media::Json },
+            head: false,
             arrived: self.clock.now(),
         }
     }
@@ -190,15 +192,14 @@ impl Bench {
         self.store.commit(admitted.claim.clone())?;
         let outcome = self.carry_out(request, &admitted).and_then(|mut outcome| {
             self.store.commit(std::mem::take(&mut outcome.batch))?;
+            self.undertake_all(request, &mut outcome)?;
             outcome.settled()
         });
         self.record(&exchange.response_record(outcome.as_ref().map(|outcome| &outcome.response), now));
         let outcome = outcome?;
         for effect in outcome.effects {
-            match effect {
-                Effect::RunJobs => self.work(),
-                Effect::Undertake(undertaking) => self.undertake(&undertaking)?,
-                _ => {}
+            if effect == Effect::RunJobs {
+                self.work();
             }
         }
         Ok(outcome.response)
@@ -252,11 +253,29 @@ impl Bench {
         (serde_json::from_str(request).unwrap(), serde_json::from_str(response).unwrap())
     }
 
+    fn undertake_all(&mut self, request: &Request, outcome: &mut Outcome) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        for effect in &outcome.effects {
+            let Effect::Undertake(undertaking) = effect else { continue };
+            if let Some(completion) = self.undertake(undertaking)? {
+                outcome.response.complete(completion, now);
+                if let Some(Wrap { ttl }) = request.wrap {
+                    let response = &outcome.response;
+                    let (wrapped, batch) =
+                        self.authority.wrap(&self.store, request, response, ttl, now, &self.random)?;
+                    self.store.commit(batch)?;
+                    outcome.response = wrapped;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Has `undertaking` done by the world that the test made, and records what came of it.
-    pub(crate) fn undertake(&mut self, undertaking: &Undertaking) -> Result<(), Refusal> {
-        let done = (self.deeds)(&undertaking.act);
+    pub(crate) fn undertake(&mut self, undertaking: &Undertaking) -> Result<Option<Completion>, Refusal> {
+        let yielded = (self.deeds)(&undertaking.act);
         let (now, about) = (self.clock.now(), &undertaking.about);
-        let concluded = self.authority.conclude(&self.store, about, &done, now, &self.random)?;
+        let concluded = self.authority.conclude(&self.store, about, &yielded, now, &self.random)?;
         self.store.commit(concluded.batch)?;
         concluded.verdict
     }

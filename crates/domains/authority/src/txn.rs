@@ -271,6 +271,11 @@ impl<'v> Txn<'v> {
         Ok(names)
     }
 
+    /// How many operations the batch would have so far.
+    pub fn operations(&self) -> usize {
+        self.reads.wants.len() + self.writes.len()
+    }
+
     /// True when nothing was written so far.
     pub fn is_clean(&self) -> bool {
         self.writes.is_empty()

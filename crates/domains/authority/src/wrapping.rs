@@ -73,7 +73,7 @@ pub fn shown_in_body(request: &Request) -> Result<Option<Secret<String>>, Refusa
 pub fn wrap(
     txn: &mut Txn<'_>,
     request: &Request,
-    response: Response,
+    response: &Response,
     ttl: Duration,
     now: Timestamp,
 ) -> Result<Response, Refusal> {
@@ -87,7 +87,7 @@ pub fn wrap(
         creation_path: request.path.clone(),
         created: now.nanos(),
         ttl: ttl.as_secs(),
-        wrapped_accessor: accessor(&response),
+        wrapped_accessor: accessor(response),
     };
     seal(txn, wrapped)
 }
@@ -106,11 +106,17 @@ fn accessor(response: &Response) -> String {
     secret_id.map(|data| data.secret_id_accessor).unwrap_or_default()
 }
 
+/// Refuses a time that nothing can be unwrapped in; in seconds.
+pub fn check_ttl(ttl: u64) -> Result<(), Refusal> {
+    match ttl {
+        0 => Err(Refusal::invalid("the wrapping TTL must be at least one second")),
+        _ => Ok(()),
+    }
+}
+
 /// Keeps `wrapped` under a new wrapping token, from the moment it is created.
 pub fn seal(txn: &mut Txn<'_>, wrapped: Wrapped) -> Result<Response, Refusal> {
-    if wrapped.ttl == 0 {
-        return Err(Refusal::invalid("the wrapping TTL must be at least one second"));
-    }
+    check_ttl(wrapped.ttl)?;
     let entry = TokenEntry {
         policies: vec![WRAPPING_POLICY.to_owned()],
         path: wrapped.creation_path.clone(),

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use keyward_authority::fields::Fields;
 use keyward_authority::refusal::Refusal;
-use keyward_authority::request::{Operation, Request, Shown, Wrap, normalize_path};
+use keyward_authority::request::{Media, Operation, Request, Shown, Wrap, normalize_path};
 use keyward_core::parse_duration;
 use keyward_crypto::Secret;
 use std::borrow::Cow;
@@ -82,8 +82,11 @@ fn write(reply: Reply, head: bool) -> http::Response<Full<Bytes>> {
     if reply.status != 204 {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     }
-    if let Some(seconds) = reply.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    for (name, value) in reply.headers {
+        // One that cannot be sent is none that a client could use.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.append(name, value);
+        }
     }
     response
 }
@@ -120,7 +123,8 @@ async fn dispatch(
     let operation = operation(&parts.method, &query)?;
     let body = read_body(body, listener.limits.body, deadline).await?;
     let request = assemble(node, operation, path, &query, &parts.headers, &body, peer);
-    let request = request.map_err(|refusal| refuse(&refusal))?;
+    let mut request = request.map_err(|refusal| refuse(&refusal))?;
+    request.head = parts.method == Method::HEAD;
     if matches!(operation, Operation::Read | Operation::List | Operation::Help) {
         return carried_out(pin!(node.serve(request)), deadline).await;
     }
@@ -204,7 +208,7 @@ fn operation(method: &Method, query: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<
     }
     match method.as_str() {
         "GET" if asks("list") => Ok(Operation::List),
-        "GET" => Ok(Operation::Read),
+        "GET" | "HEAD" => Ok(Operation::Read),
         "LIST" => Ok(Operation::List),
         "POST" | "PUT" => Ok(Operation::Update),
         "PATCH" => Ok(Operation::Patch),
@@ -290,7 +294,8 @@ fn assemble(
         headers: recorded(node, headers),
         remote: peer.address,
         certificates: peer.certificates,
-        merge_patch: content_type(headers).starts_with("application/merge-patch+json"),
+        media: media(headers),
+        head: false,
         arrived: node.now(),
     })
 }
@@ -343,6 +348,14 @@ fn recorded(node: &Node, headers: &HeaderMap) -> Vec<(String, String)> {
 
 fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+fn media(headers: &HeaderMap) -> Media {
+    match content_type(headers).split(';').next().unwrap_or("").trim() {
+        "application/merge-patch+json" => Media::MergePatch,
+        "application/jose+json" => Media::Jose,
+        _ => Media::Json,
+    }
 }
 
 fn token(headers: &HeaderMap) -> Result<Option<Secret<String>>, Refusal> {

@@ -3,7 +3,7 @@
 //! [`node`] is a request's way through the pure authority, the audit devices and the store; [`http`] and
 //! [`front`] are the wire; [`listener`] and [`tls`] are the sockets.
 
-mod acts;
+pub mod acts;
 mod alarm;
 pub mod audit;
 pub mod clock;

@@ -1,18 +1,19 @@
 //! One authority process: the store, the seal, and the way of a request through both.
 
-use crate::acts::Acts;
+use crate::acts::{Acts, Reach};
 use crate::audit::Devices;
 use crate::log;
 use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use keyward_authority::act::Undertaking;
+use keyward_authority::act::{Act, Undertaking};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
 use keyward_authority::authority::{Admitted, Authority, Due, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
+use keyward_authority::lease::Completion;
 use keyward_authority::outside::{Gathered, Question};
 use keyward_authority::refusal::Refusal;
-use keyward_authority::request::{Operation, Request};
+use keyward_authority::request::{Operation, Request, Wrap};
 use keyward_authority::response::{Data, Response};
 use keyward_authority::seal::{self, Initialized, SealConfig, Shares, Unsealing};
 use keyward_authority::settings::Settings;
@@ -50,7 +51,7 @@ pub struct Node {
     authority: ArcSwapOption<Authority>,
     unsealing: Mutex<Unsealing>,
     devices: Devices,
-    outside: Outside,
+    outside: Arc<Outside>,
     acts: Acts,
     /// Acts that may be under way at a time, requests apart.
     hands: Arc<Semaphore>,
@@ -59,6 +60,11 @@ pub struct Node {
 }
 
 type Carried = Result<Box<Outcome>, Refusal>;
+
+/// Challenges have a queue of their own: strangers cannot hold up what leases need.
+fn needs_hand(undertaking: &Undertaking) -> bool {
+    !matches!(undertaking.act, Act::Challenge(_))
+}
 
 /// Whether nothing happened but that something was read.
 fn is_only_read(outcome: &Carried) -> bool {
@@ -97,6 +103,7 @@ impl Node {
         random: Arc<dyn Random>,
         settings: Settings,
     ) -> Node {
+        let outside = Arc::new(Outside::new());
         Node {
             store,
             clock,
@@ -107,8 +114,8 @@ impl Node {
             authority: ArcSwapOption::empty(),
             unsealing: Mutex::default(),
             devices: Devices::new(Arc::new(|what: &str| log::error(what)), AUDIT_PATIENCE),
-            outside: Outside::new(),
-            acts: Acts::default(),
+            acts: Acts::new(Reach::default(), outside.clone()),
+            outside,
             hands: Arc::new(Semaphore::new(HANDS)),
             recorded: ArcSwap::default(),
         }
@@ -118,6 +125,13 @@ impl Node {
     #[must_use]
     pub fn with_audit(mut self, declared: Vec<Device>) -> Node {
         self.declared = declared;
+        self
+    }
+
+    /// With challenges of the ACME server that lead as far as the configuration says.
+    #[must_use]
+    pub fn with_challenges(mut self, reach: Reach) -> Node {
+        self.acts = Acts::new(reach, self.outside.clone());
         self
     }
 
@@ -419,7 +433,7 @@ impl Node {
             for effect in &outcome.effects {
                 match effect {
                     Effect::ProbeAudit(device) => self.devices.probe(device).map_err(Refusal::invalid)?,
-                    Effect::Prove(act) => self.acts.perform(act).await.map_err(|failure| {
+                    Effect::Prove(act) => self.acts.perform(act).await.map(drop).map_err(|failure| {
                         Refusal::invalid(format!("error verifying connection: {}", failure.why))
                     })?,
                     _ => {}
@@ -429,7 +443,10 @@ impl Node {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
                 Ok(()) => {
-                    self.undertake_all(authority, &mut outcome.effects).await?;
+                    if let Some(completion) = self.undertake_all(authority, &mut outcome.effects).await? {
+                        outcome.response.complete(completion, self.now());
+                        self.wrap(authority, request, &mut outcome.response).await?;
+                    }
                     return outcome.settled();
                 }
             }
@@ -457,30 +474,61 @@ impl Node {
         self: &Arc<Node>,
         authority: &Arc<Authority>,
         effects: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Completion>, Refusal> {
+        let mut completion = None;
         if !effects.iter().any(|effect| matches!(effect, Effect::Undertake(_))) {
-            return Ok(());
+            return Ok(completion);
         }
         for effect in std::mem::take(effects) {
             match effect {
                 Effect::Undertake(undertaking) => {
                     let (node, authority) = (self.clone(), authority.clone());
                     let doing = tokio::spawn(async move { node.undertake(&authority, &undertaking).await });
-                    doing.await.map_err(|_| Refusal::Internal("an act outside failed".to_owned()))??;
+                    let done = doing.await;
+                    completion =
+                        done.map_err(|_| Refusal::Internal("an act outside failed".to_owned()))??;
                 }
                 other => effects.push(other),
             }
         }
-        Ok(())
+        Ok(completion)
     }
 
-    /// Does one act, and stores what came of it.
-    async fn undertake(&self, authority: &Authority, undertaking: &Undertaking) -> Result<(), Refusal> {
-        let done = self.acts.perform(&undertaking.act).await;
+    /// Wraps an answer that was finished just now, if that was asked for.
+    async fn wrap(
+        &self,
+        authority: &Authority,
+        request: &Request,
+        response: &mut Response,
+    ) -> Result<(), Refusal> {
+        let Some(Wrap { ttl }) = request.wrap else { return Ok(()) };
+        for _ in 0..ATTEMPTS {
+            let now = self.now();
+            let wrap = |view: &dyn View| authority.wrap(view, request, response, ttl, now, self.random());
+            let (wrapped, batch) = self.look(wrap)?;
+            match self.commit(batch).await {
+                Err(Fault::Conflict(_)) => {}
+                Err(fault) => return Err(fault.into()),
+                Ok(()) => {
+                    *response = wrapped;
+                    return Ok(());
+                }
+            }
+        }
+        Err(Refusal::Storage(Fault::Conflict(Vec::new())))
+    }
+
+    /// Does one act, and stores what came of it. Answers with what the answer that waits for it lacked.
+    async fn undertake(
+        &self,
+        authority: &Authority,
+        undertaking: &Undertaking,
+    ) -> Result<Option<Completion>, Refusal> {
+        let yielded = self.acts.perform(&undertaking.act).await;
         for _ in 0..ATTEMPTS {
             let now = self.now();
             let conclude =
-                |view: &dyn View| authority.conclude(view, &undertaking.about, &done, now, self.random());
+                |view: &dyn View| authority.conclude(view, &undertaking.about, &yielded, now, self.random());
             let concluded = self.look(conclude)?;
             match self.commit(concluded.batch).await {
                 Err(Fault::Conflict(_)) => {}
@@ -531,7 +579,8 @@ impl Node {
             let mut committing = Vec::new();
             for chunk in self.look(&next)? {
                 // Before the commit, after which their time runs. There are always hands for the first: it waits for them.
-                let wanted = u32::try_from(chunk.undertakings.len()).unwrap_or(u32::MAX);
+                let wanted = chunk.undertakings.iter().filter(|undertaking| needs_hand(undertaking)).count();
+                let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
                 let waits = waiting && committing.is_empty();
                 let Some(hands) = self.take_hands(wanted, waits).await else { break };
                 let commit = tokio::spawn(self.store.commit(chunk.batch));
@@ -566,7 +615,7 @@ impl Node {
         doing: &mut JoinSet<()>,
     ) {
         for undertaking in undertakings {
-            let hand = hands.split(1);
+            let hand = if needs_hand(&undertaking) { hands.split(1) } else { None };
             let (node, authority) = (self.clone(), authority.clone());
             doing.spawn(async move {
                 if let Err(why) = node.undertake(&authority, &undertaking).await {

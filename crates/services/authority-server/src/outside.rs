@@ -6,7 +6,7 @@ use keyward_authority::outside::{
     Answer, Ask, Credential, Hidden, LONGEST_ANSWER, Question, Reply, Roots, Told,
 };
 use keyward_crypto::{Secret, Sha256};
-use keyward_https::{Client, Limits};
+use keyward_https::{Client, Error, Limits, Verb};
 use keyward_tls::Trust;
 use quick_cache::sync::Cache;
 use std::path::Path;
@@ -22,6 +22,14 @@ const KEPT: usize = 4096;
 const POD: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 type Digest = [u8; 32];
+
+/// Why nothing was answered.
+pub(crate) struct Unanswered {
+    /// For the operator, without any secret.
+    pub(crate) why: String,
+    /// It was certainly not heard.
+    pub(crate) unheard: bool,
+}
 
 /// Asks other systems, and keeps their answers for as long as those who ask allow.
 pub(crate) struct Outside {
@@ -45,7 +53,29 @@ impl Outside {
         }
     }
 
-    /// The answer to `ask`. Of several who ask the same at once, one does and all have the answer.
+    /// Sends one request, now, and answers with what is answered, whatever its status.
+    pub(crate) async fn send(
+        &self,
+        url: &str,
+        verb: Verb<'_>,
+        roots: &Roots,
+        credential: &Credential,
+    ) -> Result<keyward_https::Reply, Unanswered> {
+        let pod = Path::new(POD);
+        let wanted = keyward_https::Ask {
+            url,
+            trust: trust(roots, &pod.join("ca.crt")).await.map_err(Unanswered::unsent)?,
+            authorization: authorization(credential, &pod.join("token")).await.map_err(Unanswered::unsent)?,
+            verb,
+        };
+        self.client.ask(&wanted).await.map_err(|why| Unanswered {
+            unheard: !matches!(why, Error::Broken(_) | Error::TooLong(_) | Error::Late(_)),
+            why: format!("{url}: {why}"),
+        })
+    }
+
+    /// The answer to `ask`. Of several who ask the same at once, one does and all have the answer. Where there is none,
+    /// they do not ask one after the other: nobody waits longer for others than for an answer.
     async fn http(&self, ask: &Ask) -> Answer {
         if ask.may_be_old.is_zero() {
             return self.fetch(ask).await;
@@ -54,7 +84,8 @@ impl Outside {
         if self.kept.get(&key).is_some_and(|(at, _)| at.elapsed() > ask.may_be_old) {
             self.kept.remove(&key);
         }
-        match self.kept.get_value_or_guard_async(&key).await {
+        let others = tokio::time::timeout(PATIENCE, self.kept.get_value_or_guard_async(&key)).await;
+        match others.map_err(|_| format!("{}: no answer within {} s", ask.url, PATIENCE.as_secs()))? {
             Ok((_, reply)) => Ok(reply),
             Err(guard) => {
                 let reply = self.fetch(ask).await?;
@@ -68,18 +99,21 @@ impl Outside {
     }
 
     async fn fetch(&self, ask: &Ask) -> Answer {
-        let pod = Path::new(POD);
-        let body = ask.body.as_ref().map(|(media_type, text)| (*media_type, text.0.expose().as_str()));
-        let wanted = keyward_https::Ask {
-            url: &ask.url,
-            trust: trust(&ask.roots, &pod.join("ca.crt")).await?,
-            authorization: authorization(&ask.credential, &pod.join("token")).await?,
-            body,
+        let verb = match &ask.body {
+            Some((media_type, text)) => Verb::Post { media_type, body: text.0.expose() },
+            None => Verb::Get,
         };
-        let reply = self.client.ask(&wanted).await.map_err(|why| format!("{}: {why}", ask.url))?;
+        let sent = self.send(&ask.url, verb, &ask.roots, &ask.credential).await;
+        let reply = sent.map_err(|failure| failure.why)?;
         let hash = keyward_crypto::sha256(&reply.body);
         let version = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         Ok(Reply { status: reply.status, body: Arc::from(&reply.body[..]), version })
+    }
+}
+
+impl Unanswered {
+    fn unsent(why: String) -> Unanswered {
+        Unanswered { why, unheard: true }
     }
 }
 
@@ -105,10 +139,14 @@ async fn authorization(credential: &Credential, mounted: &Path) -> Result<Option
             let encoded = base64::engine::general_purpose::STANDARD.encode(pair.expose());
             Ok(Some(Secret::new(format!("Basic {encoded}"))))
         }
-        Credential::PodOr(other) => match tokio::fs::read_to_string(mounted).await {
+        Credential::PodOr(_) | Credential::Pod => match tokio::fs::read_to_string(mounted).await {
             Ok(token) => Ok(Some(Secret::new(format!("Bearer {}", token.trim())))),
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(Some(bearer(other))),
-            Err(why) => Err(format!("cannot read this pod's own token {}: {why}", mounted.display())),
+            Err(why) => match credential {
+                Credential::PodOr(other) if why.kind() == std::io::ErrorKind::NotFound => {
+                    Ok(Some(bearer(other)))
+                }
+                _ => Err(format!("cannot read this pod's own token {}: {why}", mounted.display())),
+            },
         },
     }
 }
@@ -139,6 +177,7 @@ fn digest(ask: &Ask) -> Digest {
             part("secret", secret.0.expose().as_bytes());
         }
         Credential::PodOr(token) => part("pod or", token.0.expose().as_bytes()),
+        Credential::Pod => part("pod", b""),
     }
     if let Some((media_type, body)) = &ask.body {
         part(media_type, body.0.expose().as_bytes());

@@ -12,8 +12,8 @@ pub struct Reply {
     pub content_type: &'static str,
     /// The body.
     pub body: Bytes,
-    /// Seconds, for `Retry-After`.
-    pub retry_after: Option<u64>,
+    /// Headers of its own, by lower-case name.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Reply {
@@ -21,7 +21,7 @@ impl Reply {
     pub fn of(response: &Response, request_id: &str) -> Result<Reply, Refusal> {
         let content_type = response.verbatim.as_ref().map_or("application/json", |sent| sent.content_type);
         let body = Bytes::from(response.body(request_id)?);
-        Ok(Reply { status: response.http_status(), content_type, body, retry_after: None })
+        Ok(Reply { status: response.http_status(), content_type, body, headers: response.headers.clone() })
     }
 
     /// A bare JSON body.
@@ -30,17 +30,24 @@ impl Reply {
             status,
             content_type: "application/json",
             body: Bytes::from(format!("{value}\n")),
-            retry_after: None,
+            headers: Vec::new(),
         }
     }
 
-    /// `{"errors": [...]}`.
+    /// `{"errors": [...]}`, or the document of a protocol that has its own.
     pub fn refused(refusal: &Refusal) -> Reply {
-        let retry_after = match refusal {
-            Refusal::Throttled(seconds) => Some(*seconds),
-            _ => None,
-        };
-        Reply { retry_after, ..Reply::errors(refusal.status(), &refusal.messages()) }
+        match refusal {
+            Refusal::Problem(problem) => Reply {
+                content_type: keyward_authority::problem::MEDIA_TYPE,
+                headers: problem.headers.clone(),
+                ..Reply::json(problem.status, &problem.document())
+            },
+            Refusal::Throttled(seconds) => Reply {
+                headers: vec![("retry-after", seconds.to_string())],
+                ..Reply::errors(refusal.status(), &refusal.messages())
+            },
+            _ => Reply::errors(refusal.status(), &refusal.messages()),
+        }
     }
 
     /// `{"errors": [...]}` with `status`.
@@ -50,6 +57,6 @@ impl Reply {
 
     /// Nothing but a status.
     pub fn empty(status: u16) -> Reply {
-        Reply { status, content_type: "application/json", body: Bytes::new(), retry_after: None }
+        Reply { status, content_type: "application/json", body: Bytes::new(), headers: Vec::new() }
     }
 }

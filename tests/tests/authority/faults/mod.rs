@@ -4,6 +4,7 @@ mod clock;
 mod crash;
 mod disk;
 mod shutdown;
+mod storm;
 mod tls;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

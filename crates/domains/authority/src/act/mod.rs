@@ -1,20 +1,28 @@
-//! What is done outside: a user of a database made, changed or dropped.
+//! What is done outside: a user of a database made, changed or dropped, an object of another system made or deleted, a
+//! proof of a name looked at.
 //!
 //! A handler is run again after a conflict and does nothing itself. It commits what it is about to have done, be it a
 //! lease that is being made or a password that is going to be set, and hands out an [`Undertaking`]; the server does
 //! it, and [`crate::authority::Authority::conclude`] commits what came of it before anybody is answered. Wherever a
 //! crash falls in between, what was committed first says what is left to do: every act can be done twice.
 
+pub mod challenge;
 pub mod database;
+pub mod http;
 
 use crate::lease::Issued;
-use database::Deed;
+use crate::outside::Hidden;
+use challenge::Challenge;
 
 /// Something to be done outside.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Act {
     /// By a database.
-    Database(Box<Deed>),
+    Database(Box<database::Deed>),
+    /// By looking at what somebody shows as a proof.
+    Challenge(Box<Challenge>),
+    /// By a system that is asked over HTTP.
+    Http(Box<http::Deed>),
 }
 
 /// Why an act was not done; for people, without any secret.
@@ -28,6 +36,10 @@ pub struct Failure {
 
 /// What came of an act.
 pub type Done = Result<(), Failure>;
+
+/// The same with what it yielded, which is nothing where all of it was known before, as passwords are. What was yielded
+/// is handed out and stored nowhere.
+pub type Yielded = Result<Option<Hidden>, Failure>;
 
 /// An act, and what its result is recorded in.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +56,7 @@ impl std::fmt::Display for About {
             About::Make(id, _) => write!(f, "lease {id} was not made"),
             About::Extend(id, _) => write!(f, "lease {id} was not extended"),
             About::Revoke(id) => write!(f, "lease {id} was not revoked"),
-            About::Engine { kind, what, .. } => write!(f, "{what} of a {kind} mount was not changed"),
+            About::Engine { kind, what, .. } => write!(f, "{what} of a {kind} mount was not done"),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod database;
 pub mod identity;
 pub mod jwt;
 pub mod kubernetes;
+pub mod kubernetes_tokens;
 pub mod kv1;
 pub mod kv2;
 pub mod ldap;
@@ -56,6 +57,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "cubbyhole") => Some(&cubbyhole::BACKEND),
         (false, "database") => Some(&database::BACKEND),
         (false, "identity") => Some(&identity::BACKEND),
+        (false, "kubernetes") => Some(&kubernetes_tokens::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
         (false, "ssh") => Some(&ssh::BACKEND),
         (false, "totp") => Some(&totp::BACKEND),
@@ -66,7 +68,6 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (true, "cert") => Some(&cert::BACKEND),
         (true, "jwt" | "oidc") => Some(&jwt::BACKEND),
         (true, "kubernetes") => Some(&kubernetes::BACKEND),
-
         (true, "ldap") => Some(&ldap::BACKEND),
         (true, "userpass") => Some(&userpass::BACKEND),
         _ => None,
@@ -78,6 +79,6 @@ pub fn kinds(auth: bool) -> &'static [&'static str] {
     if auth {
         &["approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"]
     } else {
-        &["database", "kv", "pki", "ssh", "totp", "transit"]
+        &["database", "kubernetes", "kv", "pki", "ssh", "totp", "transit"]
     }
 }

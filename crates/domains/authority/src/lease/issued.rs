@@ -9,8 +9,9 @@ use crate::act::{About, Act, Done, Undertaking};
 use crate::context::Context;
 use crate::engines;
 use crate::expiry::{self, AT_ONCE, Due};
+use crate::outside::Hidden;
 use crate::refusal::Refusal;
-use crate::response::Response;
+use crate::response::{Data, Response};
 use crate::token::{Caller, Granted, TokenKind, Wish, grant};
 use crate::txn::Txn;
 use keyward_core::{Timestamp, random};
@@ -47,12 +48,25 @@ pub struct Terms {
 
 /// How a backend takes its leases back and extends them.
 pub struct Ops {
-    /// What takes the lease back.
-    pub revoke: fn(&mut Txn<'_>, &Issued) -> Next,
+    /// What takes the lease back at a moment.
+    pub revoke: fn(&mut Txn<'_>, &Issued, Timestamp) -> Next,
     /// What its role grants now.
     pub terms: fn(&mut Txn<'_>, &Issued) -> Result<Terms, Refusal>,
     /// What extends it until a moment.
     pub extend: fn(&mut Txn<'_>, &Issued, Timestamp) -> Next,
+    /// Reads what making it yielded; none where the answer is known before.
+    pub complete: Option<Complete>,
+}
+
+/// Makes an answer of what an act yielded.
+pub type Complete = fn(&Issued, &Hidden) -> Result<Completion, Refusal>;
+
+/// What an answer lacked until what it is about was made.
+pub struct Completion {
+    /// Its data.
+    pub data: Data,
+    /// When what was made ends by itself, if that is before its lease does.
+    pub ends: Option<Timestamp>,
 }
 
 /// Where a lease stands.
@@ -178,6 +192,14 @@ impl Issued {
         [&crate::mounts::prefix(&self.mount), path].concat()
     }
 
+    /// The answer that waited for what `yielded` says of what was made.
+    pub fn complete(&self, yielded: &Hidden) -> Result<Completion, Refusal> {
+        let complete = self.ops()?.complete;
+        let complete =
+            complete.ok_or_else(|| Refusal::Internal("nobody reads what was yielded".to_owned()))?;
+        complete(self, yielded)
+    }
+
     fn ops(&self) -> Result<&'static Ops, Refusal> {
         let ops = engines::backend(false, &self.kind, None).and_then(|backend| backend.leases.as_ref());
         ops.ok_or_else(|| Refusal::Internal(format!("the engine {:?} has no leases", self.kind)))
@@ -216,6 +238,8 @@ pub struct Issue {
     pub what: Value,
     /// For how long.
     pub terms: Terms,
+    /// May be renewed.
+    pub renewable: bool,
 }
 
 /// Records a lease for the answer `response`. `make` is what makes what it is for, given until when it lives; the lease
@@ -245,7 +269,7 @@ pub fn issue(
         issued: now.nanos(),
         renewed: None,
         expires: granted.expires.nanos(),
-        renewable: true,
+        renewable: issue.renewable,
         token,
         holder,
     };
@@ -258,9 +282,10 @@ pub fn issue(
     expiry::remember(cx.txn, lease.due(), &lease_name, &Due::Lease(id.clone()))?;
     put(cx.txn, &id, &Lease::Issued(Box::new(lease.clone())))?;
     response.lease_duration = granted.ttl.as_secs();
-    response.renewable = true;
+    response.renewable = lease.renewable;
     response.warnings.extend(granted.warnings);
     if let Some(act) = made {
+        response.unfinished = lease.ops()?.complete.is_some();
         cx.undertake(Undertaking { act, about: About::Make(id.clone(), Box::new(lease)) });
     }
     response.lease_id = id;
@@ -355,7 +380,7 @@ pub fn come_due(txn: &mut Txn<'_>, id: &str, now: Timestamp) -> Result<Option<Un
         _ => (0, false),
     };
     let tries = tries.saturating_add(1);
-    let act = lease.ops().and_then(|ops| (ops.revoke)(txn, &lease));
+    let act = lease.ops().and_then(|ops| (ops.revoke)(txn, &lease, now));
     match act {
         Err(Refusal::Storage(fault)) => return Err(fault.into()),
         Ok(None) => {
@@ -384,8 +409,14 @@ fn note_if_stuck(txn: &mut Txn<'_>, id: &str, tries: u32) -> Result<(), Refusal>
     if tries == TRIES + 1 { txn.put(&format!("{STUCK}{}", name(id)), id.as_bytes()) } else { Ok(()) }
 }
 
-/// Records what came of an act on the lease that `about` names.
-pub fn conclude(txn: &mut Txn<'_>, about: &About, done: &Done, now: Timestamp) -> Result<(), Refusal> {
+/// Records what came of an act on the lease that `about` names. What was made may end before its lease would: at `ends`.
+pub fn conclude(
+    txn: &mut Txn<'_>,
+    about: &About,
+    done: &Done,
+    ends: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let (About::Make(id, _) | About::Extend(id, _) | About::Revoke(id)) = about else { return Ok(()) };
     let mut lease = match (txn.get_json::<Lease>(&key(id))?, about) {
         (Some(Lease::Issued(lease)), _) => *lease,
@@ -401,6 +432,7 @@ pub fn conclude(txn: &mut Txn<'_>, about: &About, done: &Done, now: Timestamp) -
     match (about, done, &mut lease.state) {
         (About::Make(..), Ok(()), state @ State::Making(_)) => {
             *state = State::Live;
+            lease.expires = ends.map_or(lease.expires, |ends| ends.nanos().min(lease.expires));
             turn(txn, id, lease, was_due)
         }
         (About::Make(..), _, State::Ending { next, .. }) => {

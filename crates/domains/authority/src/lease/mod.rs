@@ -5,8 +5,8 @@
 mod issued;
 
 pub use issued::{
-    GUARD, Holder, Issue, Issued, Next, Ops, State, Stuck, Terms, come_due, conclude, is_live, is_of, issue,
-    of_token_key, renew, stuck,
+    Complete, Completion, GUARD, Holder, Issue, Issued, Next, Ops, State, Stuck, Terms, come_due, conclude,
+    is_live, is_of, issue, of_token_key, renew, stuck,
 };
 
 use crate::refusal::Refusal;

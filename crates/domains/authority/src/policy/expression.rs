@@ -106,6 +106,12 @@ impl Expression {
         if loops(&expression) > LOOPS {
             return Err(format!("the condition has over {LOOPS} loops inside one another"));
         }
+        // The library reads messages and panics when it comes to make one.
+        if makes_message(&expression) {
+            return Err(
+                "the condition makes a message, as NAME{...}; write a map, as {\"name\": ...}".to_owned()
+            );
+        }
         drop(references);
         let places = places::find(&mut expression);
         Ok(Expression { text: text.to_owned(), expression, places })
@@ -188,6 +194,11 @@ fn of_entry_mut(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
 fn loops(expression: &IdedExpr) -> usize {
     let own = usize::from(matches!(expression.expr, Expr::Comprehension(_)));
     own + children(expression).into_iter().map(loops).max().unwrap_or(0)
+}
+
+/// Whether a message is made anywhere in it.
+fn makes_message(expression: &IdedExpr) -> bool {
+    matches!(expression.expr, Expr::Struct(_)) || children(expression).into_iter().any(makes_message)
 }
 
 /// Whether a loop names its element, or what it gathers, so.
@@ -292,6 +303,7 @@ mod tests {
             ("secret == 'x'", "names \"secret\""),
             ("environment('HOME') == 'x'", "calls \"environment\""),
             ("[1].all(a, [1].all(b, [1].all(c, true)))", "loops inside one another"),
+            ("Point{x: 1} == Point{x: 1}", "makes a message"),
             (&format!("'{}' == ''", "x".repeat(3000)), "over 2048 bytes"),
             (&format!("{}true{}", "(".repeat(100), ")".repeat(100)), "nests too deep"),
         ] {

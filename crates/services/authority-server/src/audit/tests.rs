@@ -9,7 +9,7 @@ use keyward_authority::audit::search::Query;
 use keyward_authority::audit::{self, Device, Exchange, Record, Subject};
 use keyward_authority::authority::Authority;
 use keyward_authority::fields::Fields;
-use keyward_authority::request::{Operation, Request, Shown};
+use keyward_authority::request::{Media, Operation, Request, Shown};
 use keyward_authority::seal::{self, Shares, Unsealing};
 use keyward_authority::settings::Settings;
 use keyward_core::Timestamp;
@@ -112,7 +112,8 @@ impl Lab {
             remote: None,
             certificates: Default::default(),
             shown: Shown::default(),
-            merge_patch: false,
+            media: Media::Json,
+            head: false,
             arrived: Timestamp::EPOCH,
         };
         let subject = Subject { operation: None, mount: None, caller: None, granting: &[], refusal: None };

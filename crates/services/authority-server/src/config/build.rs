@@ -3,7 +3,9 @@
 use super::report::{Place, Report};
 use super::schema;
 use super::{ServerConfig, address, audit, listener, storage, vault};
+use crate::acts::Reach;
 use crate::log::Level;
+use keyward_authority::cidr;
 use keyward_authority::hcl::{Block, Object, Value};
 use keyward_authority::settings::DEFAULT_TTL;
 use std::path::PathBuf;
@@ -108,6 +110,7 @@ pub(super) fn config(report: &mut Report, files: &[(usize, Object)], whole: bool
         max_lease_ttl,
         api_addr: api_addr(report, &root),
         cluster_name: root.text("cluster_name").map_or("keyward", |(_, name)| name).to_owned(),
+        reach: reach(report, &root),
         pid_file: root.text("pid_file").map(|(_, path)| PathBuf::from(path)),
     })
 }
@@ -155,6 +158,26 @@ fn api_addr(report: &mut Report, root: &Root<'_>) -> String {
         );
     }
     url.strip_suffix('/').unwrap_or(url).to_owned()
+}
+
+fn reach(report: &mut Report, root: &Root<'_>) -> Reach {
+    let mut reach = Reach::default();
+    for (name, port) in [("acme_http_port", &mut reach.http_port), ("acme_tls_port", &mut reach.tls_port)] {
+        let Some(set) = root.get(name) else { continue };
+        match set.value.as_int().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
+            Some(found) => *port = found,
+            None => {
+                report.mistake(set.place, format!("`{name}` is no port"), "write a number from 1 to 65535");
+            }
+        }
+    }
+    if let Some(set) = root.get("acme_reachable_networks") {
+        reach.networks = schema::texts(set.value).unwrap_or_default();
+        if let Err(why) = cidr::check(&reach.networks) {
+            report.mistake(set.place, format!("`acme_reachable_networks`: {why}"), "mend or remove it");
+        }
+    }
+    reach
 }
 
 /// Key shares are the only seal, so that a block can only say what is so.

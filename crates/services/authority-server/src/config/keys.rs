@@ -38,6 +38,14 @@ pub const TABLES: &[&Table] = &[
 pub const ROOT: Table = Table { name: "the configuration", groups: &[ROOT_KEYS, vault::ROOT] };
 
 const ROOT_KEYS: &[Entry] = &[
+    used("acme_http_port", Shape::Whole, "80", "the port that http-01 challenges lead to"),
+    used(
+        "acme_reachable_networks",
+        Shape::Texts,
+        "",
+        "addresses and networks of this machine or its link (loopback, link-local) that ACME challenges may lead to",
+    ),
+    used("acme_tls_port", Shape::Whole, "443", "the port that tls-alpn-01 challenges lead to"),
     used(
         "api_addr",
         Shape::Text,

@@ -23,6 +23,7 @@ mod tests;
 pub use forwarded::{Forwarded, Untrusted};
 pub use report::{Mistake, Mistakes, Warning};
 
+use crate::acts::Reach;
 use crate::http::Limits;
 use crate::listener::Address;
 use crate::log::Level;
@@ -53,6 +54,8 @@ pub struct ServerConfig {
     pub api_addr: String,
     /// The name shown to clients.
     pub cluster_name: String,
+    /// Where challenges of the ACME server may lead to.
+    pub reach: Reach,
     /// Gets the server's process id.
     pub pid_file: Option<PathBuf>,
 }

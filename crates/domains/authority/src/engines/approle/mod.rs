@@ -34,7 +34,11 @@ const OLD_BOUND: Field = field("bound_cidr_list", Kind::List, "An older name of 
 const OLD_POLICIES: Field = field("policies", Kind::List, "An older name of `token_policies`.");
 const OLD_PERIOD: Field = field("period", Kind::Duration, "An older name of `token_period`.");
 const ROLE_ID: Field = field("role_id", Kind::Text, "Names the role at logins; a random UUID by default.");
-const LOCAL: Field = field("local_secret_ids", Kind::Bool, "Must be false: there is one cluster.");
+const LOCAL: Field = field(
+    "local_secret_ids",
+    Kind::Bool,
+    "Said when a role is made, and read back: there is one cluster, so that all secret ids are local.",
+);
 
 const ROLE: &[Field] = &joined::<18>(&[
     &[BIND, OLD_BOUND, BOUND, OLD_POLICIES, USES, TTL, OLD_PERIOD, ROLE_ID, LOCAL],

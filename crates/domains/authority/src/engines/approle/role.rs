@@ -26,6 +26,8 @@ pub(super) struct Role {
     pub(super) id: String,
     pub(super) role_id: String,
     pub(super) bind_secret_id: bool,
+    /// Kept for who reads it back: secret ids are replicated nowhere, so all of them are local.
+    pub(super) local: bool,
     pub(super) bound_cidrs: Vec<String>,
     pub(super) num_uses: u32,
     /// Seconds; for ever when zero.
@@ -45,11 +47,6 @@ impl Named for Role {
     const PARAM: &'static str = "role_name";
 
     fn take(&mut self, sent: &Fields, max_ttl: Duration) -> Result<Vec<String>, Refusal> {
-        if sent.bool("local_secret_ids")?.unwrap_or(false) {
-            return Err(Refusal::invalid(
-                "local_secret_ids is not supported: secret ids are not replicated, so all of them are local",
-            ));
-        }
         if let Some(role_id) = sent.string("role_id")? {
             self.role_id = role_id;
         }
@@ -69,7 +66,7 @@ impl Named for Role {
         let mut shown = self.token.describe(OLDER);
         for (name, value) in [
             ("bind_secret_id", json!(self.bind_secret_id)),
-            ("local_secret_ids", json!(false)),
+            ("local_secret_ids", json!(self.local)),
             ("secret_id_bound_cidrs", json!(self.bound_cidrs)),
             ("secret_id_num_uses", json!(self.num_uses)),
             ("secret_id_ttl", json!(self.ttl)),
@@ -110,6 +107,11 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         },
     };
     let warnings = role.take(cx.fields(), cx.max_ttl())?;
+    let local = cx.fields().bool("local_secret_ids")?.unwrap_or(role.local);
+    if before.is_some() && local != role.local {
+        return Err(Refusal::invalid("local_secret_ids can only be modified during role creation"));
+    }
+    role.local = local;
     store(cx, before.as_deref(), &role)?;
     Ok(Response { warnings, ..Response::empty() })
 }

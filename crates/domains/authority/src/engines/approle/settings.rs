@@ -87,7 +87,7 @@ fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     for (name, value) in [
         ("bind_secret_id", json!(role.bind_secret_id)),
         ("bound_cidr_list", json!(role.bound_cidrs)),
-        ("local_secret_ids", json!(false)),
+        ("local_secret_ids", json!(role.local)),
         ("secret_id_bound_cidrs", json!(role.bound_cidrs)),
         ("secret_id_num_uses", json!(role.num_uses)),
         ("secret_id_ttl", json!(role.ttl)),

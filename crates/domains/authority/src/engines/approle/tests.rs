@@ -146,10 +146,6 @@ fn bad_roles_are_refused() {
             r#"{"period":"1000h"}"#,
             "period of \"1000h0m0s\" is greater than the backend's maximum lease TTL of \"768h0m0s\"",
         ),
-        (
-            r#"{"local_secret_ids":true}"#,
-            "local_secret_ids is not supported: secret ids are not replicated, so all of them are local",
-        ),
     ] {
         let answer = bench.root(Update, "auth/approle/role/other", body);
         assert_eq!((answer.status, answer.errors().as_str()), (400, wanted), "{body}");
@@ -201,6 +197,14 @@ fn every_setting_has_a_path() {
     let both = json!({"policies":["x"],"token_policies":["x"]});
     assert_eq!(*bench.read("auth/approle/role/web/policies").data(), both);
     assert_eq!(bench.read("auth/approle/role/web/local-secret-ids").data()["local_secret_ids"], false);
+    bench.write("auth/approle/role/local", r#"{"local_secret_ids":true}"#);
+    assert_eq!(bench.read("auth/approle/role/local/local-secret-ids").data()["local_secret_ids"], true);
+    assert_eq!(bench.read("auth/approle/role/local").data()["local_secret_ids"], true);
+    for (role, local) in [("web", true), ("local", false)] {
+        let body = json!({ "local_secret_ids": local }).to_string();
+        let refused = bench.root(Update, &format!("auth/approle/role/{role}"), &body);
+        assert!(refused.errors().contains("can only be modified during role creation"), "{refused:?}");
+    }
     // A path writes what it is named after, and nothing else.
     bench.write("auth/approle/role/web/token-ttl", r#"{"token_ttl":60,"token_policies":"root"}"#);
     assert_eq!(bench.read("auth/approle/role/web").data()["token_policies"], json!(["x"]));

@@ -301,7 +301,8 @@ fn what_is_revoked_does_not_log_in() {
             base: None,
             this_update: YESTERDAY,
             next_update: YESTERDAY + DAY,
-            entries: vec![RevokedEntry { serial: serial.to_vec(), at: YESTERDAY }],
+            entries: vec![RevokedEntry { serial: serial.to_vec(), at: YESTERDAY, extensions: Vec::new() }],
+            extensions: &[],
         };
         list.sign(&authority.key, Scheme::of(&authority.key, 0, false).unwrap()).unwrap()
     };

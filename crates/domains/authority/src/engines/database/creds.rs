@@ -3,11 +3,11 @@
 use super::config;
 use super::dialect::{self, Values};
 use super::role;
-use super::username::Subject;
 use crate::act::Act;
 use crate::act::database::{Deed, Dialect, Work};
 use crate::context::Context;
 use crate::lease::{self, Issue, Issued, Next, Terms};
+use crate::name_template::Subject;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::txn::Txn;
@@ -53,6 +53,7 @@ pub(super) fn create(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         what: serde_json::to_value(&user)
             .map_err(|why| Refusal::Internal(format!("a lease could not be written: {why}")))?,
         terms: role.terms(),
+        renewable: true,
     };
     lease::issue(cx, issue, response, |_, expires| {
         // A little more than the lease: who is revoked in time must not be locked out before that.
@@ -74,7 +75,7 @@ pub(super) fn create(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 /// How much longer than its lease a user may log in.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub(super) fn revoke(txn: &mut Txn<'_>, lease: &Issued) -> Next {
+pub(super) fn revoke(txn: &mut Txn<'_>, lease: &Issued, _: Timestamp) -> Next {
     let user = user(lease)?;
     let (connection, server) = config::server(txn, &lease.mount, &user.db_name)?;
     let values = Values { username: &user.username, password: "", expires: None };

@@ -10,15 +10,16 @@ use crate::act::database::Deed;
 use crate::act::{Act, Done, Undertaking};
 use crate::context::Context;
 use crate::expiry;
+use crate::fields::Fields;
 use crate::lease::GUARD;
 use crate::mounts;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::route::Resumed;
 use crate::txn::Txn;
-use keyward_core::Timestamp;
+use keyward_core::{Schedule, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) const DIRECTORY: &str = "static-role/";
 
 /// The shortest period, in seconds; as in Vault.
 const SHORTEST: u64 = 5;
+/// The shortest window, in seconds; as in Vault.
+const SHORTEST_WINDOW: u64 = 3600;
 /// Before another try, in the beginning.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -35,8 +38,14 @@ const PAUSE: Duration = Duration::from_secs(10);
 struct Fixed {
     db_name: String,
     username: String,
-    /// Seconds.
+    /// Seconds; zero with a schedule.
     period: u64,
+    /// As `cron` has it; empty with a period.
+    schedule: String,
+    /// Seconds after a scheduled moment that tries may begin in; any number when zero.
+    window: u64,
+    /// The scheduled moment that tries belong to.
+    scheduled: u64,
     statements: Vec<String>,
     credential: BTreeMap<String, String>,
     /// The last that the server is known to have; empty before the first.
@@ -45,6 +54,8 @@ struct Fixed {
     rotated: u64,
     /// Going to be the password, or already.
     next: Option<String>,
+    /// The server certainly does not have `next` from an earlier try.
+    untried: bool,
     /// When somebody must look at it next.
     due: u64,
     tries: u32,
@@ -89,6 +100,9 @@ fn begin(
         let password = role::policy(txn, &role.credential, &connection)?.generate(txn.random())?;
         dialect::check_password(&password)?;
         role.next = Some(password);
+        role.untried = true;
+    } else {
+        role.untried = false;
     }
     let was_due = role.due;
     role.due = now.plus(GUARD).nanos();
@@ -128,11 +142,11 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let mut shown = json!({
         "db_name": role.db_name,
         "username": role.username,
-        "rotation_period": role.period,
         "rotation_statements": role.statements,
         "credential_type": "password",
         "last_vault_rotation": last_rotation(&role),
     });
+    show_rotation(&role, &mut shown);
     if !role.credential.is_empty() {
         shown["credential_config"] = json!(role.credential);
     }
@@ -147,14 +161,26 @@ pub(super) fn creds(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
             "the role's password has not been set yet: the database could not be reached so far",
         ));
     }
-    let next = Timestamp::from_nanos(role.rotated).plus(Duration::from_secs(role.period));
-    Response::data(&json!({
+    let next = Timestamp::from_nanos(next_due(&role, cx.now)?);
+    let mut shown = json!({
         "username": role.username,
         "password": role.password,
-        "rotation_period": role.period,
         "last_vault_rotation": last_rotation(&role),
         "ttl": next.since(cx.now).as_secs(),
-    }))
+    });
+    show_rotation(&role, &mut shown);
+    Response::data(&shown)
+}
+
+fn show_rotation(role: &Fixed, shown: &mut Value) {
+    if role.schedule.is_empty() {
+        shown["rotation_period"] = json!(role.period);
+    } else {
+        shown["rotation_schedule"] = json!(role.schedule);
+        if role.window > 0 {
+            shown["rotation_window"] = json!(role.window);
+        }
+    }
 }
 
 pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -164,11 +190,6 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let new = known.is_none();
     let mut role = known.unwrap_or_default();
     let sent = cx.fields();
-    for name in ["rotation_schedule", "rotation_window"] {
-        if sent.string(name)?.is_some_and(|text| !text.is_empty() && text != "0") {
-            return Err(Refusal::invalid(format!("{name} is not available: use rotation_period")));
-        }
-    }
     if let Some(name) = sent.string("db_name")? {
         role.db_name = name;
     }
@@ -184,25 +205,47 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if let Some(credential) = role::credential(sent)? {
         role.credential = credential;
     }
-    let period = sent.duration("rotation_period")?.map_or(role.period, |period| period.as_secs());
-    check(&role, period)?;
+    let rotation = (role.period, role.schedule.clone());
+    take_over_rotation(&mut role, sent)?;
+    check(&role)?;
     // Finds out whether the connection is there and lets the role use it, before anything is kept.
     config::for_role(cx.txn, &uuid, &role.db_name, &name)?;
-    role.period = period;
     if new {
         let undertaking = begin(cx.txn, &uuid, &name, role, cx.now)?;
         cx.undertake(undertaking);
     } else {
         let was_due = role.due;
-        if role.next.is_none() {
-            role.due = next_due(&role);
+        if role.next.is_none() && rotation != (role.period, role.schedule.clone()) {
+            role.due = next_due(&role, cx.now)?;
+            role.scheduled = role.due;
         }
         put(cx.txn, &uuid, &name, &role, was_due)?;
     }
     Ok(Response::empty())
 }
 
-fn check(role: &Fixed, period: u64) -> Result<(), Refusal> {
+fn take_over_rotation(role: &mut Fixed, sent: &Fields) -> Result<(), Refusal> {
+    let period =
+        sent.duration("rotation_period")?.map(|period| period.as_secs()).filter(|period| *period > 0);
+    let schedule = sent.string("rotation_schedule")?.filter(|schedule| !schedule.is_empty());
+    match (period, schedule) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::invalid(
+                "mutually exclusive fields rotation_period and rotation_schedule were both specified; only one of \
+                 them can be provided",
+            ));
+        }
+        (Some(period), None) => (role.period, role.schedule, role.window) = (period, String::new(), 0),
+        (None, Some(schedule)) => (role.period, role.schedule) = (0, schedule),
+        (None, None) => {}
+    }
+    if let Some(window) = sent.duration("rotation_window")? {
+        role.window = window.as_secs();
+    }
+    Ok(())
+}
+
+fn check(role: &Fixed) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal::invalid(why));
     if role.db_name.is_empty() {
         return refuse("database name required");
@@ -214,14 +257,42 @@ fn check(role: &Fixed, period: u64) -> Result<(), Refusal> {
     if role.username.chars().any(hostile) {
         return refuse("username cannot have quotes, backslashes, semicolons or control characters");
     }
-    if period < SHORTEST {
-        return Err(Refusal::invalid(format!("rotation_period must be {SHORTEST} seconds or more")));
+    if role.window > 0 && role.schedule.is_empty() {
+        return refuse("rotation_window is invalid with use of rotation_period");
     }
-    Ok(())
+    if role.window > 0 && role.window < SHORTEST_WINDOW {
+        return Err(Refusal::invalid(format!("rotation_window must be {SHORTEST_WINDOW} seconds or more")));
+    }
+    match role.schedule.as_str() {
+        "" if role.period == 0 => {
+            refuse("one of rotation_schedule or rotation_period must be provided to create a static account")
+        }
+        "" if role.period < SHORTEST => {
+            Err(Refusal::invalid(format!("rotation_period must be {SHORTEST} seconds or more")))
+        }
+        "" => Ok(()),
+        schedule => match Schedule::parse(schedule) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(Refusal::invalid(format!("could not parse rotation_schedule: {why}"))),
+        },
+    }
 }
 
-fn next_due(role: &Fixed) -> u64 {
-    Timestamp::from_nanos(role.rotated).plus(Duration::from_secs(role.period)).nanos()
+/// When the password is changed next, after `now` where there is a schedule.
+fn next_due(role: &Fixed, now: Timestamp) -> Result<u64, Refusal> {
+    if role.schedule.is_empty() {
+        let last = Timestamp::from_nanos(role.rotated);
+        return Ok(last.plus(Duration::from_secs(role.period)).nanos());
+    }
+    let unreadable = |_| Refusal::Internal("a stored schedule cannot be read".to_owned());
+    let schedule = Schedule::parse(&role.schedule).map_err(unreadable)?;
+    Ok(schedule.next_after(now).map_or(u64::MAX, Timestamp::nanos))
+}
+
+/// True when it is too late for the moment that was scheduled, and nothing has been begun that must be finished.
+fn missed(role: &Fixed, now: Timestamp) -> bool {
+    let ends = Timestamp::from_nanos(role.scheduled).plus(Duration::from_secs(role.window));
+    role.window > 0 && role.next.is_none() && now > ends
 }
 
 pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -236,6 +307,13 @@ pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 pub(super) fn due(txn: &mut Txn<'_>, uuid: &str, name: &str, now: Timestamp) -> Resumed {
     let Some(mut role) = txn.get_json::<Fixed>(&key(uuid, name))? else { return Ok(None) };
     if role.due > now.nanos() {
+        return Ok(None);
+    }
+    if missed(&role, now) {
+        let was_due = role.due;
+        role.due = next_due(&role, now)?;
+        (role.scheduled, role.tries) = (role.due, 0);
+        put(txn, uuid, name, &role, was_due)?;
         return Ok(None);
     }
     role.tries = role.tries.saturating_add(1);
@@ -265,7 +343,8 @@ pub(super) fn conclude(
             role.password = password;
             role.rotated = now.nanos();
             role.tries = 0;
-            role.due = next_due(&role);
+            role.due = next_due(&role, now)?;
+            role.scheduled = role.due;
         }
         // It could not be made, and is not there.
         (Err(failure), _) if failure.nothing_done && role.rotated == 0 => {
@@ -273,8 +352,8 @@ pub(super) fn conclude(
             txn.delete(&key(uuid, name));
             return Ok(());
         }
-        (Err(_), next) => {
-            role.next = next;
+        (Err(failure), next) => {
+            role.next = next.filter(|_| !(failure.nothing_done && role.untried));
             role.due = now.plus(PAUSE.saturating_mul(role.tries.clamp(1, 60))).nanos();
         }
         (Ok(()), None) => return Ok(()),

@@ -31,7 +31,12 @@ pub static BACKEND: Backend = Backend {
     kind: "database",
     about: "Users of databases, made on demand, and passwords changed by the clock.",
     routes: &[ROUTES],
-    leases: Some(lease::Ops { revoke: creds::revoke, terms: creds::terms, extend: creds::extend }),
+    leases: Some(lease::Ops {
+        revoke: creds::revoke,
+        terms: creds::terms,
+        extend: creds::extend,
+        complete: None,
+    }),
     journal: Some(Journal { due, conclude }),
     ..Backend::EMPTY
 };
@@ -104,8 +109,16 @@ const STATIC_ROLE: &[Field] = &[
     field("rotation_statements", Kind::List, "What changes the password; the usual way when empty."),
     field("credential_type", Kind::Text, "`password`, the only one there is."),
     field("credential_config", Kind::Pairs, "`password_policy`: another than the connection's."),
-    field("rotation_schedule", Kind::Text, "Not available: use rotation_period."),
-    field("rotation_window", Kind::Duration, "Not available: belongs to rotation_schedule."),
+    field(
+        "rotation_schedule",
+        Kind::Text,
+        "Change it at these times instead, in UTC: MINUTE HOUR DAY MONTH WEEKDAY, as `cron` has it.",
+    ),
+    field(
+        "rotation_window",
+        Kind::Duration,
+        "Only so long after a scheduled time, at least an hour: what has not succeeded then waits for the next.",
+    ),
 ];
 
 const ROUTES: &[Route] = &[

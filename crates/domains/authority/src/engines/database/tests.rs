@@ -1,7 +1,7 @@
 //! The engine beside a database that is a set of users in memory, and a machine that dies between any two steps.
 
 use crate::act::database::Work;
-use crate::act::{Act, Failure, Undertaking};
+use crate::act::{Act, Failure, Undertaking, Yielded};
 use crate::context::Effect;
 use crate::request::Operation::{Delete, List, Read, Update};
 use crate::testing::{Answer, Bench};
@@ -34,8 +34,8 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 }
 
 impl Database {
-    fn perform(&mut self, act: &Act) -> Result<(), Failure> {
-        let Act::Database(deed) = act;
+    fn perform(&mut self, act: &Act) -> Yielded {
+        let Act::Database(deed) = act else { panic!("{act:?}") };
         self.asked += 1;
         if self.down {
             return Err(Failure { why: "connection refused".to_owned(), nothing_done: true });
@@ -54,7 +54,7 @@ impl Database {
         }
         match self.mute {
             true => Err(Failure { why: "the connection was lost".to_owned(), nothing_done: false }),
-            false => Ok(()),
+            false => Ok(None),
         }
     }
 
@@ -386,6 +386,57 @@ fn fixed_users_change_their_password_by_the_clock() {
 }
 
 #[test]
+fn fixed_users_change_their_password_at_scheduled_times() {
+    let (mut bench, database) = bench();
+    database.borrow_mut().users.insert("legacy".to_owned(), "old".to_owned());
+    // The bench begins on a Thursday, at midnight.
+    let role = json!({ "db_name": "postgres", "username": "legacy", "rotation_schedule": "0 3 * * thu,sat",
+        "rotation_window": "2h" });
+    bench.write("database/static-roles/fixed", &role.to_string());
+    let shown = bench.read("database/static-creds/fixed").data().clone();
+    assert_eq!((&shown["ttl"], &shown["rotation_period"]), (&json!(3 * 3600), &Value::Null));
+    assert_eq!(
+        (&shown["rotation_schedule"], &shown["rotation_window"]),
+        (&json!("0 3 * * thu,sat"), &json!(7200))
+    );
+    let now = |database: &Shared| database.borrow().users["legacy"].clone();
+    let first = now(&database);
+    bench.pass(3 * HOUR - Duration::from_secs(1));
+    assert_eq!(now(&database), first);
+    bench.pass(Duration::from_secs(1));
+    let second = now(&database);
+    assert_ne!(second, first);
+    // The next time, nobody is there for as long as the window is open: it waits for the one after that.
+    database.borrow_mut().down = true;
+    bench.pass(48 * HOUR);
+    for _ in 0..20 {
+        bench.pass(Duration::from_secs(600));
+    }
+    database.borrow_mut().down = false;
+    let asked = database.borrow().asked;
+    bench.pass(HOUR);
+    assert_eq!((now(&database), database.borrow().asked), (second.clone(), asked));
+    assert_eq!(bench.read("database/static-creds/fixed").data()["password"], second);
+    bench.pass(4 * 24 * HOUR + 19 * HOUR + HOUR * 2 / 3);
+    assert_ne!(now(&database), second);
+    // What was perhaps done is finished, window or not.
+    let third = now(&database);
+    database.borrow_mut().mute = true;
+    bench.pass(48 * HOUR);
+    assert_ne!(now(&database), third);
+    assert_eq!(bench.read("database/static-creds/fixed").data()["password"], third);
+    database.borrow_mut().down = true;
+    bench.pass(10 * HOUR);
+    (database.borrow_mut().down, database.borrow_mut().mute) = (false, false);
+    bench.pass(HOUR);
+    assert_eq!(bench.read("database/static-creds/fixed").data()["password"], now(&database));
+    // A role that is given a period has no schedule any more.
+    bench.write("database/static-roles/fixed", r#"{"rotation_period":"1h"}"#);
+    let shown = bench.read("database/static-roles/fixed").data().clone();
+    assert_eq!((&shown["rotation_period"], &shown["rotation_schedule"]), (&json!(3600), &Value::Null));
+}
+
+#[test]
 fn mistakes_are_told() {
     let (mut bench, _) = bench();
     let mut refused = |path: &str, body: &str, wanted: &str| {
@@ -417,7 +468,17 @@ fn mistakes_are_told() {
         r#"{"db_name":"postgres","default_ttl":2,"max_ttl":1}"#,
         "longer than max_ttl",
     );
-    refused("database/static-roles/x", r#"{"db_name":"postgres","username":"a"}"#, "rotation_period must be");
+    let fixed = |more: &str| format!(r#"{{"db_name":"postgres","username":"a"{more}}}"#);
+    for (more, wanted) in [
+        ("", "one of rotation_schedule or rotation_period must be"),
+        (r#","rotation_period":1"#, "rotation_period must be 5 seconds or more"),
+        (r#","rotation_period":60,"rotation_schedule":"0 0 * * *""#, "mutually exclusive fields"),
+        (r#","rotation_period":60,"rotation_window":"1h""#, "rotation_window is invalid with"),
+        (r#","rotation_schedule":"0 0 * * *","rotation_window":60"#, "rotation_window must be 3600 seconds"),
+        (r#","rotation_schedule":"@daily""#, "could not parse rotation_schedule: a schedule has 5 fields"),
+    ] {
+        refused("database/static-roles/x", &fixed(more), wanted);
+    }
     refused(
         "database/static-roles/x",
         r#"{"db_name":"postgres","username":"a\"b","rotation_period":60}"#,

@@ -10,6 +10,7 @@ use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Field, Kind, Route, field};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const FIELDS: &[Field] = &[
@@ -42,7 +43,12 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         pattern: "entity/id/{id}",
-        operations: &[(Operation::Read, read), (Operation::Update, write), (Operation::Delete, delete)],
+        operations: &[
+            (Operation::Read, read),
+            (Operation::Update, write),
+            (Operation::Patch, patch),
+            (Operation::Delete, delete),
+        ],
         fields: FIELDS,
         help: "Shows, changes and removes an entity by its id.",
         ..Route::EMPTY
@@ -116,7 +122,61 @@ fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     }
 }
 
+/// Changes what is sent and leaves the rest (RFC 7396): of the metadata too, of which what is `null` goes.
+fn patch(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let before = named(cx)?.ok_or(Refusal::missing())?;
+    let mut entity = Entity::clone(&before);
+    if let Some(name) = cx.fields().string("name")?.filter(|name| !name.is_empty()) {
+        identity::check_name(&name)?;
+        if identity::by_name(cx.txn, &name)?.is_some_and(|other| other.id != entity.id) {
+            return Err(Refusal::invalid("entity name is already in use"));
+        }
+        entity.name = name;
+    }
+    let metadata = patched(cx, entity.metadata.take())?;
+    let is_nulled = |name: &str| cx.fields().names().any(|sent| sent == name) && !cx.fields().has(name);
+    if is_nulled("policies") {
+        entity.policies.clear();
+    }
+    if is_nulled("disabled") {
+        entity.disabled = false;
+    }
+    entity.metadata = if is_nulled("metadata") { None } else { metadata };
+    take_over_rights(cx, &mut entity)?;
+    entity.updated = cx.now.nanos();
+    identity::save(cx.txn, Some(&before), &entity)?;
+    Ok(Response::empty())
+}
+
+fn patched(
+    cx: &Context<'_, '_>,
+    known: Option<BTreeMap<String, String>>,
+) -> Result<Option<BTreeMap<String, String>>, Refusal> {
+    let Some(change) = cx.fields().value("metadata")? else { return Ok(known) };
+    let not_texts = || Refusal::invalid("metadata must be an object of texts, and null for what is to go");
+    let Value::Object(change) = change else { return Err(not_texts()) };
+    let mut metadata = known.unwrap_or_default();
+    for (name, value) in change {
+        match value {
+            Value::Null => drop(metadata.remove(&name)),
+            Value::String(text) => drop(metadata.insert(name, text)),
+            _ => return Err(not_texts()),
+        }
+    }
+    identity::check_metadata(&metadata)?;
+    Ok(Some(metadata))
+}
+
 fn take_over(cx: &Context<'_, '_>, entity: &mut Entity) -> Result<(), Refusal> {
+    take_over_rights(cx, entity)?;
+    if let Some(metadata) = cx.fields().pairs("metadata")? {
+        identity::check_metadata(&metadata)?;
+        entity.metadata = Some(metadata);
+    }
+    Ok(())
+}
+
+fn take_over_rights(cx: &Context<'_, '_>, entity: &mut Entity) -> Result<(), Refusal> {
     if let Some(policies) = cx.fields().strings("policies")? {
         entity.policies = policy::sanitize(policies);
     }
@@ -125,10 +185,6 @@ fn take_over(cx: &Context<'_, '_>, entity: &mut Entity) -> Result<(), Refusal> {
     }
     if let Some(disabled) = cx.fields().bool("disabled")? {
         entity.disabled = disabled;
-    }
-    if let Some(metadata) = cx.fields().pairs("metadata")? {
-        identity::check_metadata(&metadata)?;
-        entity.metadata = Some(metadata);
     }
     Ok(())
 }

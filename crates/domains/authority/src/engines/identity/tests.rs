@@ -1,6 +1,6 @@
 //! `identity/` as its clients meet it.
 
-use crate::request::Operation::{Delete, List, Read, Update};
+use crate::request::Operation::{Delete, List, Patch, Read, Update};
 use crate::testing::{Answer, Bench};
 use serde_json::{Value, json};
 
@@ -33,6 +33,39 @@ fn made(bench: &mut Bench, path: &str, body: &Value) -> String {
     let answer = post(bench, path, body);
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.data()["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn entities_are_patched() {
+    let (mut bench, ..) = bench();
+    let body = json!({"name": "ann", "metadata": {"team": "red", "floor": "3"}, "policies": ["a"], "disabled": true});
+    let id = made(&mut bench, "entity", &body);
+    let path = format!("identity/entity/id/{id}");
+    let patch = |bench: &mut Bench, body: Value| bench.root(Patch, &path, &body.to_string());
+    assert_eq!(patch(&mut bench, json!({"metadata": {"team": null, "room": "7"}})).status, 204);
+    let shown = bench.read(&path).data().clone();
+    assert_eq!(shown["metadata"], json!({"floor": "3", "room": "7"}));
+    assert_eq!(
+        (&shown["policies"], &shown["disabled"], &shown["name"]),
+        (&json!(["a"]), &json!(true), &json!("ann"))
+    );
+    assert_eq!(patch(&mut bench, json!({"name": "eve", "policies": null, "disabled": false})).status, 204);
+    assert_eq!(patch(&mut bench, json!({"metadata": null})).status, 204);
+    let shown = bench.read("identity/entity/name/eve").data().clone();
+    assert_eq!(
+        (&shown["metadata"], &shown["policies"], &shown["disabled"]),
+        (&Value::Null, &json!([]), &json!(false))
+    );
+    made(&mut bench, "entity", &json!({"name": "bob"}));
+    for (body, error) in [
+        (json!({"name": "bob"}), "already in use"),
+        (json!({"policies": ["root"]}), "cannot contain root"),
+        (json!({"metadata": {"a": 1}}), "an object of texts"),
+    ] {
+        let refused = patch(&mut bench, body);
+        assert!(refused.status == 400 && refused.errors().contains(error), "{refused:?}");
+    }
+    assert_eq!(bench.root(Patch, "identity/entity/id/none", "{}").status, 404);
 }
 
 #[test]

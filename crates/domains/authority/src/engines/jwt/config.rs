@@ -52,6 +52,9 @@ pub(super) struct Discovery {
     /// Where a code becomes a token.
     #[serde(default)]
     pub(super) token_endpoint: String,
+    /// Empty where there is no device authorization grant (RFC 8628).
+    #[serde(default)]
+    pub(super) device_authorization_endpoint: String,
 }
 
 /// An OpenID provider at which we are a client.

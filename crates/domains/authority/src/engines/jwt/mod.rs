@@ -2,13 +2,14 @@
 //! an OpenID provider.
 //!
 //! Absent, and refused: the implicit flow and `form_post`, the provider's userinfo endpoint (claims are those of its ID
-//! token), `oidc/poll`.
+//! token), `callback_mode=direct`.
 //!
 //! A mount believes one signer: keys given in PEM, a published key set, or an OpenID provider found by discovery. A
 //! role says which of its tokens may log in, by their claims.
 
 mod claims;
 mod config;
+mod device;
 mod login;
 mod oidc;
 #[cfg(test)]
@@ -68,7 +69,7 @@ const CONFIG: &[Field] = &[
     field("provider_config", Kind::Json, "Must be empty: nothing is asked of a provider in ways of its own."),
 ];
 
-const ROLE: &[Field] = &joined::<31>(&[
+const ROLE: &[Field] = &joined::<33>(&[
     &[
         field("role_type", Kind::Text, "`jwt`, or `oidc` for logins through a browser."),
         field("user_claim", Kind::Text, "The claim that names the identity."),
@@ -96,6 +97,12 @@ const ROLE: &[Field] = &joined::<31>(&[
         ),
         field("max_age", Kind::Duration, "How long ago the sign-in at the provider may be; any time when 0."),
         field("allowed_redirect_uris", Kind::List, "Where the browser may be sent to with the outcome."),
+        field(
+            "callback_mode",
+            Kind::Text,
+            "`client`, or `device`: somebody signs in with another machine, which this one waits for by `oidc/poll`.",
+        ),
+        field("poll_interval", Kind::Int, "Seconds between two questions; the provider's when 0."),
         field("oidc_scopes", Kind::List, "What is asked of the provider beside `openid`."),
         field("verbose_oidc_logging", Kind::Bool, "Has no effect: no token is logged."),
     ],
@@ -109,7 +116,11 @@ const ROUTES: &[Route] = &[
         operations: &[(Operation::Update, oidc::begin)],
         fields: &[
             field("role", Kind::Text, "The role to log in to; the configuration's default without it."),
-            field("redirect_uri", Kind::Text, "Where the browser is sent to with the outcome."),
+            field(
+                "redirect_uri",
+                Kind::Text,
+                "Where the browser is sent to with the outcome; not for devices.",
+            ),
             field("client_nonce", Kind::Text, "Random; only who knows it can complete the login."),
         ],
         traits: Traits { open: true, ..Route::EMPTY.traits },
@@ -128,6 +139,17 @@ const ROUTES: &[Route] = &[
         ],
         traits: Traits { open: true, ..Route::EMPTY.traits },
         help: "Completes a login through a browser.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "oidc/poll",
+        operations: &[(Operation::Update, device::poll)],
+        fields: &[
+            field("state", Kind::Text, "As it was given when the login began."),
+            field("client_nonce", Kind::Text, "As it was when the login began."),
+        ],
+        traits: Traits { open: true, ..Route::EMPTY.traits },
+        help: "Completes a login on a machine without a browser, once somebody has signed in.",
         ..Route::EMPTY
     },
     Route {

@@ -6,6 +6,7 @@
 
 use super::super::named;
 use super::config::{self, Config, Provider};
+use super::device;
 use super::login::answer;
 use super::role::Role;
 use crate::context::Context;
@@ -18,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::random;
 use keyward_crypto::{same, sha256};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ struct State {
     ends: u64,
 }
 
-fn configured(cx: &mut Context<'_, '_>) -> Result<Arc<Config>, Refusal> {
+pub(super) fn configured(cx: &mut Context<'_, '_>) -> Result<Arc<Config>, Refusal> {
     config::find(cx)?.filter(|config| config.provider().is_some()).ok_or_else(|| {
         Refusal::invalid(
             "OIDC login is not configured: write oidc_discovery_url and oidc_client_id to the config",
@@ -53,11 +55,11 @@ fn configured(cx: &mut Context<'_, '_>) -> Result<Arc<Config>, Refusal> {
     })
 }
 
-fn provider(config: &Config) -> Result<Provider<'_>, Refusal> {
+pub(super) fn provider(config: &Config) -> Result<Provider<'_>, Refusal> {
     config.provider().ok_or_else(|| Refusal::Internal("a provider was there and is not".to_owned()))
 }
 
-fn role(cx: &mut Context<'_, '_>, name: &str) -> Result<Arc<Role>, Refusal> {
+pub(super) fn role(cx: &mut Context<'_, '_>, name: &str) -> Result<Arc<Role>, Refusal> {
     let role = named::find::<Role>(cx, name)?;
     role.filter(|role| role.oidc).ok_or_else(|| {
         Refusal::invalid(format!("role {name:?} could not be found, or is not of the type oidc"))
@@ -72,14 +74,17 @@ pub(super) fn begin(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let config = configured(cx)?;
     let text = |name: &str| cx.fields().string(name).map(Option::unwrap_or_default);
     let (asked, redirect_uri, client_nonce) = (text("role")?, text("redirect_uri")?, text("client_nonce")?);
-    if redirect_uri.is_empty() {
-        return Err(Refusal::invalid("missing redirect_uri"));
-    }
     if asked.len() + redirect_uri.len() + client_nonce.len() > LONGEST {
         return Err(Refusal::invalid("role, redirect_uri and client_nonce are too long"));
     }
     let name = if asked.is_empty() { config.default_role().to_owned() } else { asked.to_lowercase() };
     let role = role(cx, &name)?;
+    if role.device {
+        return device::begin(cx, &config, &role, name, client_nonce);
+    }
+    if redirect_uri.is_empty() {
+        return Err(Refusal::invalid("missing redirect_uri"));
+    }
     if !role.redirect_uris.iter().any(|allowed| may_go_to(allowed, &redirect_uri)) {
         return Err(Refusal::invalid(
             "unauthorized redirect_uri: it must be one of the role's allowed_redirect_uris",
@@ -99,9 +104,6 @@ pub(super) fn begin(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         verifier: random_text(cx),
         ends: cx.now.secs() + PATIENCE,
     };
-    let scopes: Vec<&str> = std::iter::once("openid")
-        .chain(role.scopes.iter().map(String::as_str).filter(|s| *s != "openid"))
-        .collect();
     let challenge = URL_SAFE_NO_PAD.encode(sha256(state.verifier.as_bytes()));
     let mut query = form(&[
         ("client_id", provider.client_id),
@@ -110,8 +112,8 @@ pub(super) fn begin(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         ("nonce", &state.nonce),
         ("redirect_uri", &state.redirect_uri),
         ("response_type", "code"),
-        ("scope", &scopes.join(" ")),
-        ("state", &sealed(cx, &state)?),
+        ("scope", &scopes(&role)),
+        ("state", &sealed(cx, PURPOSE, &state)?),
     ]);
     if role.max_age > 0 {
         query.push_str(&format!("&max_age={}", role.max_age));
@@ -120,17 +122,38 @@ pub(super) fn begin(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     Response::data(&json!({ "auth_url": format!("{endpoint}{separator}{query}") }))
 }
 
-fn sealed(cx: &Context<'_, '_>, state: &State) -> Result<String, Refusal> {
+/// What is asked of the provider, with a blank between.
+pub(super) fn scopes(role: &Role) -> String {
+    let more = role.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid");
+    std::iter::once("openid").chain(more).collect::<Vec<_>>().join(" ")
+}
+
+/// A state that only this authority can read, bound to its purpose.
+pub(super) fn sealed(
+    cx: &Context<'_, '_>,
+    purpose: &[u8],
+    state: &impl Serialize,
+) -> Result<String, Refusal> {
     let plain = serde_json::to_vec(state)
         .map_err(|why| Refusal::Internal(format!("a login's state could not be written: {why}")))?;
-    Ok(URL_SAFE_NO_PAD.encode(cx.txn.keyring().batch.seal_with(cx.random(), PURPOSE, &plain)))
+    Ok(URL_SAFE_NO_PAD.encode(cx.txn.keyring().batch.seal_with(cx.random(), purpose, &plain)))
+}
+
+/// What [`sealed`] made, whoever shows it.
+pub(super) fn unsealed<T: DeserializeOwned>(cx: &Context<'_, '_>, purpose: &[u8], state: &str) -> Option<T> {
+    let sealed = URL_SAFE_NO_PAD.decode(state).ok()?;
+    let plain = cx.txn.keyring().batch.open_prefixed(purpose, &sealed).ok()?;
+    serde_json::from_slice(&plain).ok()
 }
 
 fn opened(cx: &Context<'_, '_>, state: &str) -> Option<State> {
-    let sealed = URL_SAFE_NO_PAD.decode(state).ok()?;
-    let plain = cx.txn.keyring().batch.open_prefixed(PURPOSE, &sealed).ok()?;
-    let state: State = serde_json::from_slice(&plain).ok()?;
+    let state: State = unsealed(cx, PURPOSE, state)?;
     (state.mount == cx.mount.uuid && cx.now.secs() <= state.ends).then_some(state)
+}
+
+/// The refusal of states that are nobody's, or nobody's any more.
+pub(super) fn expired() -> Refusal {
+    Refusal::invalid("Vault login failed. Expired or missing OAuth state: begin the login anew")
 }
 
 /// Whether a redirection is allowed: as it is written, and to this machine with any port (RFC 8252, section 7.3).
@@ -147,11 +170,11 @@ pub(super) fn may_go_to(allowed: &str, asked: &str) -> bool {
     allowed == asked || loopback(allowed).is_some_and(|own| loopback(asked) == Some(own))
 }
 
-fn form(pairs: &[(&str, &str)]) -> String {
+pub(super) fn form(pairs: &[(&str, &str)]) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&")
 }
 
-fn unreachable(why: String) -> Refusal {
+pub(super) fn unreachable(why: String) -> Refusal {
     Refusal::denied(format!("the provider cannot be asked: {why}"))
 }
 
@@ -160,11 +183,7 @@ pub(super) fn complete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let text = |name: &str| cx.fields().string(name).map(Option::unwrap_or_default);
     let (sent, code, client_nonce) = (text("state")?, text("code")?, text("client_nonce")?);
     let error = text("error")?;
-    let Some(state) = opened(cx, &sent) else {
-        return Err(Refusal::invalid(
-            "Vault login failed. Expired or missing OAuth state: begin the login anew",
-        ));
-    };
+    let state = opened(cx, &sent).ok_or_else(expired)?;
     if !same(state.client_nonce.as_bytes(), client_nonce.as_bytes()) {
         return Err(Refusal::invalid("invalid client_nonce: only who began the login can complete it"));
     }
@@ -177,11 +196,11 @@ pub(super) fn complete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let provider = provider(&config)?;
     let id_token = exchange(cx, &provider, &state, &code)?;
     let token = Token::parse(id_token.0.expose()).map_err(invalid)?;
-    check(cx, &token, &role, &config, &provider, &state)?;
+    check(cx, &token, &role, &config, &provider, Some(&state.nonce))?;
     Ok(Response::login(answer(&role, state.role, &token)?))
 }
 
-fn invalid(why: Bad) -> Refusal {
+pub(super) fn invalid(why: Bad) -> Refusal {
     Refusal::invalid(format!("error validating the provider's token: {why}"))
 }
 
@@ -197,27 +216,16 @@ fn exchange(
         id_token: String,
     }
     let discovered = provider.discover(cx)?.map_err(unreachable)?;
-    let mut body = form(&[
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("redirect_uri", &state.redirect_uri),
-        ("code_verifier", &state.verifier),
-    ]);
-    let credential = match provider.credential() {
-        // Both parts are encoded as in a form (RFC 6749, section 2.3.1).
-        Some((name, secret)) => Credential::Basic(encode(&name), Hidden::new(encode(secret.0.expose()))),
-        None => {
-            body.push_str(&format!("&{}", form(&[("client_id", provider.client_id)])));
-            Credential::None
-        }
-    };
-    let ask = Ask {
-        url: discovered.token_endpoint,
-        roots: provider.roots.clone(),
-        credential,
-        body: Some(("application/x-www-form-urlencoded", Hidden::new(body))),
-        may_be_old: Duration::ZERO,
-    };
+    let ask = form_to(
+        provider,
+        discovered.token_endpoint,
+        &[
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &state.redirect_uri),
+            ("code_verifier", &state.verifier),
+        ],
+    );
     let reply = cx.ask(ask)?.as_ref().map_err(|why| unreachable(why.clone()))?;
     if reply.status != 200 {
         return Err(Refusal::invalid(format!(
@@ -230,14 +238,35 @@ fn exchange(
     Ok(Hidden::new(given.id_token))
 }
 
-/// Whether the token is the provider's, for us, for this login, and for now (OpenID Connect Core 1.0, section 3.1.3.7).
-fn check(
+/// A form for the provider, with what proves who we are.
+pub(super) fn form_to(provider: &Provider<'_>, url: String, pairs: &[(&str, &str)]) -> Ask {
+    let mut body = form(pairs);
+    let credential = match provider.credential() {
+        // Both parts are encoded as in a form (RFC 6749, section 2.3.1).
+        Some((name, secret)) => Credential::Basic(encode(&name), Hidden::new(encode(secret.0.expose()))),
+        None => {
+            body.push_str(&format!("&{}", form(&[("client_id", provider.client_id)])));
+            Credential::None
+        }
+    };
+    Ask {
+        url,
+        roots: provider.roots.clone(),
+        credential,
+        body: Some(("application/x-www-form-urlencoded", Hidden::new(body))),
+        may_be_old: Duration::ZERO,
+    }
+}
+
+/// Whether the token is the provider's, for us, for this login, and for now (OpenID Connect Core 1.0, section 3.1.3.7). A
+/// login without redirections has no `nonce`: its device code is what binds it.
+pub(super) fn check(
     cx: &Context<'_, '_>,
     token: &Token<'_>,
     role: &Role,
     config: &Config,
     provider: &Provider<'_>,
-    state: &State,
+    nonce: Option<&str>,
 ) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal::invalid(format!("error validating the provider's token: {why}")));
     token.check_times(cx.now, role.leeways()).map_err(invalid)?;
@@ -259,7 +288,9 @@ fn check(
     if !role.subject.is_empty() && token.text("sub") != Some(&role.subject) {
         return refuse("invalid subject (sub) claim");
     }
-    if !token.text("nonce").is_some_and(|nonce| same(nonce.as_bytes(), state.nonce.as_bytes())) {
+    let is_same =
+        |wanted: &str| token.text("nonce").is_some_and(|nonce| same(nonce.as_bytes(), wanted.as_bytes()));
+    if !nonce.is_none_or(is_same) {
         return refuse("invalid nonce: the token is of another login");
     }
     if role.max_age > 0 {

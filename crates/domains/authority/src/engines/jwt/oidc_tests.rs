@@ -41,6 +41,8 @@ struct Known {
     nonce: String,
     challenge: String,
     change: Option<Value>,
+    /// What it says to device codes; a token, when it says nothing.
+    waiting: &'static str,
     /// The forms it was sent at its token endpoint.
     forms: Vec<BTreeMap<String, String>>,
 }
@@ -72,16 +74,31 @@ fn bench() -> (Bench, Rc<RefCell<Known>>) {
         "https://id.test/.well-known/openid-configuration" => reply(&json!({
             "issuer": "https://id.test", "jwks_uri": "https://id.test/jwks",
             "authorization_endpoint": "https://id.test/authorize", "token_endpoint": "https://id.test/token",
+            "device_authorization_endpoint": "https://id.test/device",
         })),
+        "https://id.test/device" => {
+            asked.borrow_mut().forms.push(pairs(ask.body.as_ref().unwrap().1.0.expose()));
+            reply(&json!({
+                "device_code": "device-1", "user_code": "WDJB-MJHT", "verification_uri": "https://id.test/enter",
+                "expires_in": 900, "interval": 7,
+            }))
+        }
         "https://id.test/jwks" => reply(&issuer.jwks()),
         "https://id.test/token" => {
             let mut known = asked.borrow_mut();
             let form = pairs(ask.body.as_ref().unwrap().1.0.expose());
-            let verifier = URL_SAFE_NO_PAD.encode(sha256(form["code_verifier"].as_bytes()));
+            let of_device = form.get("device_code").is_some_and(|code| code == "device-1");
+            let verifier =
+                form.get("code_verifier").map(|text| URL_SAFE_NO_PAD.encode(sha256(text.as_bytes())));
             let secret = matches!(&ask.credential, Credential::Basic(name, secret)
                 if name == "keyward" && secret.0.expose() == "s%26cret");
-            let good = form["code"] == "good" && verifier == known.challenge && secret;
+            let code = form.get("code").is_some_and(|code| code == "good");
+            let good = secret && (of_device || code && verifier.as_ref() == Some(&known.challenge));
             known.forms.push(form);
+            if of_device && !known.waiting.is_empty() {
+                let body = json!({ "error": known.waiting }).to_string();
+                return Ok(Reply { status: 400, body: body.as_bytes().into(), version: 2 });
+            }
             if !good {
                 return Ok(Reply { status: 400, body: b"{}"[..].into(), version: 2 });
             }
@@ -211,6 +228,62 @@ fn the_providers_token_is_for_us_and_this_login() {
     known.borrow_mut().change = Some(json!({"aud": ["keyward", "another"], "azp": "keyward"}));
     let state = begin(&mut bench, &known);
     assert_eq!(complete(&mut bench, &state, "good", "mine").status, 200);
+}
+
+#[test]
+fn a_machine_without_a_browser_waits_for_somebody_to_sign_in() {
+    let (mut bench, known) = bench();
+    let role = json!({"user_claim": "sub", "callback_mode": "device", "token_policies": "staff"}).to_string();
+    bench.write("auth/oidc/role/headless", &role);
+    let begin = json!({"role": "headless", "client_nonce": "mine"}).to_string();
+    let begun = bench.ask("", Update, "auth/oidc/oidc/auth_url", &begin).data().clone();
+    assert_eq!(
+        (&begun["auth_url"], &begun["user_code"]),
+        (&json!("https://id.test/enter"), &json!("WDJB-MJHT"))
+    );
+    assert_eq!(begun["poll_interval"], "7");
+    assert_eq!(known.borrow().forms[0]["scope"], "openid");
+    let state = begun["state"].as_str().unwrap().to_owned();
+    assert!(!state.contains("device-1"));
+    let poll = |bench: &mut Bench, state: &str, nonce: &str| {
+        let body = json!({"state": state, "client_nonce": nonce}).to_string();
+        bench.ask("", Update, "auth/oidc/oidc/poll", &body)
+    };
+    for (waiting, words) in [
+        ("authorization_pending", "authorization_pending"),
+        ("slow_down", "slow_down"),
+        ("access_denied", "authorization failed: access_denied"),
+    ] {
+        known.borrow_mut().waiting = waiting;
+        let answer = poll(&mut bench, &state, "mine");
+        assert_eq!((answer.status, answer.errors().as_str()), (400, words));
+    }
+    known.borrow_mut().waiting = "";
+    for (state, nonce, words) in [
+        (state.as_str(), "other", "invalid client_nonce"),
+        (&state[1..], "mine", "Expired or missing"),
+        ("", "mine", "Expired or missing"),
+    ] {
+        assert!(poll(&mut bench, state, nonce).errors().contains(words), "{words}");
+    }
+    known.borrow_mut().change = Some(json!({"aud": "another"}));
+    assert!(poll(&mut bench, &state, "mine").errors().contains("another client"));
+    known.borrow_mut().change = Some(json!({"nonce": null}));
+    let answer = poll(&mut bench, &state, "mine");
+    assert_eq!(answer.body["auth"]["policies"], json!(["default", "staff"]), "{answer:?}");
+    bench.clock.advance(Duration::from_secs(901));
+    assert!(poll(&mut bench, &state, "mine").errors().contains("Expired or missing"));
+    let unsafe_begin = json!({"role": "headless"}).to_string();
+    assert!(
+        bench
+            .ask("", Update, "auth/oidc/oidc/auth_url", &unsafe_begin)
+            .errors()
+            .contains("missing client_nonce")
+    );
+    let direct = json!({"user_claim": "sub", "callback_mode": "direct"}).to_string();
+    assert!(bench.root(Update, "auth/oidc/role/x", &direct).errors().contains("direct is not available"));
+    bench.write("auth/oidc/role/headless", r#"{"poll_interval":3}"#);
+    assert_eq!(bench.ask("", Update, "auth/oidc/oidc/auth_url", &begin).data()["poll_interval"], "3");
 }
 
 #[test]

@@ -30,6 +30,10 @@ pub(super) struct Role {
     pub(super) oidc: bool,
     pub(super) redirect_uris: Vec<String>,
     pub(super) scopes: Vec<String>,
+    /// Without redirections: see [`super::device`].
+    pub(super) device: bool,
+    /// Seconds; the provider's when zero.
+    pub(super) poll_interval: u64,
     /// Seconds since the sign-in at the provider; any number when zero.
     pub(super) max_age: u64,
     pub(super) token: TokenParams,
@@ -79,6 +83,8 @@ impl Named for Role {
             ("clock_skew_leeway", json!(self.skew_leeway)),
             ("allowed_redirect_uris", json!(self.redirect_uris)),
             ("oidc_scopes", json!(self.scopes)),
+            ("callback_mode", json!(if self.device { "device" } else { "client" })),
+            ("poll_interval", json!(self.poll_interval)),
             ("max_age", json!(self.max_age)),
             ("verbose_oidc_logging", json!(false)),
         ] {
@@ -113,7 +119,25 @@ fn take_over_oidc(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
     if let Some(age) = sent.duration("max_age")? {
         role.max_age = age.as_secs();
     }
-    match role.oidc && role.redirect_uris.is_empty() {
+    if let Some(mode) = sent.string("callback_mode")? {
+        role.device = match mode.as_str() {
+            "" | "client" => false,
+            "device" => {
+                role.oidc |= !sent.has("role_type");
+                true
+            }
+            "direct" => {
+                return Err(Refusal::invalid(
+                    "callback_mode direct is not available: use device, for machines without a browser, or client",
+                ));
+            }
+            other => return Err(Refusal::invalid(format!("invalid 'callback_mode': {other}"))),
+        };
+    }
+    if let Some(seconds) = sent.duration("poll_interval")? {
+        role.poll_interval = seconds.as_secs();
+    }
+    match role.oidc && !role.device && role.redirect_uris.is_empty() {
         true => Err(Refusal::invalid(
             "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.",
         )),

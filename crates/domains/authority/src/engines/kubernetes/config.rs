@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::jwt::Keys;
+use crate::kubernetes::{base, check_roots};
 use crate::outside::{Credential, Hidden, Roots};
 use crate::refusal::Refusal;
 use crate::response::Response;
@@ -159,26 +160,8 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         verification: Verification::named(&text("verification")?)?,
         jwks_url: text("jwks_url")?,
     };
-    if stored.disable_local && stored.ca_cert.is_empty() {
-        return Err(Refusal::invalid("kubernetes_ca_cert must be given when disable_local_ca_jwt is true"));
-    }
-    if !stored.ca_cert.is_empty() && !stored.ca_cert.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(Refusal::invalid("kubernetes_ca_cert has no certificate in PEM"));
-    }
+    check_roots(&stored.ca_cert, stored.disable_local)?;
     Config::new(stored.clone())?;
     cx.put_json(PATH, &stored)?;
     Ok(Response::empty())
-}
-
-/// The address that paths are appended to. A host without a scheme is reached over TLS, as elsewhere.
-fn base(host: &str) -> Result<String, Refusal> {
-    let host = host.trim_end_matches('/');
-    match host {
-        "" => Err(Refusal::invalid("no host provided")),
-        host if host.starts_with("https://") || host.starts_with("http://") => Ok(host.to_owned()),
-        host if host.contains("://") => {
-            Err(Refusal::invalid("kubernetes_host must begin with https:// or http://"))
-        }
-        host => Ok(format!("https://{host}")),
-    }
 }

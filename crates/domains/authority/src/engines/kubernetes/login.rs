@@ -3,11 +3,12 @@
 use super::super::named;
 use super::account::Account;
 use super::config::{self, Config, Verification};
+use super::review;
 use super::role::{AliasName, Role};
-use super::{review, selector};
 use crate::context::Context;
 use crate::glob;
 use crate::jwt::{Leeways, Token};
+use crate::kubernetes::selector;
 use crate::refusal::Refusal;
 use crate::response::{Login, Response};
 use std::collections::BTreeMap;

@@ -9,7 +9,6 @@ mod config;
 mod login;
 mod review;
 mod role;
-mod selector;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use super::account::Account;
 use super::config::Config;
 use crate::context::Context;
 use crate::jwt::{Keys, Token, published};
+use crate::kubernetes::is_name;
 use crate::outside::{Ask, Credential, Hidden, Reply};
 use crate::refusal::Refusal;
 use serde::Deserialize;
@@ -182,10 +183,9 @@ fn object(cx: &Context<'_, '_>, config: &Config, path: &str, jwt: &str) -> Resul
     read(reply, path)
 }
 
-/// A name of Kubernetes as a segment of a path: nothing else may come to stand in a URL.
+/// A name of Kubernetes as a segment of a path.
 fn segment(name: &str) -> Result<&str, Refusal> {
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    match !name.is_empty() && name.len() <= 253 && !name.starts_with('.') && name.chars().all(is_plain) {
+    match is_name(name) {
         true => Ok(name),
         false => Err(Refusal::denied("the token names something that Kubernetes has no name for")),
     }

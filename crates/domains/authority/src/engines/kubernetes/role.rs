@@ -2,8 +2,8 @@
 
 use super::super::named::{Issues, Named};
 use super::super::token_params::{OLDER, TokenParams};
-use super::selector;
 use crate::fields::Fields;
+use crate::kubernetes::selector;
 use crate::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

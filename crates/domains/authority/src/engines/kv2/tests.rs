@@ -133,7 +133,7 @@ fn patches_merge() {
     let wanted = json!({"keep": 1, "deep": {"x": 1, "y": {"z": 1}}, "new": "n"});
     assert_eq!(bench.read("secret/data/a").data()["data"], wanted);
     let mut request = bench.request(&bench.root, Patch, "secret/data/a", r#"{"data":{}}"#);
-    request.merge_patch = false;
+    request.media = crate::request::Media::Json;
     assert_eq!(bench.send(&request).status, 415);
     bench.write("secret/metadata/a", r#"{"custom_metadata":{"a":"1","b":"2"}}"#);
     assert_eq!(

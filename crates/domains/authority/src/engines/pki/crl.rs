@@ -233,23 +233,23 @@ fn record_key(prefix: &str, group: &str, number: u64) -> String {
 
 /// Adds the revocation of `certificate` to the group's, and to its list at once unless lists are made by time.
 pub(super) fn record(
-    cx: &mut Context<'_, '_>,
+    txn: &mut Txn<'_>,
+    prefix: &str,
     config: &CrlConfig,
     group: &str,
     certificate: &Certificate,
+    now: u64,
 ) -> Result<(), Refusal> {
-    let prefix = cx.mount.prefix();
-    let now = super::now(cx);
-    let count = count_key(&prefix, group);
-    let number = cx.txn.get_json::<u64>(&count)?.unwrap_or(0) + 1;
-    cx.txn.put_json(&count, &number)?;
-    let key = record_key(&prefix, group, number);
-    let mut records: Vec<Record> = cx.txn.get_json(&key)?.unwrap_or_default();
+    let count = count_key(prefix, group);
+    let number = txn.get_json::<u64>(&count)?.unwrap_or(0) + 1;
+    txn.put_json(&count, &number)?;
+    let key = record_key(prefix, group, number);
+    let mut records: Vec<Record> = txn.get_json(&key)?.unwrap_or_default();
     let serial = hex::encode(certificate.serial());
     records.push(Record { number, serial, at: now, until: certificate.not_after() });
-    cx.txn.put_json(&key, &records)?;
+    txn.put_json(&key, &records)?;
     if !config.auto_rebuild {
-        renew(cx.txn, &prefix, group, config, now, Renewal::Complete)?;
+        renew(txn, prefix, group, config, now, Renewal::Complete)?;
     }
     Ok(())
 }
@@ -372,12 +372,13 @@ pub(super) fn current(
             this_update: edition.this_update,
             next_update: edition.next_update,
             entries,
+            extensions: &[],
         };
         list.sign(&issuer.key()?.key, issuer.revocation_scheme()?).map_err(super::refuse)
     })
 }
 
-fn signer<'t>(table: &'t Table, reference: &str) -> Result<&'t Arc<Issuer>, Refusal> {
+pub(super) fn signer<'t>(table: &'t Table, reference: &str) -> Result<&'t Arc<Issuer>, Refusal> {
     let issuer = table.issuer(reference)?;
     if !issuer.entry.usage.crl_signing {
         return Err(Refusal::invalid(format!(
@@ -404,7 +405,7 @@ fn entries(
             for record in txn.get_json::<Vec<Record>>(&key)?.unwrap_or_default() {
                 if (first..=last).contains(&record.number) {
                     let serial = hex::decode(&record.serial).map_err(|_| Refusal::Corrupt(key.clone()))?;
-                    found.push(RevokedEntry { serial, at: record.at });
+                    found.push(RevokedEntry { serial, at: record.at, extensions: Vec::new() });
                 }
             }
         }

@@ -53,7 +53,7 @@ fn generate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 fn request(cx: &mut Context<'_, '_>, table: &table::Table, source: &Source) -> Result<Response, Refusal> {
     let format = Format::of(cx.fields())?;
     let role = roots::authority_role(cx.fields())?;
-    let wanted = wanted::gather(cx, &role, None, None)?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, None, None)?;
     let mut extensions = Vec::new();
     if cx.fields().bool("add_basic_constraints")?.unwrap_or(false) {
         extensions.push(Extension::basic_constraints(true, None).map_err(refuse)?);

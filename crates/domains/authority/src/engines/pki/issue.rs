@@ -6,7 +6,7 @@ use super::params::{self, FORMAT, Family, KEY_BITS, PRIVATE_KEY_FORMAT};
 use super::role::Role;
 use super::table::{self, DEFAULT, Issuer, Table};
 use super::wanted::{self, FIELDS as SHARED, USER_IDS, Wanted};
-use super::{HEAVY, fetch, refuse, roles};
+use super::{HEAVY, fetch, leased, refuse, roles};
 use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::Operation;
@@ -101,7 +101,7 @@ fn reference<'r>(cx: &'r Context<'_, '_>, role: &'r Role) -> &'r str {
 
 fn issue(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("role").to_owned();
-    let role = roles::find(cx, &name)?;
+    let role = roles::for_caller(cx, &name)?;
     let fields = cx.fields();
     let given = fields.string("key_type")?.filter(|kind| !kind.is_empty());
     let bits = params::number(fields, "key_bits")?;
@@ -119,7 +119,7 @@ fn issue(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     };
     let table = table::table(cx)?;
     let issuer = authority::issuing(&table, reference(cx, &role))?;
-    let wanted = wanted::gather(cx, &role, None, Some(issuer))?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, None, Some(issuer))?;
     // The usual kinds take less than handing the request over to another thread would.
     let signer = issuer.key()?.public.kind();
     if !params::is_quick(kind) || !matches!(signer, PublicKind::Ec(256) | PublicKind::Ed25519) {
@@ -163,7 +163,10 @@ fn finish(
     if !role.no_store {
         fetch::store(cx, &certificate)?;
     }
-    Ok(response)
+    match role.generate_lease && !role.no_store {
+        true => leased::lease(cx, response, &certificate),
+        false => Ok(response),
+    }
 }
 
 /// The certificate request of the field `csr`, its signature verified.
@@ -199,12 +202,12 @@ pub(super) fn check_key(role: &Role, csr: &Request) -> Result<(), Refusal> {
 
 fn sign(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("role").to_owned();
-    let role = roles::find(cx, &name)?;
+    let role = roles::for_caller(cx, &name)?;
     let csr = csr(cx)?;
     check_key(&role, &csr)?;
     let table = table::table(cx)?;
     let issuer = authority::issuing(&table, reference(cx, &role))?;
-    let wanted = wanted::gather(cx, &role, Some(&csr), Some(issuer))?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(issuer))?;
     let order = order(&role, &wanted, &csr.public);
     let mut response = finish(cx, (&table, issuer, &role), order, None)?;
     if role.use_csr_common_name && cx.fields().string("common_name")?.is_some_and(|name| !name.is_empty()) {
@@ -233,7 +236,7 @@ fn sign_verbatim(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let csr = csr(cx)?;
     let table = table::table(cx)?;
     let issuer = authority::issuing(&table, reference(cx, &role))?;
-    let wanted = wanted::gather(cx, &role, Some(&csr), Some(issuer))?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(issuer))?;
     let order = Order { verbatim: Some(&csr), ..order(&role, &wanted, &csr.public) };
     let response = finish(cx, (&table, issuer, &role), order, None)?;
     Ok(warned(response, &role, &csr, &wanted))
@@ -258,6 +261,7 @@ fn verbatim_role(cx: &mut Context<'_, '_>) -> Result<Role, Refusal> {
         role.ttl = known.ttl;
         role.max_ttl = known.max_ttl;
         role.no_store = known.no_store;
+        role.generate_lease = known.generate_lease;
         role.issuer_ref.clone_from(&known.issuer_ref);
         role.not_after.clone_from(&known.not_after);
     }

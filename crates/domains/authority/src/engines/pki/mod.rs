@@ -7,9 +7,10 @@
 //! now shows. The list is made of that and signed when somebody fetches it, once for each change, so that a
 //! revocation costs the same however many came before.
 //!
-//! Absent, and refused or not routed: ACME, CEL roles, leases on certificates, managed keys, unified lists,
-//! P-224, RSA-8192, host names that are not ASCII (write them as `xn--...`), templates in `allowed_domains`.
+//! Absent, and refused or not routed: CEL roles, managed keys, unified lists,
+//! P-224, RSA-8192, host names that are not ASCII (write them as `xn--...`).
 
+mod acme;
 mod authority;
 mod bundle;
 mod config;
@@ -20,6 +21,8 @@ mod intermediate;
 mod issue;
 mod issuers;
 mod keys;
+mod leased;
+mod lists;
 mod names;
 mod ocsp;
 mod params;
@@ -50,6 +53,7 @@ pub static BACKEND: Backend = Backend {
         roots::ROUTES,
         intermediate::ROUTES,
         crl::ROUTES,
+        lists::ROUTES,
         issuers::ROUTES,
         import::ROUTES,
         keys::ROUTES,
@@ -58,7 +62,15 @@ pub static BACKEND: Backend = Backend {
         ocsp::ROUTES,
         tidy::ROUTES,
         fetch::ROUTES,
+        acme::CONFIG_ROUTES,
+        acme::EAB_ROUTES,
+        acme::ROUTES,
+        acme::OF_ROLE,
+        acme::OF_ISSUER,
+        acme::OF_ISSUER_AND_ROLE,
     ],
+    leases: Some(leased::OPS),
+    journal: Some(acme::JOURNAL),
     ..Backend::EMPTY
 };
 

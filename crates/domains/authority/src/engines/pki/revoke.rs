@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Field, Kind, Route, field};
+use crate::txn::Txn;
 use keyward_core::Timestamp;
 use keyward_crypto::keys::Key;
 use keyward_crypto::x509::{Certificate, pem};
@@ -119,7 +120,8 @@ fn named(cx: &mut Context<'_, '_>) -> Result<Certificate, Refusal> {
     }
 }
 
-fn signer<'t>(table: &'t Table, certificate: &Certificate) -> Result<&'t Arc<Issuer>, Refusal> {
+/// The issuer of this mount that signed `certificate`.
+pub(super) fn signer<'t>(table: &'t Table, certificate: &Certificate) -> Result<&'t Arc<Issuer>, Refusal> {
     let signed = |issuer: &&Arc<Issuer>| certificate.signed_by(&issuer.certificate);
     table.issuers.iter().find(signed).ok_or_else(|| {
         Refusal::invalid(
@@ -158,18 +160,33 @@ pub(super) fn add(
     issuer: &Issuer,
     certificate: &Certificate,
 ) -> Result<Timestamp, Refusal> {
+    let (prefix, now) = (cx.mount.prefix(), cx.now);
+    add_below(cx.txn, &prefix, (table, issuer, certificate), now)
+}
+
+/// The same in the mount whose entries stand below `prefix`.
+pub(super) fn add_below(
+    txn: &mut Txn<'_>,
+    prefix: &str,
+    (table, issuer, certificate): (&Table, &Issuer, &Certificate),
+    now: Timestamp,
+) -> Result<Timestamp, Refusal> {
     let serial = super::colons(certificate.serial());
-    if let Some(known) = find(cx, &serial)? {
+    let key = format!("{prefix}{REVOKED}{serial}");
+    if let Some(known) = txn.built_json::<Revoked>(&key)? {
         return Ok(Timestamp::from_nanos(known.at));
     }
     let revoked = Revoked {
-        at: cx.now.nanos(),
+        at: now.nanos(),
         issuer: issuer.entry.id.clone(),
         group: issuer.group.clone(),
         until: certificate.not_after(),
     };
-    cx.put_json(&format!("{REVOKED}{serial}"), &revoked)?;
-    crl::record(cx, &table.config.crl, &issuer.group, certificate)?;
-    fetch::store(cx, certificate)?;
-    Ok(cx.now)
+    txn.put_json(&key, &revoked)?;
+    crl::record(txn, prefix, &table.config.crl, &issuer.group, certificate, now.secs())?;
+    let kept = format!("{prefix}{}{serial}", fetch::CERTIFICATES);
+    if !txn.exists(&kept)? {
+        txn.put(&kept, certificate.der())?;
+    }
+    Ok(now)
 }

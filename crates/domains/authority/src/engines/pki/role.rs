@@ -4,6 +4,7 @@ use super::params::{self, Family};
 use super::table::DEFAULT;
 use super::wanted;
 use crate::fields::Fields;
+use crate::policy::{Subject, fill};
 use crate::refusal::Refusal;
 use crate::route::{Field, Kind, field};
 use keyward_crypto::x509::PolicyIdentifier;
@@ -154,6 +155,27 @@ impl Role {
         Ok(role)
     }
 
+    /// What may be certified of names that were proved: any, and nothing else of a subject.
+    pub(super) fn of_proved_names() -> Role {
+        Role {
+            allow_any_name: true,
+            enforce_hostnames: false,
+            key_type: "any".to_owned(),
+            require_cn: false,
+            ..Role::default()
+        }
+    }
+
+    /// Restricts it to the certificates of TLS servers.
+    pub(super) fn only_for_servers(&mut self) {
+        self.ext_key_usage = texts(&["serverauth"]);
+        self.ext_key_usage_oids.clear();
+        self.server_flag = true;
+        self.client_flag = false;
+        self.code_signing_flag = false;
+        self.email_protection_flag = false;
+    }
+
     /// This role, changed by what a request says, and checked.
     pub(super) fn changed(&self, fields: &Fields) -> Result<Role, Refusal> {
         let mut role = self.clone();
@@ -188,6 +210,21 @@ impl Role {
             role.policy_identifiers = policies;
         }
         role.check()?;
+        Ok(role)
+    }
+
+    /// The role for a caller: its templates filled in with who asks. What cannot be filled in is left out, as is what would
+    /// allow more than the role's own text because of a `*` in somebody's metadata.
+    pub(super) fn filled(&self, subject: Option<&Subject>) -> Result<Role, Refusal> {
+        let mut role = self.clone();
+        for (template, texts) in [
+            (self.allowed_domains_template, &mut role.allowed_domains),
+            (self.allowed_uri_sans_template, &mut role.allowed_uri_sans),
+        ] {
+            if template {
+                *texts = filled(texts, subject)?;
+            }
+        }
         Ok(role)
     }
 
@@ -266,17 +303,10 @@ impl Role {
         let family = Family::parse(&self.key_type)?;
         self.key_bits = family.checked_bits(self.key_bits)?;
         self.signature_bits = params::checked_signature_bits(self.signature_bits)?;
-        if self.generate_lease && !self.no_store {
-            return Err(Refusal::invalid(
-                "generate_lease: certificates do not get leases here; leave it out, and revoke by serial number",
-            ));
-        }
-        self.generate_lease = false;
-        if self.allowed_domains_template || self.allowed_uri_sans_template {
-            return Err(Refusal::invalid(
-                "allowed_domains_template and allowed_uri_sans_template are not available: write the domains out",
-            ));
-        }
+        // What is not kept cannot be revoked.
+        self.generate_lease &= !self.no_store;
+        // What cannot be read as a template is refused here, not at the first certificate.
+        self.filled(None)?;
         if self.issuer_ref.is_empty() {
             DEFAULT.clone_into(&mut self.issuer_ref);
         }
@@ -296,6 +326,17 @@ impl Role {
         policies(&self.policy_identifiers)?;
         Ok(())
     }
+}
+
+fn filled(texts: &[String], subject: Option<&Subject>) -> Result<Vec<String>, Refusal> {
+    let bad = |why: String| Refusal::invalid(format!("the role's template cannot be filled in: {why}"));
+    let mut all = Vec::new();
+    for text in texts {
+        let stars = |text: &str| text.matches('*').count();
+        let found = fill(text, subject).map_err(bad)?;
+        all.extend(found.filter(|found| stars(found) == stars(text)));
+    }
+    Ok(all)
 }
 
 fn cn_validations(given: &[String]) -> Result<Vec<String>, Refusal> {
@@ -365,7 +406,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("max_ttl", Kind::Duration, "How long they may be valid at most."),
     field("allow_localhost", Kind::Bool, "Allow localhost and localdomain."),
     field("allowed_domains", Kind::List, "The domains that names may be of."),
-    field("allowed_domains_template", Kind::Bool, "Not available."),
+    field("allowed_domains_template", Kind::Bool, "`allowed_domains` has `{{identity...}}` in it."),
     field("allow_bare_domains", Kind::Bool, "Allow the domains themselves."),
     field("allow_subdomains", Kind::Bool, "Allow names below the domains, wildcards too."),
     field("allow_glob_domains", Kind::Bool, "Let * in allowed_domains stand for anything."),
@@ -374,7 +415,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("enforce_hostnames", Kind::Bool, "Allow valid host names only."),
     field("allow_ip_sans", Kind::Bool, "Allow addresses as alternative names."),
     field("allowed_uri_sans", Kind::List, "URIs allowed as alternative names; * stands for anything."),
-    field("allowed_uri_sans_template", Kind::Bool, "Not available."),
+    field("allowed_uri_sans_template", Kind::Bool, "`allowed_uri_sans` has `{{identity...}}` in it."),
     field("allowed_other_sans", Kind::List, "Other names allowed, as <oid>;UTF8:<value>, or * for any."),
     field("allowed_serial_numbers", Kind::List, "Serial numbers allowed in the subject."),
     field("allowed_user_ids", Kind::List, "User ids allowed in the subject."),
@@ -398,7 +439,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("province", Kind::List, "Provinces of the subject."),
     field("street_address", Kind::List, "Street addresses of the subject."),
     field("postal_code", Kind::List, "Postal codes of the subject."),
-    field("generate_lease", Kind::Bool, "Not available."),
+    field("generate_lease", Kind::Bool, "Lease certificates: they are revoked with their lease."),
     field("no_store", Kind::Bool, "Do not keep the certificates; revoking one then needs the certificate."),
     field("require_cn", Kind::Bool, "Require a common name."),
     field("cn_validations", Kind::List, "What a common name may be: email, hostname, or disabled."),

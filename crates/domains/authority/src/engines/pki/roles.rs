@@ -3,6 +3,7 @@
 use super::role::{FIELDS, Role};
 use super::table::{self, DEFAULT};
 use crate::context::Context;
+use crate::identity;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
@@ -42,11 +43,25 @@ fn path(cx: &Context<'_, '_>) -> Result<String, Refusal> {
 
 /// The role `name`, or the refusal clients know.
 pub(super) fn find(cx: &mut Context<'_, '_>, name: &str) -> Result<Arc<Role>, Refusal> {
-    let unknown = || Refusal::invalid(format!("unknown role: {name}"));
-    if !super::is_name(name) {
-        return Err(unknown());
+    let known = if super::is_name(name) { known(cx, name)? } else { None };
+    known.ok_or_else(|| Refusal::invalid(format!("unknown role: {name}")))
+}
+
+/// The role `name` for who asks: see [`Role::filled`].
+pub(super) fn for_caller(cx: &mut Context<'_, '_>, name: &str) -> Result<Arc<Role>, Refusal> {
+    let role = find(cx, name)?;
+    if !role.allowed_domains_template && !role.allowed_uri_sans_template {
+        return Ok(role);
     }
-    cx.built_json::<Role>(&format!("{ROLES}{name}"))?.ok_or_else(unknown)
+    let entity = cx.caller()?.token.entity_id.clone();
+    let holder = if entity.is_empty() { None } else { identity::holder(cx.txn, &entity)? };
+    let subject = holder.map(|holder| holder.subject());
+    role.filled(subject.as_ref()).map(Arc::new)
+}
+
+/// The role `name`, which must be one that roles can have, if there is one.
+pub(super) fn known(cx: &mut Context<'_, '_>, name: &str) -> Result<Option<Arc<Role>>, Refusal> {
+    cx.built_json::<Role>(&format!("{ROLES}{name}"))
 }
 
 fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {

@@ -183,7 +183,7 @@ fn root(cx: &mut Context<'_, '_>, table: &Table, name: String) -> Result<Respons
     let format = Format::of(cx.fields())?;
     table::make_room(table, 2)?;
     let role = authority_role(cx.fields())?;
-    let wanted = wanted::gather(cx, &role, None, None)?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, None, None)?;
     let permitted = cx.fields().strings("permitted_dns_domains")?.unwrap_or_default();
     let path_len = path_len(cx.fields())?;
     let source = Source::of(cx, table)?;

@@ -79,17 +79,7 @@ fn signer(cx: &Context<'_, '_>, table: &Table) -> Result<Issuer, Refusal> {
         "" => named.unwrap_or_else(|| DEFAULT.to_owned()),
         reference => reference.to_owned(),
     };
-    let found = authority::issuing(table, &reference)?;
-    let mut entry = found.entry.clone();
-    entry.not_after = NotAfter::Permit;
-    Ok(Issuer {
-        entry,
-        certificate: found.certificate.clone(),
-        pem: found.pem.clone(),
-        chain: found.chain.clone(),
-        key: found.key.clone(),
-        group: found.group.clone(),
-    })
+    Ok(authority::issuing(table, &reference)?.with_not_after(NotAfter::Permit))
 }
 
 fn intermediate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -100,7 +90,7 @@ fn intermediate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let fields = cx.fields();
     let mut role = roots::authority_role(fields)?;
     role.use_csr_common_name = fields.string("common_name")?.is_none_or(|name| name.is_empty());
-    let wanted = wanted::gather(cx, &role, Some(&csr), Some(&signer))?;
+    let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(&signer))?;
     let permitted = fields.strings("permitted_dns_domains")?.unwrap_or_default();
     let path_len = path_len(cx, &signer.certificate)?;
     let verbatim = fields.bool("use_csr_values")?.unwrap_or(false);

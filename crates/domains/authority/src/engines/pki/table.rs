@@ -142,6 +142,18 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
+    /// The same, where certificates that would outlive it are treated in another way.
+    pub(super) fn with_not_after(&self, not_after: NotAfter) -> Issuer {
+        Issuer {
+            entry: IssuerEntry { not_after, ..self.entry.clone() },
+            certificate: self.certificate.clone(),
+            pem: self.pem.clone(),
+            chain: self.chain.clone(),
+            key: self.key.clone(),
+            group: self.group.clone(),
+        }
+    }
+
     /// Its key, or a refusal.
     pub(super) fn key(&self) -> Result<&HeldKey, Refusal> {
         self.key.as_deref().ok_or_else(|| {

@@ -1,5 +1,6 @@
 //! `tidy`: removing what has expired, a chunk at a time.
 
+use super::acme::tidy as acme;
 use super::crl;
 use super::fetch::CERTIFICATES;
 use super::revoke::{REVOKED, Revoked};
@@ -22,11 +23,21 @@ const STATUS: &str = "tidy/status";
 const CONFIG: &str = "tidy/config";
 const NEXT: &str = "tidy/next";
 
-const FIELDS: [Field; 7] = [
+const FIELDS: [Field; 9] = [
     field("tidy_cert_store", Kind::Bool, "Remove expired certificates."),
     field("tidy_revoked_certs", Kind::Bool, "Remove expired certificates that were revoked, from lists too."),
     field("tidy_revocation_list", Kind::Bool, "The same by an older name."),
     field("tidy_expired_issuers", Kind::Bool, "Remove expired issuers; their keys stay."),
+    field(
+        "tidy_acme",
+        Kind::Bool,
+        "Remove expired orders, unused accounts and unused bindings of the ACME server.",
+    ),
+    field(
+        "acme_account_safety_buffer",
+        Kind::Duration,
+        "How long ACME accounts without orders are kept: once before they are revoked, once before they are removed; 720h.",
+    ),
     field("safety_buffer", Kind::Duration, "How long certificates are kept after they expired; 72h."),
     field("issuer_safety_buffer", Kind::Duration, "How long issuers are kept after they expired; 8760h."),
     field(
@@ -69,6 +80,8 @@ pub(super) const ROUTES: &[Route] = &[
             FIELDS[4],
             FIELDS[5],
             FIELDS[6],
+            FIELDS[7],
+            FIELDS[8],
         ],
         help: "Configures removing from time to time.",
         ..Route::EMPTY
@@ -81,9 +94,18 @@ struct Scope {
     tidy_cert_store: bool,
     tidy_revoked_certs: bool,
     tidy_expired_issuers: bool,
+    #[serde(default)]
+    tidy_acme: bool,
+    #[serde(default = "acme_account_buffer")]
+    acme_account_safety_buffer: u64,
     safety_buffer: u64,
     issuer_safety_buffer: u64,
     pause_duration: String,
+}
+
+/// Thirty days, in seconds.
+const fn acme_account_buffer() -> u64 {
+    30 * 24 * 3600
 }
 
 impl Default for Scope {
@@ -92,6 +114,8 @@ impl Default for Scope {
             tidy_cert_store: false,
             tidy_revoked_certs: false,
             tidy_expired_issuers: false,
+            tidy_acme: false,
+            acme_account_safety_buffer: acme_account_buffer(),
             safety_buffer: 72 * 3600,
             issuer_safety_buffer: 365 * 24 * 3600,
             pause_duration: "0s".to_owned(),
@@ -105,6 +129,7 @@ impl Scope {
         for (name, slot) in [
             ("tidy_cert_store", &mut scope.tidy_cert_store),
             ("tidy_expired_issuers", &mut scope.tidy_expired_issuers),
+            ("tidy_acme", &mut scope.tidy_acme),
         ] {
             *slot = fields.bool(name)?.unwrap_or(*slot);
         }
@@ -116,6 +141,7 @@ impl Scope {
         for (name, slot) in [
             ("safety_buffer", &mut scope.safety_buffer),
             ("issuer_safety_buffer", &mut scope.issuer_safety_buffer),
+            ("acme_account_safety_buffer", &mut scope.acme_account_safety_buffer),
         ] {
             if let Some(span) = fields.duration(name)? {
                 if span.as_secs() == 0 {
@@ -132,7 +158,7 @@ impl Scope {
     }
 
     fn is_empty(&self) -> bool {
-        !(self.tidy_cert_store || self.tidy_revoked_certs || self.tidy_expired_issuers)
+        !(self.tidy_cert_store || self.tidy_revoked_certs || self.tidy_expired_issuers || self.tidy_acme)
     }
 }
 
@@ -145,6 +171,8 @@ struct Status {
     started: u64,
     certificates: u64,
     revocations: u64,
+    #[serde(default)]
+    acme: acme::Count,
     message: String,
 }
 
@@ -191,6 +219,9 @@ enum Stage {
     Revocations,
     Lists,
     Issuers,
+    AcmeOrders,
+    AcmeAccounts,
+    AcmeBindings,
 }
 
 impl Stage {
@@ -199,7 +230,10 @@ impl Stage {
             Stage::Certificates => Some(Stage::Revocations),
             Stage::Revocations => Some(Stage::Lists),
             Stage::Lists => Some(Stage::Issuers),
-            Stage::Issuers => None,
+            Stage::Issuers => Some(Stage::AcmeOrders),
+            Stage::AcmeOrders => Some(Stage::AcmeAccounts),
+            Stage::AcmeAccounts => Some(Stage::AcmeBindings),
+            Stage::AcmeBindings => None,
         }
     }
 }
@@ -208,7 +242,8 @@ fn tidy(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let scope = Scope::default().changed(cx.fields())?;
     if scope.is_empty() {
         return Err(Refusal::invalid(
-            "No tidy targets were requested: set tidy_cert_store, tidy_revoked_certs or tidy_expired_issuers",
+            "No tidy targets were requested: set tidy_cert_store, tidy_revoked_certs, \
+             tidy_expired_issuers or tidy_acme",
         ));
     }
     let prefix = cx.mount.prefix();
@@ -264,7 +299,12 @@ fn show(status: &Status) -> Result<Response, Refusal> {
         "tidy_expired_issuers": ran.then_some(status.scope.tidy_expired_issuers),
         "tidy_revoked_cert_issuer_associations": false,
         "tidy_move_legacy_ca_bundle": false,
-        "tidy_acme": false,
+        "tidy_acme": ran.then_some(status.scope.tidy_acme),
+        "acme_account_safety_buffer": ran.then_some(status.scope.acme_account_safety_buffer),
+        "total_acme_account_count": ran.then_some(status.acme.accounts),
+        "acme_account_revoked_count": ran.then_some(status.acme.accounts_revoked),
+        "acme_account_deleted_count": ran.then_some(status.acme.accounts_deleted),
+        "acme_orders_deleted_count": ran.then_some(status.acme.orders_deleted),
         "safety_buffer": ran.then_some(status.scope.safety_buffer),
         "issuer_safety_buffer": ran.then_some(status.scope.issuer_safety_buffer),
         "pause_duration": ran.then_some(&status.scope.pause_duration),
@@ -297,6 +337,9 @@ pub(crate) fn step(txn: &mut Txn<'_>, run: &Tidy) -> Result<Option<Tidy>, Refusa
         Stage::Issuers if status.scope.tidy_expired_issuers => {
             issuers(txn, run, &status)?;
             None
+        }
+        Stage::AcmeOrders | Stage::AcmeAccounts | Stage::AcmeBindings if status.scope.tidy_acme => {
+            of_acme(txn, run, &mut status)?
         }
         _ => None,
     };
@@ -374,6 +417,22 @@ fn lists(txn: &mut Txn<'_>, run: &Tidy, status: &mut Status) -> Result<Option<St
     Ok(next)
 }
 
+fn of_acme(txn: &mut Txn<'_>, run: &Tidy, status: &mut Status) -> Result<Option<String>, Refusal> {
+    let [orders, accounts, bindings] = acme::DIRECTORIES;
+    let directory = match run.stage {
+        Stage::AcmeOrders => orders,
+        Stage::AcmeAccounts => accounts,
+        _ => bindings,
+    };
+    let look = acme::Look {
+        prefix: &run.prefix,
+        at: run.at,
+        buffer: status.scope.safety_buffer,
+        account_buffer: status.scope.acme_account_safety_buffer,
+    };
+    look.step(txn, directory, &run.after, &mut status.acme)
+}
+
 fn issuers(txn: &mut Txn<'_>, run: &Tidy, status: &Status) -> Result<(), Refusal> {
     let before = run.at.saturating_sub(status.scope.issuer_safety_buffer);
     let table = table::of_mount(txn, &run.prefix)?;
@@ -432,7 +491,8 @@ fn show_config(auto: &Auto) -> Result<Response, Refusal> {
         "tidy_expired_issuers": auto.scope.tidy_expired_issuers,
         "tidy_revoked_cert_issuer_associations": false,
         "tidy_move_legacy_ca_bundle": false,
-        "tidy_acme": false,
+        "tidy_acme": auto.scope.tidy_acme,
+        "acme_account_safety_buffer": auto.scope.acme_account_safety_buffer,
         "safety_buffer": auto.scope.safety_buffer,
         "issuer_safety_buffer": auto.scope.issuer_safety_buffer,
         "pause_duration": auto.scope.pause_duration,
@@ -451,8 +511,8 @@ fn write_config(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     auto.scope = auto.scope.changed(cx.fields())?;
     if auto.enabled && auto.scope.is_empty() {
         return Err(Refusal::invalid(
-            "Auto-tidy enabled but no tidy operations were requested: set tidy_cert_store, tidy_revoked_certs or \
-             tidy_expired_issuers",
+            "Auto-tidy enabled but no tidy operations were requested: set tidy_cert_store, tidy_revoked_certs, \
+             tidy_expired_issuers or tidy_acme",
         ));
     }
     cx.put_json(CONFIG, &auto)?;

@@ -4,6 +4,7 @@ use super::role::{self, Role};
 use super::table::{Issuer, NotAfter};
 use super::{names, params};
 use crate::context::Context;
+use crate::fields::Fields;
 use crate::refusal::Refusal;
 use crate::route::{Field, Kind, field};
 use keyward_core::Timestamp;
@@ -42,19 +43,20 @@ pub(super) struct Wanted {
     pub(super) warnings: Vec<String>,
 }
 
-/// Gathers what is wanted, from the request's parameters and from `csr`, and refuses what `role` does not allow.
+/// Gathers what is wanted, from the parameters `fields` and from `csr`, and refuses what `role` does not allow.
 /// `issuer` is who will sign; none for an authority that signs itself.
 pub(super) fn gather(
     cx: &Context<'_, '_>,
+    fields: &Fields,
     role: &Role,
     csr: Option<&Request>,
     issuer: Option<&Issuer>,
 ) -> Result<Wanted, Refusal> {
     let mut warnings = Vec::new();
-    let common_name = common_name(cx, role, csr)?;
-    let sans = sans(cx, role, csr, &common_name)?;
-    let subject = subject(cx, role, csr, &common_name)?;
-    let (not_before, not_after) = validity(cx, role, issuer, &mut warnings)?;
+    let common_name = common_name(fields, role, csr)?;
+    let sans = sans(fields, role, csr, &common_name)?;
+    let subject = subject(fields, role, csr, &common_name)?;
+    let (not_before, not_after) = validity(cx, fields, role, issuer, &mut warnings)?;
     Ok(Wanted {
         subject,
         sans,
@@ -73,11 +75,11 @@ pub(super) fn key_usages(names: &[String]) -> Result<KeyUsages, Refusal> {
     Ok(names.iter().filter_map(|name| KeyUsages::named(name)).fold(KeyUsages::default(), KeyUsages::and))
 }
 
-fn common_name(cx: &Context<'_, '_>, role: &Role, csr: Option<&Request>) -> Result<String, Refusal> {
+fn common_name(fields: &Fields, role: &Role, csr: Option<&Request>) -> Result<String, Refusal> {
     let of_csr = csr.filter(|_| role.use_csr_common_name).map(|csr| csr.subject.common_name());
     let name = match of_csr.filter(|name| !name.is_empty()) {
         Some(name) => name,
-        None => cx.fields().string("common_name")?.unwrap_or_default(),
+        None => fields.string("common_name")?.unwrap_or_default(),
     };
     if name.is_empty() && role.require_cn {
         return Err(Refusal::invalid(
@@ -92,30 +94,25 @@ fn common_name(cx: &Context<'_, '_>, role: &Role, csr: Option<&Request>) -> Resu
 }
 
 /// Host names and addresses as one list of text, commas and all, as clients send them.
-fn listed(cx: &Context<'_, '_>, name: &str) -> Result<Vec<String>, Refusal> {
-    let given = cx.fields().strings(name)?.unwrap_or_default();
+fn listed(fields: &Fields, name: &str) -> Result<Vec<String>, Refusal> {
+    let given = fields.strings(name)?.unwrap_or_default();
     let split = given.iter().flat_map(|text| text.split(',')).map(|text| text.trim().to_owned());
     Ok(split.filter(|text| !text.is_empty()).collect())
 }
 
-fn sans(
-    cx: &Context<'_, '_>,
-    role: &Role,
-    csr: Option<&Request>,
-    common_name: &str,
-) -> Result<Vec<San>, Refusal> {
+fn sans(fields: &Fields, role: &Role, csr: Option<&Request>, common_name: &str) -> Result<Vec<San>, Refusal> {
     let of_csr = csr.filter(|_| role.use_csr_sans);
     let mut sans = match of_csr {
         Some(csr) => csr.sans.clone(),
-        None => of_fields(cx)?,
+        None => of_fields(fields)?,
     };
-    for other in cx.fields().strings("other_sans")?.unwrap_or_default() {
+    for other in fields.strings("other_sans")?.unwrap_or_default() {
         sans.push(
             other_san(&other)
                 .map_err(|why| Refusal::invalid(format!("could not parse requested other SAN: {why}")))?,
         );
     }
-    let excluded = cx.fields().bool("exclude_cn_from_sans")?.unwrap_or(false);
+    let excluded = fields.bool("exclude_cn_from_sans")?.unwrap_or(false);
     if !common_name.is_empty() && !excluded {
         if common_name.contains('@') {
             sans.push(San::Email(common_name.to_owned()));
@@ -136,9 +133,9 @@ fn sans(
 /// More names than this have no use, and would make checking them slow.
 const MOST_SANS: usize = 1000;
 
-fn of_fields(cx: &Context<'_, '_>) -> Result<Vec<San>, Refusal> {
+fn of_fields(fields: &Fields) -> Result<Vec<San>, Refusal> {
     let mut sans = Vec::new();
-    for name in listed(cx, "alt_names")? {
+    for name in listed(fields, "alt_names")? {
         if name.contains('@') {
             sans.push(San::Email(name));
         } else if !name.is_ascii() {
@@ -151,13 +148,13 @@ fn of_fields(cx: &Context<'_, '_>) -> Result<Vec<San>, Refusal> {
             return Err(Refusal::invalid(format!("subject alternate name {name} not allowed by this role")));
         }
     }
-    for text in listed(cx, "ip_sans")? {
+    for text in listed(fields, "ip_sans")? {
         let address: IpAddr = text
             .parse()
             .map_err(|_| Refusal::invalid(format!("the value {text:?} is not a valid IP address")))?;
         sans.push(San::Ip(address));
     }
-    sans.extend(cx.fields().strings("uri_sans")?.unwrap_or_default().into_iter().map(San::Uri));
+    sans.extend(fields.strings("uri_sans")?.unwrap_or_default().into_iter().map(San::Uri));
     Ok(sans)
 }
 
@@ -235,7 +232,7 @@ pub(super) fn other_san(text: &str) -> Result<San, String> {
 }
 
 fn subject(
-    cx: &Context<'_, '_>,
+    fields: &Fields,
     role: &Role,
     csr: Option<&Request>,
     common_name: &str,
@@ -244,7 +241,7 @@ fn subject(
     let matches = |patterns: &[String], value: &str| {
         patterns.iter().any(|pattern| !pattern.is_empty() && names::glob(pattern, value))
     };
-    let mut serial: Vec<String> = cx.fields().string("serial_number")?.into_iter().collect();
+    let mut serial: Vec<String> = fields.string("serial_number")?.into_iter().collect();
     serial.retain(|serial| !serial.is_empty());
     if serial.is_empty() {
         serial = of_csr(attribute::SERIAL_NUMBER);
@@ -253,7 +250,7 @@ fn subject(
     if let Some(bad) = serial.iter().find(|serial| !matches(&role.allowed_serial_numbers, serial)) {
         return Err(Refusal::invalid(format!("serial_number {bad} not allowed by this role")));
     }
-    let mut users = cx.fields().strings("user_ids")?.unwrap_or_default();
+    let mut users = fields.strings("user_ids")?.unwrap_or_default();
     if users.is_empty() {
         users = of_csr(attribute::USER_ID);
     }
@@ -291,11 +288,11 @@ fn distinct(values: &[String]) -> Vec<String> {
 /// From when to when, in seconds since 1970.
 fn validity(
     cx: &Context<'_, '_>,
+    fields: &Fields,
     role: &Role,
     issuer: Option<&Issuer>,
     warnings: &mut Vec<String>,
 ) -> Result<(u64, u64), Refusal> {
-    let fields = cx.fields();
     let ttl = fields.duration("ttl")?.filter(|ttl| !ttl.is_zero());
     let at = fields.string("not_after")?.filter(|at| !at.is_empty());
     if ttl.is_some() && at.is_some() {
@@ -335,15 +332,24 @@ fn validity(
     Ok((not_before, not_after))
 }
 
+/// How long certificates are valid under `role` where nobody asks for another time.
+pub(super) fn usual_ttl(cx: &Context<'_, '_>, role: &Role) -> Duration {
+    allowed_ttl(cx, role, None, &mut Vec::new())
+}
+
+/// A span in seconds, unless it is zero.
+fn set(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds)).filter(|span| !span.is_zero())
+}
+
 fn allowed_ttl(
     cx: &Context<'_, '_>,
     role: &Role,
     asked: Option<Duration>,
     warnings: &mut Vec<String>,
 ) -> Duration {
-    let of = |seconds: u64| Some(Duration::from_secs(seconds)).filter(|span| !span.is_zero());
-    let ttl = asked.or(of(role.ttl)).unwrap_or_else(|| cx.default_ttl());
-    let most = of(role.max_ttl).unwrap_or_else(|| cx.max_ttl());
+    let ttl = asked.or(set(role.ttl)).unwrap_or_else(|| cx.default_ttl());
+    let most = set(role.max_ttl).unwrap_or_else(|| cx.max_ttl());
     if ttl > most && asked.is_some() {
         warnings.push(format!(
             "TTL \"{}s\" is longer than permitted maxTTL \"{}s\", so maxTTL is being used",

@@ -1,14 +1,17 @@
-//! SSH: certificates for users and hosts, signed by an authority whose key stays here (OpenSSH's PROTOCOL.certkeys).
+//! SSH: certificates for users and hosts, signed by an authority whose key stays here (OpenSSH's PROTOCOL.certkeys), and
+//! one-time passwords for servers that ask us about them.
 //!
-//! Absent, and refused: one-time passwords, several authorities in one mount, signatures with SHA-1.
+//! Absent, and refused: several authorities in one mount, signatures with SHA-1.
 
 mod ca;
+mod otp;
 mod role;
 mod sign;
 #[cfg(test)]
 mod tests;
 
 use super::named::Routes;
+use crate::lease;
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 use role::Role;
@@ -16,8 +19,9 @@ use role::Role;
 /// See the module.
 pub static BACKEND: Backend = Backend {
     kind: "ssh",
-    about: "Signs SSH certificates with an authority whose key stays here.",
-    routes: &[ROUTES, ROLES],
+    about: "Signs SSH certificates with an authority whose key stays here, and makes one-time passwords.",
+    routes: &[ROUTES, PASSWORDS, ROLES],
+    leases: Some(lease::Ops { revoke: otp::revoke, terms: otp::terms, extend: otp::extend, complete: None }),
     ..Backend::EMPTY
 };
 
@@ -25,7 +29,7 @@ pub static BACKEND: Backend = Backend {
 const HEAVY: Traits = Traits { heavy: true, ..Route::EMPTY.traits };
 
 const ROLE: &[Field] = &[
-    field("key_type", Kind::Text, "Must be `ca`: one-time passwords are not available."),
+    field("key_type", Kind::Text, "`ca` for certificates, `otp` for one-time passwords."),
     field("allow_user_certificates", Kind::Bool, "Sign certificates for users."),
     field("allow_host_certificates", Kind::Bool, "Sign certificates for hosts."),
     field("allowed_users", Kind::Text, "User names that may be asked for, with commas between; `*` for all."),
@@ -63,6 +67,9 @@ const ROLE: &[Field] = &[
         "`rsa-sha2-256`, which is the default, or `rsa-sha2-512`, for RSA keys.",
     ),
     field("not_before_duration", Kind::Duration, "How long before now certificates begin; 30 seconds."),
+    field("cidr_list", Kind::List, "Of `otp`: networks of the servers."),
+    field("exclude_cidr_list", Kind::List, "Of `otp`: networks that are none of them."),
+    field("port", Kind::Int, "Of `otp`: told to who asks for a password; 22."),
     field("ttl", Kind::Duration, "How long certificates are good; the mount's default without it."),
     field("max_ttl", Kind::Duration, "The longest they may be asked for; the mount's without it."),
 ];
@@ -125,6 +132,48 @@ const ROUTES: &[Route] = &[
         fields: ISSUE,
         traits: HEAVY,
         help: "Makes a key and signs it.",
+        ..Route::EMPTY
+    },
+];
+
+const IP: Field = field("ip", Kind::Text, "The server's address.");
+
+const PASSWORDS: &[Route] = &[
+    Route {
+        pattern: "creds/{role}",
+        operations: &[(Operation::Update, otp::create)],
+        fields: &[
+            IP,
+            field("username", Kind::Text, "Whom to log in as; the role's default user without it."),
+        ],
+        help: "Makes a password for one login.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "verify",
+        operations: &[(Operation::Update, otp::verify)],
+        fields: &[field("otp", Kind::Text, "What was shown to the server.")],
+        // Servers ask, and have no token: who knows a password may learn whose it is, once.
+        traits: Traits { open: true, ..Route::EMPTY.traits },
+        help: "Says for whom a password was made, and forgets it.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "lookup",
+        operations: &[(Operation::Update, otp::lookup)],
+        fields: &[IP],
+        help: "Lists the roles that passwords for a server may be asked for with.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "config/zeroaddress",
+        operations: &[
+            (Operation::Read, otp::read_zero_address),
+            (Operation::Update, otp::write_zero_address),
+            (Operation::Delete, otp::delete_zero_address),
+        ],
+        fields: &[field("roles", Kind::List, "Roles whose passwords are for servers of any address.")],
+        help: "The roles that are for any address.",
         ..Route::EMPTY
     },
 ];

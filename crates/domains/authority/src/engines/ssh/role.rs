@@ -2,6 +2,7 @@
 
 use super::super::named::Named;
 use super::super::token_params::seconds;
+use super::otp::Passwords;
 use crate::fields::Fields;
 use crate::refusal::Refusal;
 use keyward_crypto::keys::Hash;
@@ -16,6 +17,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Role {
+    /// For one-time passwords and not for certificates; nothing of the rest counts then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) passwords: Option<Passwords>,
     pub(super) users: bool,
     pub(super) hosts: bool,
     pub(super) allowed_users: String,
@@ -127,18 +131,18 @@ impl Named for Role {
     fn take(&mut self, sent: &Fields, _: Duration) -> Result<Vec<String>, Refusal> {
         match sent.string("key_type")?.unwrap_or_default().to_lowercase().as_str() {
             "ca" => {}
-            "" => return Err(Refusal::invalid("missing key type: set key_type=ca")),
+            "" => return Err(Refusal::invalid("missing key type: set key_type=ca or key_type=otp")),
             "otp" => {
-                return Err(Refusal::invalid(
-                    "key_type otp: one-time passwords are not available; use key_type=ca",
-                ));
+                *self = Role { passwords: Some(Passwords::read(sent)?), ..Role::default() };
+                return Ok(Vec::new());
             }
-            _ => return Err(Refusal::invalid("invalid key type: set key_type=ca")),
+            _ => return Err(Refusal::invalid("invalid key type: set key_type=ca or key_type=otp")),
         }
         let text = |name: &str| sent.string(name).map(Option::unwrap_or_default);
         let flag = |name: &str| sent.bool(name).map(Option::unwrap_or_default);
         let pairs = |name: &str| sent.pairs(name).map(Option::unwrap_or_default);
         *self = Role {
+            passwords: None,
             users: flag("allow_user_certificates")?,
             hosts: flag("allow_host_certificates")?,
             allowed_users: sent.strings("allowed_users")?.unwrap_or_default().join(","),
@@ -171,6 +175,9 @@ impl Named for Role {
     }
 
     fn describe(&self) -> Map<String, Value> {
+        if let Some(passwords) = &self.passwords {
+            return passwords.describe();
+        }
         let fields = [
             ("key_type", json!("ca")),
             ("allow_user_certificates", json!(self.users)),

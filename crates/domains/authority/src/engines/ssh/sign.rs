@@ -36,7 +36,13 @@ pub(super) fn issue(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 fn role(cx: &mut Context<'_, '_>) -> Result<Arc<Role>, Refusal> {
     let unknown = Refusal::invalid(format!("Unknown role: {}", cx.param("role")));
-    named::wanted::<Role>(cx)?.ok_or(unknown)
+    let role = named::wanted::<Role>(cx)?.ok_or(unknown)?;
+    match role.passwords {
+        Some(_) => {
+            Err(Refusal::invalid("the role is of the key type otp, which signs no keys: ask ssh/creds"))
+        }
+        None => Ok(role),
+    }
 }
 
 /// Signs `key`. `made` is it with its private part, where it was made here.

@@ -4,6 +4,7 @@ use keyward_crypto::SystemRandom;
 use keyward_crypto::keys::{Key, KeyType};
 use keyward_crypto::ssh::{PublicKey, private_text};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn bench() -> Bench {
     let mut bench = Bench::new();
@@ -226,7 +227,7 @@ fn roles_are_replaced_whole() {
     assert_eq!(shown["allowed_user_key_lengths"], json!({"rsa": [4096]}));
     for (body, words) in [
         (json!({}), "missing key type"),
-        (json!({"key_type": "otp", "default_user": "x"}), "one-time passwords are not available"),
+        (json!({"key_type": "dynamic"}), "set key_type=ca or key_type=otp"),
         (json!({"key_type": "ca"}), "must be set to 'true'"),
         (json!({"key_type": "ca", "allow_user_certificates": true, "algorithm_signer": "ssh-rsa"}), "SHA-1"),
         (
@@ -277,4 +278,104 @@ fn the_authority_is_made_or_given() {
     bench.root(Operation::Delete, "ssh/config/ca", "");
     let made = bench.write("ssh/config/ca", r#"{"generate_signing_key":true,"key_type":"ed25519"}"#);
     assert!(made.data()["public_key"].as_str().unwrap().starts_with("ssh-ed25519 "));
+}
+
+fn password(bench: &mut Bench, body: &Value) -> Answer {
+    bench.root(Operation::Update, "ssh/creds/login", &body.to_string())
+}
+
+fn verify(bench: &mut Bench, password: &Value) -> Answer {
+    bench.ask("", Operation::Update, "ssh/verify", &json!({ "otp": password }).to_string())
+}
+
+fn bench_of_passwords() -> Bench {
+    let mut bench = bench();
+    let role = json!({
+        "key_type": "otp", "default_user": "ubuntu", "allowed_users": "root,ops", "cidr_list": "10.0.0.0/8,fd00::/8",
+        "exclude_cidr_list": "10.1.0.0/16",
+    });
+    bench.write("ssh/roles/login", &role.to_string());
+    bench
+}
+
+#[test]
+fn a_password_is_good_once() {
+    let mut bench = bench_of_passwords();
+    let made = password(&mut bench, &json!({ "ip": "10.2.3.4" }));
+    let (key, data) = (made.data()["key"].clone(), made.data().clone());
+    assert_eq!(
+        (&data["username"], &data["ip"], &data["port"]),
+        (&json!("ubuntu"), &json!("10.2.3.4"), &json!(22))
+    );
+    assert_eq!((&data["key_type"], &made.body["renewable"]), (&json!("otp"), &json!(false)));
+    let stored = bench.store.entries().map(|(name, _)| String::from_utf8_lossy(name).into_owned());
+    assert!(stored.into_iter().all(|name| !name.contains(key.as_str().unwrap())));
+    let verified = verify(&mut bench, &key);
+    assert_eq!(*verified.data(), json!({ "ip": "10.2.3.4", "username": "ubuntu", "role_name": "login" }));
+    refused(&verify(&mut bench, &key), "OTP not found");
+    refused(&verify(&mut bench, &json!("guessed")), "OTP not found");
+    assert_eq!(verify(&mut bench, &json!("verify-echo-request")).data()["message"], "verify-echo-response");
+    let lease = json!({ "lease_id": made.body["lease_id"] }).to_string();
+    refused(&bench.root(Operation::Update, "sys/leases/renew", &lease), "not renewable");
+}
+
+#[test]
+fn a_password_ends_with_its_lease() {
+    let mut bench = bench_of_passwords();
+    bench.write("sys/mounts/ssh/tune", r#"{"default_lease_ttl":"10m"}"#);
+    let made = password(&mut bench, &json!({ "ip": "fd00::1", "username": "ops" }));
+    assert_eq!((&made.data()["username"], &made.body["lease_duration"]), (&json!("ops"), &json!(600)));
+    bench.clock.advance(Duration::from_secs(600));
+    refused(&verify(&mut bench, &made.data()["key"]), "OTP not found");
+    bench.pass(Duration::ZERO);
+    assert_eq!(bench.count("lease/"), 0);
+    let made = password(&mut bench, &json!({ "ip": "fd00::1" }));
+    bench.write("sys/leases/revoke", &json!({ "lease_id": made.body["lease_id"] }).to_string());
+    refused(&verify(&mut bench, &made.data()["key"]), "OTP not found");
+    assert_eq!(
+        bench.store.entries().filter(|(name, _)| name.windows(5).any(|part| part == b"/otp/")).count(),
+        0
+    );
+}
+
+#[test]
+fn passwords_are_for_servers_and_users_that_the_role_names() {
+    let mut bench = bench_of_passwords();
+    for (body, words) in [
+        (json!({}), "missing ip"),
+        (json!({ "ip": "server" }), "ip must be an address"),
+        (json!({ "ip": "192.168.0.1" }), "does not belong to role"),
+        (json!({ "ip": "10.1.0.1" }), "does not belong to role"),
+        (json!({ "ip": "10.2.0.1", "username": "admin" }), "not present in allowed users"),
+    ] {
+        refused(&password(&mut bench, &body), words);
+    }
+    let roles = |bench: &mut Bench, ip: &str| {
+        let body = json!({ "ip": ip }).to_string();
+        bench.root(Operation::Update, "ssh/lookup", &body).data()["roles"].clone()
+    };
+    assert_eq!((roles(&mut bench, "10.2.0.1"), roles(&mut bench, "10.1.0.1")), (json!(["login"]), json!([])));
+    role(&mut bench, &json!({}));
+    for (body, words) in [(json!({}), "missing roles"), (json!({ "roles": "r" }), "not of the type otp")] {
+        refused(&bench.root(Operation::Update, "ssh/config/zeroaddress", &body.to_string()), words);
+    }
+    bench.write("ssh/config/zeroaddress", r#"{"roles":"login"}"#);
+    assert_eq!(bench.read("ssh/config/zeroaddress").data()["roles"], json!(["login"]));
+    assert_eq!(roles(&mut bench, "192.168.0.1"), json!(["login"]));
+    assert_eq!(password(&mut bench, &json!({ "ip": "192.168.0.1" })).status, 200);
+    assert_eq!(bench.root(Operation::Delete, "ssh/config/zeroaddress", "").status, 204);
+    refused(&password(&mut bench, &json!({ "ip": "192.168.0.1" })), "does not belong");
+    refused(&bench.root(Operation::Update, "ssh/creds/r", r#"{"ip":"10.0.0.1"}"#), "is for certificates");
+    let key = json!({ "public_key": line(KeyType::Ed25519) }).to_string();
+    refused(&bench.root(Operation::Update, "ssh/sign/login", &key), "signs no keys");
+    for (more, words) in [
+        (json!({ "default_user": "" }), "missing default user"),
+        (json!({ "cidr_list": "x" }), "neither an address nor a network"),
+        (json!({ "port": 0 }), "port must be"),
+    ] {
+        let mut body = json!({ "key_type": "otp", "default_user": "a" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        refused(&bench.root(Operation::Update, "ssh/roles/x", &body.to_string()), words);
+    }
+    assert_eq!(bench.read("ssh/roles/login").data()["cidr_list"], "10.0.0.0/8,fd00::/8");
 }

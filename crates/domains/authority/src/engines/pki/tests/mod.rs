@@ -2,6 +2,8 @@
 
 mod authorities;
 mod hostile;
+mod leased;
+mod lists;
 mod revocation;
 mod rules;
 mod speed;

@@ -48,8 +48,6 @@ fn roles_that_make_no_sense_are_refused() {
         (json!({"key_bits": 1024}), "unsupported bit length for RSA key: 1024"),
         (json!({"key_type": "ec", "key_bits": 224}), "unsupported bit length for EC key: 224"),
         (json!({"signature_bits": 160}), "unsupported signature_bits: 160"),
-        (json!({"generate_lease": true}), "generate_lease: certificates do not get leases"),
-        (json!({"allowed_domains_template": true}), "allowed_domains_template"),
         (json!({"cn_validations": "email,disabled"}), "cn_validations value incorrect"),
         (json!({"cn_validations": "phone"}), "cn_validations value incorrect"),
         (json!({"ext_key_usage_oids": "1.x"}), "\"1.x\" could not be parsed as a valid oid"),
@@ -302,4 +300,45 @@ fn nothing_is_kept_where_the_role_says_so() {
     let made = ok(&mut bench, "issue/gone", &json!({"common_name": "a"}));
     assert_eq!(stored(&bench), before);
     assert_eq!(get(&mut bench, &format!("cert/{}", text(&made["serial_number"]))).status, 404);
+}
+
+#[test]
+fn domains_are_filled_in_with_who_asks() {
+    let mut bench = rooted();
+    bench.write("sys/auth/userpass", r#"{"type":"userpass"}"#);
+    let accessor = text(&bench.read("sys/auth").data()["userpass/"]["accessor"]).to_owned();
+    bench.policy("web", "path \"pki/*\" { capabilities = [\"update\"] }");
+    let mut token = |name: &str| {
+        bench.write(&format!("auth/userpass/users/{name}"), r#"{"password":"p","token_policies":"web"}"#);
+        let login =
+            bench.ask("", Operation::Update, &format!("auth/userpass/login/{name}"), r#"{"password":"p"}"#);
+        login.body["auth"]["client_token"].as_str().unwrap().to_owned()
+    };
+    let (ada, star) = (token("ada"), token("*"));
+    let named = format!("{{{{identity.entity.aliases.{accessor}.name}}}}");
+    role(
+        &mut bench,
+        "own",
+        &json!({
+            "allowed_domains": format!("{named}.example.com,shared.example.com"), "allowed_domains_template": true,
+            "allow_bare_domains": true, "allow_glob_domains": true,
+            "allowed_uri_sans": format!("spiffe://example.com/{named}"), "allowed_uri_sans_template": true,
+        }),
+    );
+    let mut issue = |token: &str, name: &str, uri: &str| {
+        let body = json!({"common_name": name, "uri_sans": uri}).to_string();
+        bench.ask(token, Operation::Update, "pki/issue/own", &body).status
+    };
+    assert_eq!(issue(&ada, "ada.example.com", ""), 200);
+    assert_eq!(issue(&ada, "shared.example.com", "spiffe://example.com/ada"), 200);
+    for (name, uri) in [("eve.example.com", ""), ("shared.example.com", "spiffe://example.com/eve")] {
+        assert_eq!(issue(&ada, name, uri), 400, "{name} {uri}");
+    }
+    // A star in a name allows no more than the name.
+    assert_eq!(issue(&star, "eve.example.com", ""), 400);
+    assert_eq!(issue(&star, "shared.example.com", "spiffe://example.com/eve"), 400);
+    let answer = bench.root(Operation::Update, "pki/issue/own", r#"{"common_name":"ada.example.com"}"#);
+    assert_eq!(answer.status, 400, "who has no identity has no such name");
+    let bad = json!({"allowed_domains": "{{identity.nothing.at.all}}", "allowed_domains_template": true});
+    assert!(refused(&mut bench, "roles/bad", &bad).contains("template"));
 }

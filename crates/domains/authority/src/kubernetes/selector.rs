@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// A selector of labels. An empty one selects everything.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Selector {
+pub(crate) struct Selector {
     match_labels: BTreeMap<String, String>,
     match_expressions: Vec<Expression>,
 }
@@ -29,7 +29,7 @@ enum Operator {
 }
 
 /// Reads a selector. The text says what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Selector, String> {
+pub(crate) fn parse(text: &str) -> Result<Selector, String> {
     let selector: Selector = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
     for expression in &selector.match_expressions {
         let wants_values = matches!(expression.operator, Operator::In | Operator::NotIn);
@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Selector, String> {
 
 impl Selector {
     /// Whether `labels` are selected.
-    pub(super) fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub(crate) fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         let equal = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
         equal && self.match_expressions.iter().all(|expression| expression.holds(labels))
     }
