@@ -6,6 +6,7 @@ mod bare;
 mod kms;
 mod load;
 mod measure;
+mod seal;
 mod server;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ enum Command {
     Workloads(authority::Arguments),
     /// The KMS plugin through its socket, beside a call that does nothing
     Kms(kms::Arguments),
+    /// Sealing, beside the cryptography it needs; a tree sealed anew
+    Seal(seal::Arguments),
     /// Load on a server that runs already, for profiling it
     Load(load::Arguments),
     /// The bare server, as a process of its own
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Authority(arguments) => authority::run(&arguments),
         Command::Workloads(arguments) => authority::run_workloads(&arguments),
         Command::Kms(arguments) => kms::run(&arguments),
+        Command::Seal(arguments) => seal::run(&arguments),
         Command::Load(arguments) => load::report(&arguments),
         Command::Bare { body } => bare::run(body),
     };

@@ -10,25 +10,50 @@ use std::sync::OnceLock;
 /// When it does not build.
 pub fn keyward() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build)
+    BUILT.get_or_init(build_whole)
 }
 
-fn build() -> PathBuf {
+/// The same program with nothing but sealing in it, for a machine without a network; in a target folder of its own, since it
+/// has the same name.
+///
+/// # Panics
+/// When it does not build.
+pub fn sealer() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let (folder, profile) = place();
+        let target = folder.join("sealer");
+        build(&profile, &target, &["--no-default-features", "--features", "seal"]);
+        target.join(folder.file_name().unwrap_or_default()).join("keyward")
+    })
+}
+
+fn build_whole() -> PathBuf {
+    let (folder, profile) = place();
+    build(&profile, folder.parent().unwrap(), &[]);
+    folder.join("keyward")
+}
+
+/// The folder that programs of the running test's profile are built into, and the profile.
+fn place() -> (PathBuf, String) {
     // A test runs as TARGET/FOLDER/deps/NAME, a program of the tests as TARGET/FOLDER/NAME, FOLDER being the
     // profile's but for `dev`.
     let running = std::env::current_exe().unwrap();
     let folder = running.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
-    let target = folder.parent().unwrap();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(named) => named,
     };
+    (folder.to_owned(), profile.to_owned())
+}
+
+fn build(profile: &str, target: &Path, features: &[&str]) {
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--quiet", "--locked", "--package", "keyward", "--profile", profile, "--target-dir"])
         .arg(target)
+        .args(features)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status()
         .unwrap();
     assert!(built.success(), "keyward does not build: {built}");
-    folder.join("keyward")
 }

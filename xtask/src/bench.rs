@@ -14,6 +14,8 @@ pub(crate) enum Command {
     Workloads(Arguments),
     /// The KMS plugin through its socket: time, memory, descriptors
     Kms(Arguments),
+    /// Sealing beside the cryptography it needs; a tree of 10,000 objects sealed anew
+    Seal(Arguments),
 }
 
 #[derive(clap::Args)]
@@ -28,6 +30,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
         Command::Authority(arguments) => ("authority", arguments),
         Command::Workloads(arguments) => ("workloads", arguments),
         Command::Kms(arguments) => ("kms", arguments),
+        Command::Seal(arguments) => ("seal", arguments),
     };
     let mut build = Process::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.current_dir(root()).args(["build", "--release", "--locked"]);

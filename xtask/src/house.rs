@@ -8,6 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
@@ -24,6 +25,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-crypto", &["keyward-core"]),
     ("keyward-admission", &["keyward-core"]),
     ("keyward-authority", &["keyward-core", "keyward-crypto"]),
+    ("keyward-intent", &["keyward-core"]),
+    ("keyward-sealing", &["keyward-core", "keyward-crypto", "keyward-intent"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-tls", &[]),
     ("keyward-authority-client", &["keyward-core", "keyward-crypto", "keyward-tls"]),
@@ -44,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores"]),
     ("keyward-policy-files", &["keyward-core", "keyward-admission"]),
+    ("keyward-sealer", &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-sealing"]),
     ("keyward-testkit", &["keyward-core"]),
 ];
 
@@ -52,6 +56,9 @@ const TOPS: &[&str] = &["keyward", "keyward-tests", "keyward-benches", "keyward-
 
 /// What a pure crate must not bring in.
 const IMPURE: &[&str] = &["tokio", "hyper", "rusqlite", "rustix", "kube", "tonic", "rustls", "mio"];
+
+/// What the sealer for a machine without a network must not bring in.
+const NETWORK: &[&str] = &["tokio", "hyper", "kube", "rustls", "tonic", "mio", "h2", "rusqlite"];
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec()?;
@@ -72,6 +79,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             broken.push(format!("keyward-core has {} lines of {CORE_LINES}", counted.lines));
         }
     }
+    check_sealer(&mut broken)?;
     println!("house: {} crates, {files} files, {lines} lines", metadata.packages.len());
     if broken.is_empty() {
         println!("house: ok");
@@ -81,6 +89,28 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         println!("house: {line}");
     }
     Err(format!("{} rules of the house are broken; ARCHITECTURE.md explains them", broken.len()).into())
+}
+
+/// The program for a machine without a network, `--no-default-features --features seal`, has none in its tree.
+fn check_sealer(broken: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--locked", "-p", "keyward", "--no-default-features", "--features", "seal"]);
+    cargo.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]).current_dir(root());
+    let listed = cargo.output()?;
+    if !listed.status.success() {
+        return Err(format!("cargo tree: {}", String::from_utf8_lossy(&listed.stderr)).into());
+    }
+    let listed = String::from_utf8(listed.stdout)?;
+    let names = || listed.lines().filter_map(|line| line.split(' ').next());
+    if !names().any(|name| name == "keyward-sealing") {
+        broken.push("the build with only the seal feature does not seal".to_owned());
+    }
+    for network in NETWORK {
+        if names().any(|name| name == *network) {
+            broken.push(format!("the build with only the seal feature must not bring in {network}"));
+        }
+    }
+    Ok(())
 }
 
 fn check_edges(package: &Package, broken: &mut Vec<String>) {

@@ -6,6 +6,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKe
 use keyward_core::Random;
 
 use crate::certain;
+use crate::secret::{Secret, SecretBytes, SecretKey};
 
 /// Bytes of a nonce.
 pub const NONCE: usize = 12;
@@ -85,6 +86,20 @@ impl AeadKey {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE>().ok_or(OpenError)?;
         self.open(*nonce, aad, ciphertext)
     }
+}
+
+/// Opens AES-256-GCM with a nonce of 32 bytes, as SOPS has it, which aws-lc-rs does not offer; `sealed` ends with the tag.
+pub fn open_with_long_nonce(
+    key: &SecretKey,
+    nonce: &[u8; 32],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<SecretBytes, OpenError> {
+    type Cipher = aes_gcm::AesGcm<aes_gcm::aes::Aes256, aes_gcm::aead::consts::U32>;
+    let cipher = <Cipher as aes_gcm::KeyInit>::new(key.expose().into());
+    let payload = aes_gcm::aead::Payload { msg: sealed, aad };
+    let opened = aes_gcm::aead::Aead::decrypt(&cipher, nonce.into(), payload);
+    opened.map(Secret::new).map_err(|_| OpenError)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Bytes in, bytes out: secrets in memory, authenticated encryption, keyed hashes, one-time passwords, Shamir shares,
-//! X.509, OpenSSH's keys and certificates.
+//! X.509, OpenSSH's keys and certificates, age files.
 //!
 //! Everything here composes aws-lc-rs; the one algorithm written here is Shamir's secret sharing
-//! ([`shamir`]), which that library does not have. XChaCha20-Poly1305 comes from the RustCrypto project.
+//! ([`shamir`]), which that library does not have. XChaCha20-Poly1305, scrypt, ML-KEM-768 with X25519 and a change of an
+//! Ed25519 point's form come from the RustCrypto project, dalek and `hpke`.
 //!
 //! # When the library itself fails
 //! Some operations can fail only when memory cannot be had or the library's self-test does not pass. There is
@@ -10,6 +11,8 @@
 //! the process aborts.
 
 pub mod aead;
+pub mod age;
+pub mod bech32;
 pub mod keys;
 pub mod mac;
 pub mod otp;

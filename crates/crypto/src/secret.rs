@@ -40,14 +40,16 @@ impl<T: Zeroize + AsRef<[u8]>> Secret<T> {
     }
 }
 
-impl Secret<[u8; 32]> {
+impl<const N: usize> Secret<[u8; N]> {
     /// A new key.
-    pub fn random(random: &dyn keyward_core::Random) -> Secret<[u8; 32]> {
-        let mut key = Secret([0; 32]);
+    pub fn random(random: &dyn keyward_core::Random) -> Secret<[u8; N]> {
+        let mut key = Secret([0; N]);
         random.fill(&mut key.0);
         key
     }
+}
 
+impl Secret<[u8; 32]> {
     /// A key from a slice, when it has 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Option<Secret<[u8; 32]>> {
         bytes.try_into().ok().map(Secret)

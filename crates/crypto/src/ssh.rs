@@ -126,6 +126,24 @@ impl PublicKey {
         crate::certain(self.0.to_openssh())
     }
 
+    /// The point of an Ed25519 key (RFC 8032, 5.1.2).
+    pub fn ed25519(&self) -> Option<&[u8; 32]> {
+        match self.0.key_data() {
+            KeyData::Ed25519(key) => Some(&key.0),
+            _ => None,
+        }
+    }
+
+    /// An RSA key of a size that is available.
+    pub fn rsa(&self) -> Option<keys::RsaKey> {
+        match self.0.key_data() {
+            KeyData::Rsa(key) => {
+                keys::RsaKey::of_numbers(key.n.as_positive_bytes()?, key.e.as_positive_bytes()?).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// The bytes that fingerprints hash.
     pub fn wire(&self) -> Vec<u8> {
         crate::certain(self.0.to_bytes())

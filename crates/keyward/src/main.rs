@@ -1,39 +1,69 @@
 //! The one shipped binary: a file per subcommand, wiring only.
 
+#[cfg(feature = "authority")]
 mod audit;
+#[cfg(feature = "authority")]
 mod audit_search;
+#[cfg(feature = "authority")]
+mod authority;
 mod cli;
+#[cfg(feature = "authority")]
 mod data;
+#[cfg(feature = "authority")]
 mod dev;
+#[cfg(feature = "authority")]
 mod examples;
+#[cfg(feature = "authority")]
 mod kms;
+#[cfg(feature = "authority")]
 mod kv;
+#[cfg(feature = "authority")]
 mod lease;
+#[cfg(feature = "authority")]
 mod login;
+#[cfg(feature = "authority")]
 mod login_browser;
+#[cfg(feature = "authority")]
 mod mounts;
+#[cfg(feature = "authority")]
 mod operator;
+#[cfg(feature = "authority")]
 mod policy;
+#[cfg(feature = "authority")]
 mod policy_files;
+#[cfg(feature = "seal")]
+mod sealing;
+#[cfg(feature = "authority")]
 mod server;
+#[cfg(feature = "authority")]
 mod status;
+#[cfg(feature = "authority")]
 mod token;
+#[cfg(feature = "authority")]
 mod transit;
 
 use clap::{CommandFactory, Parser, Subcommand};
+#[cfg(feature = "authority")]
+use cli::Connection;
+#[cfg(feature = "seal")]
 use cli::output::Output;
-use cli::{Connection, Failure, OutputArgs, Session};
-use mounts::Class;
+use cli::{Failure, OutputArgs};
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+#[cfg(feature = "authority")]
+use examples::KEYWARD as EXAMPLES;
+#[cfg(not(feature = "authority"))]
+use sealing::examples::KEYWARD as EXAMPLES;
 
 /// Secrets for Kubernetes, with no plaintext at rest.
 ///
 /// Start with `keyward dev`: an authority in memory, ready in a moment. Clients of Vault work with it as they are;
 /// the commands below are for people.
 #[derive(Parser)]
-#[command(version, max_term_width = 110, after_help = examples::KEYWARD)]
+#[command(version, max_term_width = 110, after_help = EXAMPLES)]
 struct Keyward {
+    #[cfg(feature = "authority")]
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
@@ -44,75 +74,17 @@ struct Keyward {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start an authority to try things on: initialised, unsealed, on plain HTTP
-    Dev(dev::Args),
-    /// Start an authority from a configuration file
-    Server(server::Args),
-    /// Show whether the authority is initialised and unsealed; exit code 2 when it is sealed
-    Status,
-    /// Log in and keep the token for later commands
-    Login(login::Login),
-    /// Forget the token that `login` kept
-    Logout,
-    /// Read any path
-    Read(data::ReadArgs),
-    /// Write any path
-    Write(data::WriteArgs),
-    /// Patch any path
-    Patch(data::WriteArgs),
-    /// List any path
-    List(data::PathArgs),
-    /// Delete any path
-    Delete(data::ReadArgs),
-    /// Show what a path is for
-    PathHelp(data::PathArgs),
-    /// Open a wrapped answer
-    Unwrap(data::UnwrapArgs),
-    /// Encrypt what a kube-apiserver writes to etcd
-    #[command(subcommand, after_help = examples::KMS)]
-    Kms(kms::Kms),
-    /// Keep and read secrets
-    #[command(subcommand, after_help = examples::KV)]
-    Kv(kv::Kv),
-    /// Encrypt, decrypt and sign with keys that do not leave the authority
-    #[command(subcommand, after_help = examples::TRANSIT)]
-    Transit(transit::Transit),
-    /// Manage ACL policies of the authority, and check admission policies in files
-    #[command(subcommand, after_help = examples::POLICY)]
-    Policy(policy::Policy),
-    /// Manage tokens
-    #[command(subcommand, after_help = examples::TOKEN)]
-    Token(token::Token),
-    /// Manage leases
-    #[command(subcommand, after_help = examples::LEASE)]
-    Lease(lease::Lease),
-    /// Manage secrets engines
-    #[command(subcommand, after_help = examples::SECRETS)]
-    Secrets(mounts::Mounts),
-    /// Manage auth methods
-    #[command(subcommand, after_help = examples::AUTH)]
-    Auth(mounts::Mounts),
-    /// Manage audit devices, verify logs and search them
-    #[command(subcommand, after_help = examples::AUDIT)]
-    Audit(audit::Audit),
-    /// Initialise, unseal, seal and rotate
-    #[command(subcommand, after_help = examples::OPERATOR)]
-    Operator(operator::Operator),
-    /// Print things a script may need
-    #[command(subcommand)]
-    Print(Print),
+    #[cfg(feature = "authority")]
+    #[command(flatten)]
+    Authority(Box<authority::Command>),
+    #[cfg(feature = "seal")]
+    #[command(flatten)]
+    Sealing(Box<sealing::Command>),
     /// Write a completion script for a shell to standard output
     Completion {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-/// Print things a script may need
-#[derive(Subcommand)]
-enum Print {
-    /// The token later commands would use
-    Token,
 }
 
 fn main() -> ExitCode {
@@ -159,53 +131,15 @@ fn with_two_dashes(word: OsString) -> OsString {
 }
 
 fn run(arguments: Keyward) -> Result<(), Failure> {
-    if let Command::Kms(command) = arguments.command {
-        return kms::run(&arguments.connection, &arguments.output, command);
-    }
-    match &arguments.command {
-        Command::Dev(args) => return dev::run(args),
-        Command::Server(args) => return server::run(args),
+    match arguments.command {
+        #[cfg(feature = "authority")]
+        Command::Authority(command) => authority::run(&arguments.connection, &arguments.output, *command),
+        #[cfg(feature = "seal")]
+        Command::Sealing(command) => sealing::run(&Output::from(&arguments.output), *command),
         Command::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Keyward::command(), "keyward", &mut std::io::stdout());
-            return Ok(());
+            clap_complete::generate(shell, &mut Keyward::command(), "keyward", &mut std::io::stdout());
+            Ok(())
         }
-        Command::Policy(command) if command.is_about_files() => {
-            return policy::of_files(command, &Output::from(&arguments.output));
-        }
-        Command::Audit(audit::Audit::Verify(verify)) => return audit::run_verify(verify),
-        Command::Audit(audit::Audit::Search(search)) if !search.asks_the_authority() => {
-            return audit_search::offline(&Output::from(&arguments.output), search);
-        }
-        _ => {}
-    }
-    let session = Session::open(&arguments.connection, &arguments.output)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(ask(&session, arguments.command))
-}
-
-async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Dev(_) | Command::Server(_) | Command::Kms(_) | Command::Completion { .. } => Ok(()),
-        Command::Status => status::run(session).await,
-        Command::Login(login) => login::run(session, &login).await,
-        Command::Logout => data::log_out(session),
-        Command::Read(args) => data::read(session, &args).await,
-        Command::Write(args) => data::write(session, &args).await,
-        Command::Patch(args) => data::patch(session, &args).await,
-        Command::List(args) => data::list(session, &args).await,
-        Command::Delete(args) => data::delete(session, &args).await,
-        Command::PathHelp(args) => data::path_help(session, &args).await,
-        Command::Unwrap(args) => data::unwrap(session, &args).await,
-        Command::Kv(command) => kv::run(session, &command).await,
-        Command::Transit(command) => transit::run(session, &command).await,
-        Command::Policy(command) => policy::run(session, &command).await,
-        Command::Token(command) => token::run(session, &command).await,
-        Command::Lease(command) => lease::run(session, &command).await,
-        Command::Secrets(command) => mounts::run(session, Class::Secrets, &command).await,
-        Command::Auth(command) => mounts::run(session, Class::Auth, &command).await,
-        Command::Audit(command) => audit::run(session, &command).await,
-        Command::Operator(command) => operator::run(session, &command).await,
-        Command::Print(Print::Token) => data::print_token(session),
     }
 }
 
@@ -271,7 +205,7 @@ mod tests {
             let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             examples.extend(text.lines().filter(|line| line.starts_with("  keyward ")).map(str::to_owned));
         });
-        assert!(examples.len() > 30, "{examples:?}");
+        assert!(examples.len() > if cfg!(feature = "authority") { 30 } else { 10 }, "{examples:?}");
         for example in examples {
             let words = example.split(" #").next().unwrap_or_default().split_whitespace().map(OsString::from);
             let read = Keyward::try_parse_from(words);

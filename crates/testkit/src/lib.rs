@@ -4,6 +4,7 @@
 pub mod certificates;
 #[cfg(all(feature = "cluster", target_os = "linux"))]
 pub mod cluster;
+pub mod conformance;
 pub mod fakes;
 #[cfg(target_os = "linux")]
 pub mod packages;

@@ -1,7 +1,7 @@
 //! What the age-file provider is given to unwrap: the API server had it from etcd.
 
 use crate::open::runtime;
-use keyward_crypto::Secret;
+use keyward_crypto::{Secret, SystemRandom, age};
 use keyward_keystores::{AgeFile, Context, KeyVersion, Keystore};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -51,6 +51,6 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let key = Secret::from_slice(&[7; 32]).unwrap();
     let wrapped = runtime().block_on(provider.keystore.wrap(&version, &CONTEXT, &key)).unwrap();
     assert!(runtime().block_on(provider.keystore.unwrap(&version, &CONTEXT, &wrapped)).is_ok());
-    let recipient: age::x25519::Recipient = version.as_str().parse().unwrap();
-    vec![wrapped, age::encrypt(&recipient, b"no payload").unwrap()]
+    let recipient: age::Recipient = version.as_str().parse().unwrap();
+    vec![wrapped, age::seal(&[&recipient], age::Mixing::Refuse, &SystemRandom, b"no payload").unwrap()]
 }

@@ -1,24 +1,23 @@
-//! A key in a file, for a laptop or a rehearsal: an age identity (<https://age-encryption.org/v1>, X25519).
+//! A key in a file, for a laptop or a rehearsal: an age identity (<https://c2sp.org/age>), post-quantum or X25519.
 //!
 //! Whoever reads the file opens everything wrapped by it. It protects copies of etcd that leave the machine,
 //! not the machine.
 
 use std::fs::Metadata;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use age::x25519::Identity;
-use zeroize::Zeroizing;
+use keyward_crypto::SystemRandom;
+use keyward_crypto::age::{self, Identity, Mixing, Unwrap};
 
 use crate::credentials::{self, Privacy};
 use crate::{Answer, Context, Kek, KeyVersion, Keystore, KeystoreError, payload};
 
 /// The longest unwrapped payload that is read out of an age file.
-const LONGEST_PAYLOAD: u64 = 1024;
+const LONGEST_PAYLOAD: usize = 1024;
 
-/// An age identity file: comments, and one `AGE-SECRET-KEY-1...` a line. The first identity wraps, all unwrap,
+/// An age identity file: comments, and one `AGE-SECRET-KEY-PQ-1...` or `AGE-SECRET-KEY-1...` a line. The first identity wraps, all unwrap,
 /// so that a key is rotated by putting a new one in front. The file is read again whenever it changes.
 pub struct AgeFile {
     path: PathBuf,
@@ -27,7 +26,13 @@ pub struct AgeFile {
 
 struct Loaded {
     stamp: Stamp,
-    identities: Vec<Identity>,
+    identities: Vec<Key>,
+}
+
+/// An identity, and how its version is called.
+struct Key {
+    identity: Identity,
+    version: KeyVersion,
 }
 
 /// What tells one state of a file from the next without reading it.
@@ -66,24 +71,20 @@ impl AgeFile {
         key: &Kek,
     ) -> Result<Vec<u8>, KeystoreError> {
         let loaded = self.load()?;
-        let named = |identity: &&Identity| identity.to_public().to_string() == version.as_str();
-        let Some(identity) = loaded.identities.iter().find(named) else {
+        let Some(key_of_version) = loaded.identities.iter().find(|key| key.version == *version) else {
             return Err(KeystoreError::Key(format!("{} no longer holds {version}", self.path.display())));
         };
-        let recipient = identity.to_public();
-        age::encrypt(&recipient, payload::seal(key, context).as_slice())
+        let recipient = key_of_version.identity.recipient().ok_or_else(KeystoreError::does_not_open)?;
+        age::seal(&[&recipient], Mixing::Refuse, &SystemRandom, payload::seal(key, context).as_slice())
             .map_err(|error| KeystoreError::Key(format!("age cannot encrypt: {error}")))
     }
 
     fn unwrap_now(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<Kek, KeystoreError> {
         let loaded = self.load()?;
-        let refused = |_| KeystoreError::does_not_open();
-        let decryptor = age::Decryptor::new_buffered(wrapped).map_err(|_| KeystoreError::does_not_open())?;
-        let identities = loaded.identities.iter().map(|identity| identity as &dyn age::Identity);
-        let reader = decryptor.decrypt(identities).map_err(|_| KeystoreError::does_not_open())?;
-        let mut opened = Zeroizing::new(Vec::with_capacity(payload::LENGTH + 1));
-        reader.take(LONGEST_PAYLOAD).read_to_end(&mut opened).map_err(refused)?;
-        payload::open(&opened, context)
+        let identities: Vec<&dyn Unwrap> =
+            loaded.identities.iter().map(|key| &key.identity as &dyn Unwrap).collect();
+        let opened = age::open(wrapped, &identities, LONGEST_PAYLOAD);
+        payload::open(opened.map_err(|_| KeystoreError::does_not_open())?.expose(), context)
     }
 }
 
@@ -91,25 +92,41 @@ fn unreadable(path: &Path, error: &std::io::Error) -> KeystoreError {
     KeystoreError::Denied(format!("cannot read {}: {error}", path.display()))
 }
 
-fn identities(text: &str, path: &Path) -> Result<Vec<Identity>, KeystoreError> {
+fn identities(text: &str, path: &Path) -> Result<Vec<Key>, KeystoreError> {
     let mut found = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let identity = line.parse().map_err(|_| {
+        let unusable = || {
             KeystoreError::Key(format!(
-                "line {} of {} is no X25519 identity: write AGE-SECRET-KEY-1..., as age-keygen does",
+                "line {} of {} is no identity: write AGE-SECRET-KEY-PQ-1... or AGE-SECRET-KEY-1..., as age-keygen does",
                 at + 1,
                 path.display()
             ))
-        })?;
-        found.push(identity);
+        };
+        let identity: Identity = line.parse().map_err(|_| unusable())?;
+        let version = version_of(&identity).ok_or_else(unusable)?;
+        found.push(Key { identity, version });
     }
     match found.is_empty() {
         true => Err(KeystoreError::Key(format!("{} holds no age identity", path.display()))),
         false => Ok(found),
+    }
+}
+
+/// A classic recipient is short enough to be the version's name; of a post-quantum one its hash stands for it. A plugin's
+/// is not known here, where nobody is asked to touch anything.
+fn version_of(identity: &Identity) -> Option<KeyVersion> {
+    match identity {
+        Identity::X25519(identity) => KeyVersion::new(identity.recipient().to_string()),
+        Identity::PostQuantum(identity) => {
+            let hash = keyward_crypto::sha256(identity.recipient().to_string().as_bytes());
+            let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            KeyVersion::new(format!("age1pq-sha256-{digits}"))
+        }
+        Identity::Ssh(_) | Identity::Plugin(_) => None,
     }
 }
 
@@ -127,8 +144,8 @@ impl Keystore for AgeFile {
     fn current_version(&self) -> Answer<'_, KeyVersion> {
         Box::pin(async move {
             let loaded = self.load()?;
-            let first = loaded.identities.first().map(|identity| identity.to_public().to_string());
-            first.and_then(KeyVersion::new).ok_or_else(|| KeystoreError::Key("no identity".to_owned()))
+            let first = loaded.identities.first().map(|key| key.version.clone());
+            first.ok_or_else(|| KeystoreError::Key("no identity".to_owned()))
         })
     }
 

@@ -22,8 +22,7 @@ fn context(key_id: &str) -> Context<'_> {
 }
 
 fn new_identity() -> String {
-    use age::secrecy::ExposeSecret;
-    age::x25519::Identity::generate().to_string().expose_secret().to_owned()
+    keyward_crypto::age::x25519::Identity::generate(&keyward_crypto::SystemRandom).text().expose().clone()
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ const fn algorithms(kind: KeyType) -> (&'static PqdsaSigningAlgorithm, &'static 
 
 impl MlDsaKey {
     pub(super) fn generate(kind: KeyType, random: &dyn Random) -> MlDsaKey {
-        let seed = Secret::random(random);
+        let seed = Secret::<[u8; 32]>::random(random);
         let pair = certain(PqdsaKeyPair::from_seed(algorithms(kind).0, seed.expose()));
         certain(MlDsaKey::from_pkcs8(kind, certain(pair.to_pkcs8v1()).as_ref()))
     }

@@ -102,6 +102,24 @@ impl RsaKey {
         RsaKey::from_public(kind, &key)
     }
 
+    /// Of modulus and exponent, big-endian and without leading zeros (RFC 8017, A.1.1).
+    pub fn of_numbers(modulus: &[u8], exponent: &[u8]) -> Result<RsaKey, ImportError> {
+        let kind = match modulus.len() {
+            512 => KeyType::Rsa4096,
+            384 => KeyType::Rsa3072,
+            _ => KeyType::Rsa2048,
+        };
+        let number = |bytes: &[u8]| {
+            // A number whose first bit is set would be negative.
+            let sign: &[u8] = if bytes.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+            der::element(der::INTEGER, &[sign, bytes])
+        };
+        let key = der::element(der::SEQUENCE, &[&number(modulus), &number(exponent)]);
+        let named = der::element(der::SEQUENCE, &[&der::element(der::OBJECT, &[der::RSA]), &[5, 0]]);
+        let bits = der::element(der::BIT_STRING, &[&[0], &key]);
+        RsaKey::from_spki(kind, &der::element(der::SEQUENCE, &[&named, &bits]))
+    }
+
     fn from_public(kind: KeyType, key: &PublicEncryptingKey) -> Result<RsaKey, ImportError> {
         let expected = match kind {
             KeyType::Rsa4096 => 512,
@@ -172,6 +190,30 @@ impl RsaKey {
             Padding::Pkcs1v15 => private.pkcs1.decrypt(ciphertext, &mut out.0).map(|text| text.len()),
         };
         out.0.truncate(length.map_err(|_| UseError::Decrypt)?);
+        Ok(out)
+    }
+
+    /// Encrypts with OAEP and a label (RFC 8017, 7.1), which whoever decrypts must name too.
+    pub fn encrypt_labelled(&self, hash: Hash, label: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, UseError> {
+        let mut out = vec![0; self.size()];
+        let algorithm = oaep(hash)?;
+        let limit = self.oaep.max_plaintext_size(algorithm);
+        let done = self.oaep.encrypt(algorithm, plaintext, &mut out, Some(label)).is_ok();
+        if done { Ok(out) } else { Err(UseError::TooLong { limit }) }
+    }
+
+    /// Decrypts what [`RsaKey::encrypt_labelled`] encrypted with the same label.
+    pub fn decrypt_labelled(
+        &self,
+        hash: Hash,
+        label: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<SecretBytes, UseError> {
+        let private = self.private.as_ref().ok_or(UseError::NoPrivatePart)?;
+        let mut out = Secret::new(vec![0; self.size()]);
+        let length = private.oaep.decrypt(oaep(hash)?, ciphertext, &mut out.0, Some(label));
+        let length = length.map(|text| text.len()).map_err(|_| UseError::Decrypt)?;
+        out.0.truncate(length);
         Ok(out)
     }
 

@@ -56,7 +56,7 @@ pub fn wrap_for_import(
     key: &[u8],
     random: &dyn Random,
 ) -> Result<Vec<u8>, UseError> {
-    let one_time = Secret::random(random);
+    let one_time = Secret::<[u8; 32]>::random(random);
     let mut out = target.encrypt(Padding::Oaep(hash), one_time.expose())?;
     let mut wrapped = vec![0; key.len() + OVERHEAD];
     let kek = certain(AesKek::new(&AES_256, one_time.expose()));

@@ -1,7 +1,9 @@
 //! Answers as tables, JSON, YAML, or one field.
 
 use super::{Failure, OutputArgs};
+#[cfg(feature = "authority")]
 use keyward_authority::token::human;
+#[cfg(feature = "authority")]
 use keyward_authority_client::Reply;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
@@ -35,6 +37,7 @@ impl Output {
         self.format == Format::Table && self.field.is_none()
     }
 
+    #[cfg(feature = "authority")]
     /// An answer, whatever it holds.
     pub(crate) fn reply(&self, reply: &Reply) -> Result<(), Failure> {
         let body = reply.body().unwrap_or(Value::Null);
@@ -48,6 +51,7 @@ impl Output {
         }
     }
 
+    #[cfg(feature = "authority")]
     /// An answer, or `done` when it holds nothing.
     pub(crate) fn reply_or(&self, reply: &Reply, done: &str) -> Result<(), Failure> {
         if !reply.raw().is_empty() && reply.status != 204 {
@@ -62,8 +66,15 @@ impl Output {
     }
 
     /// How answers are written.
+    #[cfg(feature = "authority")]
     pub(crate) fn format(&self) -> Format {
         self.format
+    }
+
+    /// A sentence for people; other formats get `value`.
+    #[cfg(feature = "seal")]
+    pub(crate) fn told_as(&self, said: &str, value: &Value) -> Result<(), Failure> {
+        if self.is_table() { line(said) } else { self.value(value) }
     }
 
     /// Any value.
@@ -78,6 +89,7 @@ impl Output {
         }
     }
 
+    #[cfg(feature = "authority")]
     /// The keys of a listing; as JSON and YAML a list of them alone, which is what scripts read.
     pub(crate) fn keys(&self, reply: &Reply) -> Result<(), Failure> {
         match reply.data().and_then(|mut data| data.get_mut("keys").map(Value::take)) {
@@ -90,6 +102,7 @@ impl Output {
     }
 
     /// The members of `value` that `rows` name, under its titles; other formats get `value` whole.
+    #[cfg(feature = "authority")]
     pub(crate) fn titled(&self, rows: &[(&str, &str)], value: &Value) -> Result<(), Failure> {
         let row = |(title, name): &(&str, &str)| {
             value.get(name).map(|value| vec![(*title).to_owned(), plain(value)])
@@ -112,6 +125,7 @@ impl Output {
         write(&format!("{text}{end}"))
     }
 
+    #[cfg(feature = "authority")]
     fn warnings(&self, reply: &Reply) {
         if self.is_table() {
             for warning in reply.warnings() {
@@ -133,7 +147,13 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 }
 
 fn write(text: &str) -> Result<(), Failure> {
-    let written = std::io::stdout().write_all(text.as_bytes());
+    raw(text.as_bytes())
+}
+
+/// Bytes, as they are.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
     // Whoever reads may stop reading, as `head` does.
     match written {
         Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -205,6 +225,7 @@ fn no_field(body: &Value, field: &str) -> String {
     format!("there is no field {field:?} in the answer; it has: {}", names.join(", "))
 }
 
+#[cfg(feature = "authority")]
 fn envelope(body: &Value) -> String {
     let pairs = members(body);
     if pairs.is_empty() && body.get("data").is_none_or(Value::is_null) {
@@ -223,6 +244,7 @@ fn envelope(body: &Value) -> String {
     }
 }
 
+#[cfg(feature = "authority")]
 /// A member of an envelope as people read it: times to live in units.
 fn told(name: &str, value: &Value) -> String {
     match (name, value) {
@@ -283,7 +305,7 @@ pub(crate) fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "authority"))]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use age::secrecy::ExposeSecret;
+use keyward_crypto::{SystemRandom, age};
 use keyward_kms_plugin::{LogLevel, Options, PluginClient, ProviderOptions, run};
 
 /// Open descriptors and resident kilobytes of this process.
@@ -26,7 +26,7 @@ fn calls() -> usize {
 async fn many_calls_grow_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let identity = folder.path().join("identity");
-    fs::write(&identity, age::x25519::Identity::generate().to_string().expose_secret()).unwrap();
+    fs::write(&identity, age::x25519::Identity::generate(&SystemRandom).text().expose()).unwrap();
     fs::set_permissions(&identity, fs::Permissions::from_mode(0o600)).unwrap();
     let socket = folder.path().join("kms.sock");
     let provider = ProviderOptions::AgeFile(identity);

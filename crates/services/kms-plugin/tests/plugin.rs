@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use age::secrecy::ExposeSecret;
+use keyward_crypto::{SystemRandom, age};
 use keyward_kms_plugin::{
     ANNOTATION, LogLevel, Options, PluginClient, PluginError, ProviderOptions, SealedSeed, ServeError,
     request_epoch, run,
@@ -101,7 +101,7 @@ async fn connect(socket: &Path) -> Result<PluginClient, PluginError> {
 }
 
 fn new_identity() -> String {
-    age::x25519::Identity::generate().to_string().expose_secret().to_owned()
+    age::x25519::Identity::generate(&SystemRandom).text().expose().clone()
 }
 
 #[tokio::test]

@@ -1,0 +1,242 @@
+//! Sealing: one object beside the cryptography it cannot do without, and a tree of 10,000.
+
+use crate::Failure;
+use crate::measure::figure;
+use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use hpke::aead::ChaCha20Poly1305;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::XWing;
+use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use keyward_core::Timestamp;
+use keyward_crypto::age::{Mixing, Recipient, pq};
+use keyward_crypto::keys::Ed25519Key;
+use keyward_crypto::{Secret, SystemRandom};
+use keyward_intent::{Bounds, Metadata, SealedSecret};
+use keyward_sealing::author::{self, Signer};
+use keyward_sealing::recipients::Sealer;
+use keyward_sealing::{Audience, Place, PlainSecret, object};
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Megabytes that a tree may take to be sealed anew, however large it is.
+const MEMORY: f64 = 64.0;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The program to measure
+    #[arg(long, value_name = "FILE")]
+    keyward: PathBuf,
+    /// Fewer objects: done within 50 seconds
+    #[arg(long)]
+    quick: bool,
+}
+
+struct World {
+    identity: pq::Identity,
+    signer: Signer,
+    author: String,
+}
+
+impl World {
+    fn sealer(&self) -> Result<Sealer, Failure> {
+        let recipient = Recipient::PostQuantum(Box::new(self.identity.recipient()));
+        Ok(Sealer::new(&Audience::Each(vec![recipient]), Mixing::Refuse, &SystemRandom)?)
+    }
+
+    fn seal(&self, name: &str, sealer: &Sealer) -> Result<SealedSecret, Failure> {
+        let metadata =
+            Metadata { name: name.to_owned(), namespace: Some("bench".to_owned()), ..Metadata::default() };
+        let data = BTreeMap::from([("password".to_owned(), Secret::new(vec![7; 64]))]);
+        let secret = PlainSecret { metadata, kind: "Opaque".to_owned(), data };
+        Ok(object::seal(&secret, Bounds::in_cluster("prod"), 1, sealer, &self.signer, &SystemRandom)?)
+    }
+
+    fn open(&self, sealed: &SealedSecret) -> Result<(), Failure> {
+        let place = Place { authors: Some(&[&self.author]), ..Place::offline(Timestamp::from_secs(1)) };
+        object::open(sealed, &place, &[&self.identity])?;
+        Ok(())
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let signer = author::generate(&SystemRandom)?;
+    let author = signer.public();
+    let world = World { identity: pq::Identity::generate(&SystemRandom), signer, author };
+    let span = Duration::from_millis(if arguments.quick { 150 } else { 1000 });
+    one_object(&world, span)?;
+    tree(&world, &arguments.keyward, if arguments.quick { 1_000 } else { 10_000 })
+}
+
+/// Calls a second, of two kinds in turn, so that what disturbs one disturbs the other.
+fn rates(
+    span: Duration,
+    mut ours: impl FnMut() -> Result<(), Failure>,
+    mut raw: impl FnMut() -> Result<(), Failure>,
+) -> Result<(f64, f64), Failure> {
+    let turn = |work: &mut dyn FnMut() -> Result<(), Failure>| -> Result<(usize, f64), Failure> {
+        let (began, mut calls) = (Instant::now(), 0);
+        while began.elapsed() < span / 10 {
+            work()?;
+            calls += 1;
+        }
+        Ok((calls, began.elapsed().as_secs_f64()))
+    };
+    let (mut totals, mut times) = ([0usize; 2], [0f64; 2]);
+    for _ in 0..10 {
+        for (at, work) in
+            [&mut ours as &mut dyn FnMut() -> Result<(), Failure>, &mut raw].into_iter().enumerate()
+        {
+            let (calls, took) = turn(work)?;
+            totals[at] += calls;
+            times[at] += took;
+        }
+    }
+    Ok((totals[0] as f64 / times[0], totals[1] as f64 / times[1]))
+}
+
+/// The calls that one value under one signature cannot do without, from the libraries themselves.
+struct Raw {
+    private: <XWing as Kem>::PrivateKey,
+    public: <XWing as Kem>::PublicKey,
+    key: Ed25519Key,
+    signature: Vec<u8>,
+    encapsulated: <XWing as Kem>::EncappedKey,
+    wrapped: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+fn cipher() -> Result<LessSafeKey, Failure> {
+    Ok(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &[7; 32]).map_err(|_| "no key")?))
+}
+
+impl Raw {
+    fn new() -> Result<Raw, Failure> {
+        let private = <XWing as Kem>::PrivateKey::from_bytes(&[7; 32]).map_err(|why| why.to_string())?;
+        let public = XWing::sk_to_pk(&private);
+        let key = Ed25519Key::from_seed(Secret::new([7; 32]));
+        let signature = key.sign(&[7; 500]).map_err(|why| why.to_string())?;
+        let (encapsulated, wrapped) = wrap(&public)?;
+        let mut payload = vec![7; 700];
+        cipher()?
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::empty(), &mut payload)
+            .map_err(|_| "no sealing")?;
+        Ok(Raw { private, public, key, signature, encapsulated, wrapped, payload })
+    }
+
+    /// One key wrapped, one payload encrypted, a value and a manifest signed.
+    fn seal(&self) -> Result<(), Failure> {
+        let (encapsulated, _) = wrap(&self.public)?;
+        std::hint::black_box(encapsulated.to_bytes());
+        let mut payload = vec![7; 700];
+        cipher()?
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::empty(), &mut payload)
+            .map_err(|_| "no sealing")?;
+        for _ in 0..2 {
+            std::hint::black_box(self.key.sign(&[7; 500]).map_err(|why| why.to_string())?);
+        }
+        Ok(())
+    }
+
+    /// One key unwrapped, one payload decrypted, two signatures checked.
+    fn open(&self) -> Result<(), Failure> {
+        let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
+            &OpModeR::Base,
+            &self.private,
+            &self.encapsulated,
+            b"info",
+            &self.wrapped,
+            &[],
+        );
+        opened.map_err(|why| why.to_string())?;
+        let mut payload = self.payload.clone();
+        cipher()?
+            .open_in_place(Nonce::assume_unique_for_key([0; 12]), Aad::empty(), &mut payload)
+            .map_err(|_| "no opening")?;
+        for _ in 0..2 {
+            if !self.key.verify(&[7; 500], &self.signature) {
+                return Err("the signature does not hold".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+type Wrapped = (<XWing as Kem>::EncappedKey, Vec<u8>);
+
+fn wrap(public: &<XWing as Kem>::PublicKey) -> Result<Wrapped, Failure> {
+    let sealed = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, XWing>(
+        &OpModeS::Base,
+        public,
+        b"info",
+        &[7; 16],
+        &[],
+    );
+    sealed.map_err(|why| why.to_string().into())
+}
+
+fn one_object(world: &World, span: Duration) -> Result<(), Failure> {
+    let (raw, sealer) = (Raw::new()?, world.sealer()?);
+    let sealed = world.seal("db", &sealer)?;
+    let (ours, floor) = rates(span, || world.seal("db", &sealer).map(drop), || raw.seal())?;
+    figure("seal-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))?;
+    let (ours, floor) = rates(span, || world.open(&sealed), || raw.open())?;
+    figure("open-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))
+}
+
+fn tree(world: &World, program: &Path, objects: usize) -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let sealer = world.sealer()?;
+    for at in 0..objects {
+        let below = folder.path().join("tree").join(format!("app-{}", at / 100));
+        fs::create_dir_all(&below)?;
+        let text = world.seal(&format!("db-{at}"), &sealer)?.write()?;
+        fs::write(below.join(format!("db-{at}.yaml")), text)?;
+    }
+    let identity = folder.path().join("identity");
+    fs::write(&identity, world.identity.text().expose())?;
+    fs::set_permissions(&identity, Permissions::from_mode(0o600))?;
+    let recipient = pq::Identity::generate(&SystemRandom).recipient().to_string();
+    let mut command = Command::new(program);
+    command.arg("reseal").arg(folder.path().join("tree")).arg("-i").arg(&identity).args(["-r", &recipient]);
+    let began = Instant::now();
+    let mut child = command.args(["--threads", "2"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let mut peak = 0f64;
+    let status = loop {
+        if let Ok(memory) = peak_of(child.id()) {
+            peak = peak.max(memory);
+        }
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    if !status.success() {
+        return Err(format!("reseal ended with {status}").into());
+    }
+    let took = began.elapsed().as_secs_f64();
+    let rate = objects as f64 / took;
+    figure("reseal-memory", peak / MEMORY, format!("{peak:.1} MB of {MEMORY} MB, for {objects} objects"))?;
+    // One object after the other, opened and sealed by the library alone, is the floor of one core.
+    let sealed = world.seal("db", &sealer)?;
+    let began = Instant::now();
+    for _ in 0..200 {
+        object::reseal(&sealed, None, &[&world.identity], &sealer, None, &SystemRandom)?;
+    }
+    let alone = 200.0 / began.elapsed().as_secs_f64();
+    figure(
+        "reseal-over-one-core",
+        rate / alone,
+        format!("{rate:.0} files a second, {took:.1} s in all; without files on one core {alone:.0}"),
+    )
+}
+
+/// The most memory a process has had, in megabytes.
+fn peak_of(pid: u32) -> Result<f64, Failure> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}

@@ -1,0 +1,190 @@
+//! What a sealed secret is bound to.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Invalid, Moment, Phase, invalid, names};
+
+/// Where below a cluster an object may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Under its name in its namespace, and nowhere else.
+    #[default]
+    Strict,
+    /// Under any name in its namespace.
+    Namespace,
+    /// Anywhere in the cluster.
+    Cluster,
+}
+
+impl Scope {
+    /// As manifests have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Scope::Strict => "strict",
+            Scope::Namespace => "namespace",
+            Scope::Cluster => "cluster",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Scope, Invalid> {
+        match [Scope::Strict, Scope::Namespace, Scope::Cluster].into_iter().find(|scope| scope.name() == text)
+        {
+            Some(scope) => Ok(scope),
+            None => invalid("a scope is strict, namespace or cluster"),
+        }
+    }
+}
+
+/// Who may have a secret opened in the cluster: a ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Subject {
+    /// `ServiceAccount`.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Subject {
+    /// The kind there is.
+    pub const SERVICE_ACCOUNT: &'static str = "ServiceAccount";
+
+    /// A ServiceAccount from `NAME` or `NAMESPACE/NAME`.
+    pub fn parse(text: &str, namespace: &str) -> Result<Subject, Invalid> {
+        let (namespace, name) = text.split_once('/').unwrap_or((namespace, text));
+        let subject = Subject {
+            kind: Subject::SERVICE_ACCOUNT.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        subject.check().map(|()| subject)
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        if self.kind != Subject::SERVICE_ACCOUNT {
+            return invalid("a subject is a ServiceAccount");
+        }
+        names::label("a subject's namespace", &self.namespace)?;
+        names::object("a subject's name", &self.name)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Everything a sealed secret is bound to but its place and its items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bounds {
+    /// The clusters it may be opened in; at least one.
+    pub clusters: BTreeSet<String>,
+    /// Where below a cluster it may stand.
+    #[serde(default)]
+    pub scope: Scope,
+    /// The type of the Secret, such as `Opaque` or `kubernetes.io/tls`.
+    #[serde(rename = "type", default = "opaque")]
+    pub kind: String,
+    /// The last phase it may be opened in.
+    pub phase: Phase,
+    /// From when on it may be opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Moment>,
+    /// Until when it may be opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Moment>,
+    /// Who may have it opened in the cluster. Nobody, when nobody is named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub subjects: BTreeSet<Subject>,
+}
+
+fn opaque() -> String {
+    "Opaque".to_owned()
+}
+
+/// What would be wider than it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wider(pub &'static str);
+
+impl fmt::Display for Wider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} would be wider than it was sealed: seal the values anew from where they are kept",
+            self.0
+        )
+    }
+}
+
+impl Bounds {
+    /// Everything allowed in one cluster, for nobody.
+    pub fn in_cluster(cluster: &str) -> Bounds {
+        Bounds {
+            clusters: BTreeSet::from([cluster.to_owned()]),
+            scope: Scope::Strict,
+            kind: opaque(),
+            phase: Phase::Steady,
+            not_before: None,
+            not_after: None,
+            subjects: BTreeSet::new(),
+        }
+    }
+
+    /// Whether every field is what it may be.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.clusters.is_empty() {
+            return invalid("no cluster is named: a sealed secret belongs to at least one");
+        }
+        self.clusters.iter().try_for_each(|cluster| names::label("a cluster", cluster))?;
+        self.subjects.iter().try_for_each(Subject::check)?;
+        let odd = |byte: u8| !byte.is_ascii_graphic();
+        if self.kind.is_empty() || self.kind.len() > names::LONGEST_NAME || self.kind.bytes().any(odd) {
+            return invalid("the type of a Secret is a word such as Opaque or kubernetes.io/tls");
+        }
+        match (self.not_before, self.not_after) {
+            (Some(from), Some(until)) if from >= until => invalid("notAfter is not after notBefore"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing here allows more than `was` did. What comes first is named.
+    pub fn within(&self, was: &Bounds) -> Result<(), Wider> {
+        // No bound is wider than any; of bounds, the later one at the end and the earlier one at the beginning.
+        let later = match (self.not_after, was.not_after) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(now), Some(was)) => now > was,
+        };
+        let earlier = match (self.not_before, was.not_before) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(now), Some(was)) => now < was,
+        };
+        let wider = [
+            ("clusters", !self.clusters.is_subset(&was.clusters)),
+            ("scope", self.scope > was.scope),
+            ("type", self.kind != was.kind),
+            ("phase", self.phase > was.phase),
+            ("notBefore", earlier),
+            ("notAfter", later),
+            ("subjects", !self.subjects.is_subset(&was.subjects)),
+        ];
+        match wider.into_iter().find(|(_, wider)| *wider) {
+            Some((field, _)) => Err(Wider(field)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Manifests as people and programs write them, and as they must not be.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use keyward_intent::{SealedSecret, ZenLock, yaml};
+use proptest::prelude::*;
+
+const SEALED: &str = "\
+apiVersion: keyward.io/v1alpha1
+kind: SealedSecret
+metadata:
+  name: db
+  namespace: shop
+spec:
+  bounds:
+    clusters: [prod]
+    phase: steady
+  version: 1
+  recipients: [0123456789abcdef]
+  items:
+    password:
+      version: 1
+      seal: c2VhbA
+      data: |
+        -----BEGIN AGE ENCRYPTED FILE-----
+        YWdl
+        -----END AGE ENCRYPTED FILE-----
+";
+
+const ZENLOCK: &str = "\
+apiVersion: security.kube-zen.io/v1alpha1
+kind: ZenLock
+metadata:
+  name: jira
+  namespace: zen
+spec:
+  algorithm: age
+  allowedSubjects:
+    - kind: ServiceAccount
+      name: foreman
+      namespace: zen
+  encryptedData:
+    TOKEN: YWdl
+";
+
+#[test]
+fn manifests_are_written_as_they_are_read() {
+    let sealed = SealedSecret::read(SEALED).unwrap();
+    let text = sealed.write().unwrap();
+    assert_eq!(SealedSecret::read(&text).unwrap(), sealed);
+    assert!(text.contains("|\n") && text.contains("-----BEGIN AGE ENCRYPTED FILE-----\n"), "{text}");
+    let lock = ZenLock::read(ZENLOCK).unwrap();
+    assert_eq!(ZenLock::read(&lock.write().unwrap()).unwrap(), lock);
+    assert!(SealedSecret::is(&yaml::kind(SEALED)) && ZenLock::is(&yaml::kind(ZENLOCK)));
+}
+
+#[test]
+fn what_two_readers_could_understand_differently_is_refused() {
+    for (from, to, wanted) in [
+        ("  name: db\n", "  name: db\n  name: other\n", "uplicate"),
+        ("phase: steady\n", "phase: steady\n    phase: git\n", "uplicate"),
+        ("clusters: [prod]", "clusters: &a [prod]", "anchors"),
+        ("name: db\n", "name: &n db\n  x: *n\n", "anchors"),
+        ("phase: steady", "phase: always", "always"),
+        ("version: 1\n  rec", "version: 1\n  secret: x\n  rec", "secret"),
+        ("name: db", "name: DB", "metadata.name"),
+        ("namespace: shop", "namespace: ../x", "metadata.namespace"),
+        ("clusters: [prod]", "clusters: []", "cluster"),
+        ("password:", "\"../x\":", "key"),
+        ("      version: 1\n", "      version: 2\n", "later"),
+        ("  recipients: [0123456789abcdef]\n", "", "recipients"),
+        ("kind: SealedSecret", "kind: Secret", "SealedSecret"),
+        ("keyward.io/v1alpha1", "keyward.io/v2", "v1alpha1"),
+    ] {
+        let text = SEALED.replacen(from, to, 1);
+        assert_ne!(text, SEALED, "{from}");
+        let refused = SealedSecret::read(&text).unwrap_err().to_string();
+        assert!(refused.contains(wanted), "{to}: {refused}");
+    }
+    assert!(yaml::text(b"a: \xff").unwrap_err().0.contains("byte 3"));
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    assert!(yaml::read::<Vec<u8>>(&deep).is_err());
+    for change in [
+        ("algorithm: age", "algorithm: rsa"),
+        ("kind: ServiceAccount", "kind: User"),
+        ("    TOKEN: YWdl\n", "    {}\n"),
+    ] {
+        assert!(ZenLock::read(&ZENLOCK.replacen(change.0, change.1, 1)).is_err(), "{}", change.1);
+    }
+}
+
+#[test]
+fn documents_are_divided_as_they_stand() {
+    let text = "# head\na: 1\n---\nb: |\n  ---\n  x\n--- # c\nc: 1\n";
+    let parts = yaml::documents(text);
+    assert_eq!(parts.concat(), text);
+    assert_eq!(parts, ["# head\na: 1\n", "---\nb: |\n  ---\n  x\n", "--- # c\nc: 1\n"]);
+    assert_eq!(yaml::documents("---\na: 1\n"), ["---\na: 1\n"]);
+    assert_eq!(yaml::kind("---\nkind: K\napiVersion: v\n").kind, "K");
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(text in ".{0,200}", cut in 0..SEALED.len()) {
+        let _ = (SealedSecret::read(&text), ZenLock::read(&text), yaml::kind(&text));
+        let _ = SealedSecret::read(&format!("{}{text}", &SEALED[..cut]));
+        prop_assert_eq!(yaml::documents(&text).concat(), text);
+    }
+}
