@@ -67,9 +67,9 @@ fn no_user_is_orphaned_and_no_lease_is_lost_whenever_the_machine_dies() {
             std::thread::sleep(Duration::from_micros(3000 + death * 1700 % 40_000));
             // However slow the machine is, users are made between some deaths.
             if death % 3 == 0 {
-                let made = || seen.made.lock().unwrap().len();
-                let before = made();
-                wait_for("one more user", PATIENCE, || (made() > before).then_some(())).unwrap();
+                let users = || seen.made.lock().unwrap().len();
+                let before = users();
+                wait_for("one more user", PATIENCE, || (users() > before).then_some(())).unwrap();
             }
             server.restart();
             stop.store(true, Ordering::Relaxed);
