@@ -17,15 +17,29 @@ pub(crate) struct Breaker(Mutex<State>);
 #[derive(Default)]
 struct State {
     failures: u32,
+    why: String,
     closed_until: Option<Instant>,
 }
 
+/// Why a call may not go ahead.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// How long until the next may.
+    pub(crate) wait: Duration,
+    /// How many calls failed in a row.
+    pub(crate) failures: u32,
+    /// Why the last of them did.
+    pub(crate) why: String,
+}
+
 impl Breaker {
-    /// Whether a call may go ahead at `now`; else how long it has to wait.
-    pub(crate) fn admit(&self, now: Instant) -> Result<(), Duration> {
+    /// Whether a call may go ahead at `now`.
+    pub(crate) fn admit(&self, now: Instant) -> Result<(), Pause> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match state.closed_until {
-            Some(until) if now < until => Err(until - now),
+            Some(until) if now < until => {
+                Err(Pause { wait: until - now, failures: state.failures, why: state.why.clone() })
+            }
             Some(_) => {
                 // This call is the trial: others wait for its outcome, or for the next pause to end.
                 state.closed_until = Some(now + pause(state.failures));
@@ -35,13 +49,14 @@ impl Breaker {
         }
     }
 
-    /// Records how a call ended.
-    pub(crate) fn record(&self, served: bool, now: Instant) {
+    /// Records how a call ended: served, or not, and why.
+    pub(crate) fn record(&self, outcome: Result<(), String>, now: Instant) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if served {
+        let Err(why) = outcome else {
             *state = State::default();
             return;
-        }
+        };
+        state.why = why;
         state.failures = state.failures.saturating_add(1);
         if state.failures >= LIMIT {
             state.closed_until = Some(now + pause(state.failures));
@@ -63,19 +78,21 @@ mod tests {
     #[test]
     fn opens_after_the_limit_and_closes_on_success() {
         let (breaker, start) = (Breaker::default(), Instant::now());
+        let down = || Err("down".to_owned());
         for _ in 1..LIMIT {
-            breaker.record(false, start);
+            breaker.record(down(), start);
             assert_eq!(breaker.admit(start), Ok(()));
         }
-        breaker.record(false, start);
-        let wait = breaker.admit(start).unwrap_err();
+        breaker.record(down(), start);
+        let Pause { wait, failures, why } = breaker.admit(start).unwrap_err();
+        assert_eq!((failures, &*why), (LIMIT, "down"));
         assert!(wait <= SHORTEST && wait >= SHORTEST * 3 / 4, "{wait:?}");
         let later = start + wait;
         assert_eq!(breaker.admit(later), Ok(()), "one trial");
         assert!(breaker.admit(later).is_err(), "and only one");
-        breaker.record(true, later);
+        breaker.record(Ok(()), later);
         assert_eq!(breaker.admit(later), Ok(()));
-        breaker.record(false, later);
+        breaker.record(down(), later);
         assert_eq!(breaker.admit(later), Ok(()), "the count began anew");
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Pause};
 use crate::credentials::{Session, failed};
 use crate::{Answer, Context, Credentials, Kek, KeyVersion, Keystore, KeystoreError, payload};
 
@@ -124,16 +124,15 @@ impl Transit {
         body: Option<&[u8]>,
         bad_request: fn(String) -> KeystoreError,
     ) -> Result<T, KeystoreError> {
-        if let Err(wait) = self.breaker.admit(Instant::now()) {
+        if let Err(Pause { wait, failures, why }) = self.breaker.admit(Instant::now()) {
             let seconds = wait.as_secs_f32();
             return Err(KeystoreError::Unavailable(format!(
-                "{} failed several times in a row; the next attempt is in {seconds:.1} s",
-                self.client.address()
+                "{why} ({failures} times in a row; the next attempt is in {seconds:.1} s)"
             )));
         }
         let outcome = self.attempt(method, path, body, bad_request).await;
-        let transient = matches!(&outcome, Err(error) if error.is_transient());
-        self.breaker.record(!transient, Instant::now());
+        let failed = outcome.as_ref().err().filter(|error| error.is_transient());
+        self.breaker.record(failed.map_or(Ok(()), |error| Err(error.to_string())), Instant::now());
         outcome
     }
 
