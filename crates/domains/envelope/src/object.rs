@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyward_core::Timestamp;
 use keyward_crypto::age::{self, Unwrap};
-use keyward_intent::{Item, Metadata, Phase, SealedSecret, Subject};
+use keyward_intent::{Bounds, Item, Metadata, Phase, SealedSecret, Subject};
 
 use crate::author::AuthorKey;
 use crate::envelope::{Envelope, Header, LONGEST_HEADER, LONGEST_VALUE};
@@ -40,7 +40,17 @@ impl Place<'_> {
     }
 
     fn check(&self, object: &SealedSecret) -> Result<(), Violation> {
-        let bounds = &object.spec.bounds;
+        self.admits(&object.spec.bounds)?;
+        match self.seen {
+            Some(seen) if object.spec.version < seen => {
+                Err(Violation::Version { seen, here: object.spec.version })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what is bound so may be opened here and now by who asks.
+    pub fn admits(&self, bounds: &Bounds) -> Result<(), Violation> {
         if let Some(here) = self.cluster.filter(|here| !bounds.clusters.contains(*here)) {
             let bound = bounds.clusters.iter().cloned().collect::<Vec<_>>().join(", ");
             return Err(Violation::Cluster { bound, here: here.to_owned() });
@@ -54,15 +64,10 @@ impl Place<'_> {
         if let Some(until) = bounds.not_after.filter(|until| self.now >= until.timestamp()) {
             return Err(Violation::NotAfter(until));
         }
-        if let Some(subject) = self.subject.filter(|subject| !bounds.subjects.contains(*subject)) {
+        if let Some(subject) = self.subject.filter(|subject| !bounds.allow(subject)) {
             return Err(Violation::Subject(subject.to_string()));
         }
-        match self.seen {
-            Some(seen) if object.spec.version < seen => {
-                Err(Violation::Version { seen, here: object.spec.version })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
