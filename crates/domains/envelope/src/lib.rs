@@ -11,6 +11,7 @@
 //! value as well, with the header in front of it: that is the way out when there is no Keyward at hand.
 
 pub mod author;
+pub mod bundle;
 pub mod document;
 pub mod envelope;
 pub mod object;

@@ -11,9 +11,11 @@
 //! the highest version of every object there ever was, so that an older one is refused; signed records of phases
 //! ([`phase`]) and of who owns a secret since when ([`handover`]).
 
+mod bundle;
 mod census;
 mod config;
 mod handover;
+mod inventory;
 mod keys;
 mod manifest;
 mod namespace;
@@ -23,16 +25,18 @@ mod phase;
 mod prove;
 mod record;
 mod runtime;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use crate::request::Operation::{Delete, List, Read, Update};
-use crate::route::{Backend, Field, Kind, Route, field};
+use crate::route::{Backend, Field, Kind, Route, Traits, field};
 
 /// See the module.
 pub static BACKEND: Backend = Backend {
     kind: "sealed",
     about: "Opens Secrets that are sealed in Git, for the workloads they are sealed for.",
-    routes: &[SETTINGS, NAMESPACES, OBJECTS, TRUST],
+    routes: &[SETTINGS, NAMESPACES, OBJECTS, TRUST, BUNDLES],
     ..Backend::EMPTY
 };
 
@@ -195,6 +199,20 @@ const TRUST: &[Route] = &[
         ..Route::EMPTY
     },
     Route {
+        pattern: "inventory",
+        operations: &[(Read, inventory::read)],
+        fields: &[
+            field(
+                "after",
+                Kind::Text,
+                "NAMESPACE/NAME of the last secret that is known: `next` of the answer before.",
+            ),
+            field("limit", Kind::Int, "Secrets to answer with; 10,000 at most."),
+        ],
+        help: "Who owns each secret, why, who consumes it, when it changed and by what.",
+        ..Route::EMPTY
+    },
+    Route {
         pattern: "handover/{namespace}/{name}",
         operations: &[(Read, handover::read), (Update, handover::write)],
         fields: &[
@@ -218,6 +236,44 @@ const TRUST: &[Route] = &[
             field("workflow", Kind::Text, "What changed it, for the receipt."),
         ],
         help: "Records that the value of a secret that was handed over was changed.",
+        ..Route::EMPTY
+    },
+];
+
+const BUNDLES: &[Route] = &[
+    Route {
+        pattern: "bundles",
+        operations: &[(List, bundle::list), (Update, bundle::create)],
+        fields: &[
+            field("recipient", Kind::Text, "The age recipient, who alone can open it."),
+            field("cluster", Kind::Text, "Where it may be redeemed; this cluster by default."),
+            field("purpose", Kind::Text, "What for."),
+            field("namespace", Kind::Text, "For which namespace; none by default."),
+            field("ttl", Kind::Duration, "For how long; 30 minutes by default, 24 hours at most."),
+            field("items", Kind::Pairs, "Values in base64 by their keys."),
+        ],
+        help: "Makes an enrollment bundle, and lists those that are remembered.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "bundles/redeem",
+        operations: &[(Update, bundle::redeem)],
+        fields: &[
+            field("id", Kind::Text, "The bundle's id."),
+            field("proof", Kind::Text, "What stands in the bundle, in base64."),
+            field("cluster", Kind::Text, "Where it is redeemed."),
+            field("purpose", Kind::Text, "What for."),
+            field("namespace", Kind::Text, "For which namespace, if it is bound to one."),
+        ],
+        // Whoever enrolls has no token yet; the proof is 32 random bytes that only the recipient can read.
+        traits: Traits { open: true, ..Route::EMPTY.traits },
+        help: "Gives what opens a bundle, once.",
+        ..Route::EMPTY
+    },
+    Route {
+        pattern: "bundles/{id}",
+        operations: &[(Read, bundle::read), (Delete, bundle::delete)],
+        help: "Whether a bundle was redeemed, when and from where; deleting it makes it void.",
         ..Route::EMPTY
     },
 ];
