@@ -24,7 +24,8 @@ fn what_is_altered_is_refused_and_changes_nothing() {
         items.insert("password".to_owned(), b);
         items.insert("username".to_owned(), a);
     };
-    let changes: [(fn(&mut SealedSecret), &str); 12] = [
+    type Change = (fn(&mut SealedSecret), &'static str);
+    let changes: [Change; 12] = [
         (widened, "subjects"),
         (swapped, "item key"),
         (|object| object.spec.bounds.clusters.extend(["prod-2".to_owned()]), "clusters"),
