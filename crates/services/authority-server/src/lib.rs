@@ -15,6 +15,7 @@ pub mod listener;
 pub mod log;
 pub mod node;
 mod outside;
+mod quiet;
 pub mod reply;
 pub mod server;
 pub mod tls;
