@@ -55,6 +55,12 @@ impl Config {
         self.authors.iter().map(String::as_str).chain(root).collect()
     }
 
+    /// The same as `ssh-keygen -l` shows them.
+    pub(super) fn fingerprints(&self) -> Vec<String> {
+        let keys = self.authors().into_iter().map(AuthorKey::read);
+        keys.filter_map(|key| key.ok().map(|key| key.fingerprint())).collect()
+    }
+
     /// The id of the root of trust, if its document was given.
     pub(super) fn root_id(&self) -> Option<&str> {
         self.root.as_ref().map(|root| root.spec.id.as_str())
@@ -83,14 +89,11 @@ pub(super) fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
 
 pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let config = cx.built_json::<Config>(PATH)?.ok_or(Refusal::missing())?;
-    let fingerprints =
-        config.authors().into_iter().map(|line| AuthorKey::read(line).map(|key| key.fingerprint()));
-    let fingerprints: Vec<String> = fingerprints.filter_map(Result::ok).collect();
     Response::data(&json!({
         "cluster": config.cluster,
         "cluster_sets": config.cluster_sets,
         "authors": config.authors,
-        "author_fingerprints": fingerprints,
+        "author_fingerprints": config.fingerprints(),
         "root": config.root.as_ref().map(|root| json!({
             "id": root.spec.id,
             "generation": root.spec.generation,

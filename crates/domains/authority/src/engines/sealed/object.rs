@@ -21,8 +21,7 @@ pub(super) const ENTRIES: &str = "object/";
 const BODIES: &str = "body/";
 const LOCKED: &str = "locked/";
 
-// house: what one request registers is one entry, so that an inventory reads it at once
-/// What is known of one object without opening it.
+/// What is known of one object without opening it: one entry, so that an inventory reads it at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Object {
     pub(super) kind: String,

@@ -10,7 +10,7 @@ use crate::policy::{Ask, Parameters};
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use keyward_envelope::Place;
+use keyward_envelope::{Place, Violation};
 use keyward_intent::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -125,6 +125,10 @@ fn open(
         authors: Some(&authors),
     };
     place.admits(&object.bounds).map_err(|why| denied(why.to_string()))?;
+    // Before what is known already is confirmed without opening it: an author may have been taken off the list since.
+    if !object.author.is_empty() && !config.fingerprints().contains(&object.author) {
+        return Err(denied(Violation::Author(object.author.clone()).to_string()));
+    }
     let mut facts = object::facts(namespace, name, &object);
     if !workload.pod.is_empty() {
         facts.insert("pod".to_owned(), format!("{namespace}/{}", workload.pod));

@@ -184,6 +184,9 @@ fn authors_come_from_the_root_and_a_root_only_from_the_one_before() {
     assert_eq!(world.open(&token, "db").status, 200, "the old author counts until it is taken off the list");
     world.bench.write("sealed/config", r#"{"authors": []}"#);
     world.denied(&token, "db", "author: signatures of");
+    let digest = world.bench.read("sealed/objects/shop/db").data()["digest"].as_str().unwrap().to_owned();
+    let known = world.bench.ask(&token, Read, &format!("sealed/open/shop/db?digest={digest}"), "");
+    assert_eq!(known.status, 403, "nor is it confirmed");
     world.signer = next.author().unwrap();
     let sealed = world.seal("db", 2, world.bounds());
     world.registered(&sealed);
@@ -223,6 +226,18 @@ fn old_keys_go_when_no_object_needs_them() {
     assert_eq!(all.data()["yaml"], format!("recipients:\n  shop: {recipient}\n"));
     world.bench.root(Delete, "sealed/objects/shop/a", "");
     assert_eq!(world.bench.root(Delete, "sealed/namespaces/shop", "").status, 204);
+}
+
+#[test]
+fn a_manifest_as_long_as_may_be_is_stored_whole() {
+    let mut world = World::new();
+    let value = vec![7; 330_000];
+    let sealed = world.seal_values("large", 1, world.bounds(), &[("value", &value)]);
+    let length = json!(sealed).to_string().len();
+    assert!((450_000..480 * 1024).contains(&length), "{length}");
+    assert_eq!(world.register(&sealed, "large").status, 200);
+    let token = world.token(&WEB);
+    assert_eq!(world.open(&token, "large").data()["items"]["value"], STANDARD.encode(value));
 }
 
 #[test]
