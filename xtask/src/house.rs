@@ -23,8 +23,9 @@ const REASON: &str = "house:";
 const EDGES: &[(&str, &[&str])] = &[
     ("keyward-core", &[]),
     ("keyward-crypto", &["keyward-core"]),
-    ("keyward-admission", &["keyward-core"]),
-    ("keyward-authority", &["keyward-core", "keyward-crypto"]),
+    ("keyward-expressions", &[]),
+    ("keyward-admission", &["keyward-core", "keyward-expressions"]),
+    ("keyward-authority", &["keyward-core", "keyward-crypto", "keyward-expressions"]),
     ("keyward-intent", &["keyward-core"]),
     ("keyward-sealing", &["keyward-core", "keyward-crypto", "keyward-intent"]),
     ("keyward-storage", &["keyward-core"]),
