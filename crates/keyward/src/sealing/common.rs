@@ -12,14 +12,14 @@ use std::time::SystemTime;
 
 /// Who opens
 #[derive(clap::Args)]
-pub(super) struct IdentityArgs {
+pub(crate) struct IdentityArgs {
     /// File of identities: of age, one a line, or a private key of OpenSSH. Only its owner may read it
     #[arg(long = "identity", short = 'i', value_name = "FILE")]
     pub(super) identities: Vec<PathBuf>,
 }
 
 impl IdentityArgs {
-    pub(super) fn read(&self) -> Result<Keys, Failure> {
+    pub(crate) fn read(&self) -> Result<Keys, Failure> {
         if self.identities.is_empty() {
             return Err(Failure::Usage("no identity was given: name a file with --identity".to_owned()));
         }
@@ -148,7 +148,7 @@ pub(super) struct BoundArgs {
     /// Last phase it may be opened in: git, bootstrap, authority or steady
     #[arg(long, value_name = "PHASE", value_parser = phase)]
     phase: Option<Phase>,
-    /// ServiceAccount that may have it in the cluster, as NAME or NAMESPACE/NAME; nobody without one
+    /// ServiceAccount that may have it in the cluster, as NAME or NAMESPACE/NAME, with @UID for one alone; nobody without one
     #[arg(long = "subject", value_name = "SERVICEACCOUNT")]
     subjects: Vec<String>,
     /// When it may first be opened, such as 2027-01-31T00:00:00Z
