@@ -33,6 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-databases", &["keyward-crypto", "keyward-tls"]),
     ("keyward-https", &["keyward-crypto", "keyward-tls"]),
     ("keyward-keystores", &["keyward-core", "keyward-crypto", "keyward-authority-client"]),
+    ("keyward-webhook", &["keyward-core", "keyward-crypto", "keyward-tls"]),
     ("keyward-kubernetes", &[]),
     (
         "keyward-authority-server",

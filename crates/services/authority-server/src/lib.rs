@@ -1,7 +1,7 @@
 //! The authority over HTTP and TLS, with its audit devices.
 //!
 //! [`node`] is a request's way through the pure authority, the audit devices and the store; [`http`] and
-//! [`front`] are the wire; [`listener`] and [`tls`] are the sockets.
+//! [`front`] are the wire; [`listener`] has the sockets.
 
 pub mod acts;
 mod alarm;
@@ -17,4 +17,3 @@ pub mod node;
 mod outside;
 pub mod reply;
 pub mod server;
-pub mod tls;
