@@ -26,6 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-admission", &["keyward-core"]),
     ("keyward-authority", &["keyward-core", "keyward-crypto"]),
     ("keyward-intent", &["keyward-core"]),
+    ("keyward-consumption", &["keyward-core", "keyward-intent"]),
     ("keyward-sealing", &["keyward-core", "keyward-crypto", "keyward-intent"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-tls", &[]),
@@ -35,6 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-keystores", &["keyward-core", "keyward-crypto", "keyward-authority-client"]),
     ("keyward-webhook", &["keyward-core", "keyward-crypto", "keyward-tls"]),
     ("keyward-kubernetes", &[]),
+    ("keyward-log", &["keyward-core"]),
     (
         "keyward-authority-server",
         &[
@@ -47,8 +49,12 @@ const EDGES: &[(&str, &[&str])] = &[
             "keyward-tls",
         ],
     ),
-    ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores"]),
+    ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores", "keyward-log"]),
     ("keyward-policy-files", &["keyward-core", "keyward-admission"]),
+    (
+        "keyward-agent",
+        &["keyward-core", "keyward-crypto", "keyward-consumption", "keyward-authority-client", "keyward-log"],
+    ),
     ("keyward-sealer", &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-sealing"]),
     ("keyward-testkit", &["keyward-core"]),
 ];
