@@ -55,6 +55,21 @@ const EDGES: &[(&str, &[&str])] = &[
         "keyward-agent",
         &["keyward-core", "keyward-crypto", "keyward-consumption", "keyward-authority-client", "keyward-log"],
     ),
+    (
+        "keyward-injector",
+        &[
+            "keyward-core",
+            "keyward-consumption",
+            "keyward-kubernetes",
+            "keyward-log",
+            "keyward-tls",
+            "keyward-webhook",
+        ],
+    ),
+    (
+        "keyward-seal-controller",
+        &["keyward-core", "keyward-authority-client", "keyward-kubernetes", "keyward-log"],
+    ),
     ("keyward-sealer", &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-sealing"]),
     ("keyward-testkit", &["keyward-core"]),
 ];

@@ -7,9 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::wish::{INJECT, ZEN_INJECT};
 use crate::{Refresh, Refused, Wish, refused};
 
 /// The name of the agent's container, and of the volume that its state lies in.
@@ -331,11 +330,6 @@ fn volumes(wish: &Wish, setup: &Setup) -> [Value; 3] {
         json!({"name": AGENT, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
         json!({"name": TOKEN, "projected": {"sources": [{"serviceAccountToken": token}]}}),
     ]
-}
-
-/// Whether the pod of such annotations asks for anything: what a webhook's match condition says too.
-pub fn asks(annotations: &Map<String, Value>) -> bool {
-    annotations.contains_key(INJECT) || annotations.contains_key(ZEN_INJECT)
 }
 
 #[cfg(test)]

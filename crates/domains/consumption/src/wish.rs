@@ -7,13 +7,13 @@ use keyward_intent::names;
 use crate::{Layout, Refused, refused};
 
 /// The objects that are wanted, by name, with commas between.
-pub const INJECT: &str = "keyward.io/inject";
+const INJECT: &str = "keyward.io/inject";
 const MOUNT_PATH: &str = "keyward.io/mount-path";
 const CONTAINERS: &str = "keyward.io/containers";
 const REFRESH: &str = "keyward.io/refresh";
 const ROLE: &str = "keyward.io/role";
 /// The object that is wanted, in the words of the Zen Mesh project.
-pub const ZEN_INJECT: &str = "zen-lock/inject";
+const ZEN_INJECT: &str = "zen-lock/inject";
 const ZEN_MOUNT_PATH: &str = "zen-lock/mount-path";
 
 const DEFAULT_PATH: &str = "/keyward/secrets";
