@@ -14,6 +14,7 @@ pub mod databases;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod kms;
+pub mod sealed;
 pub mod server;
 #[cfg(target_os = "linux")]
 pub mod shell;

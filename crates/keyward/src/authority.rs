@@ -1,11 +1,13 @@
 //! The commands that ask an authority, and those that are one.
 
+#[cfg(feature = "seal")]
+use crate::bundle;
 use crate::cli::output::Output;
 use crate::cli::{Connection, Failure, OutputArgs, Session};
 use crate::mounts::{self, Class};
 use crate::{
-    audit, audit_search, data, dev, examples, kms, kv, lease, login, operator, policy, server, status, token,
-    transit,
+    audit, audit_search, data, dev, examples, inventory, kms, kv, lease, login, operator, policy, server,
+    status, token, transit,
 };
 use clap::Subcommand;
 
@@ -51,6 +53,13 @@ pub(crate) enum Command {
     /// Manage tokens
     #[command(subcommand, after_help = examples::TOKEN)]
     Token(token::Token),
+    /// Show every sealed secret: who owns it, why it is there, who consumes it, when it changed and by what
+    #[command(after_help = examples::INVENTORY)]
+    Inventory(inventory::Inventory),
+    /// Hand values over to one recipient, once, for a short time
+    #[cfg(feature = "seal")]
+    #[command(subcommand, after_help = examples::BUNDLE)]
+    Bundle(bundle::Bundle),
     /// Manage leases
     #[command(subcommand, after_help = examples::LEASE)]
     Lease(lease::Lease),
@@ -116,6 +125,9 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Transit(command) => transit::run(session, &command).await,
         Command::Policy(command) => policy::run(session, &command).await,
         Command::Token(command) => token::run(session, &command).await,
+        Command::Inventory(args) => inventory::run(session, &args).await,
+        #[cfg(feature = "seal")]
+        Command::Bundle(command) => bundle::run(session, &command).await,
         Command::Lease(command) => lease::run(session, &command).await,
         Command::Secrets(command) => mounts::run(session, Class::Secrets, &command).await,
         Command::Auth(command) => mounts::run(session, Class::Auth, &command).await,

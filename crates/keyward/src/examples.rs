@@ -51,6 +51,18 @@ Examples:
   keyward token capabilities secret/data/app                               # what it may do there
   keyward token revoke --accessor ACCESSOR";
 
+pub(crate) const INVENTORY: &str = "\
+Examples:
+  keyward inventory
+  keyward inventory shop -o json    # of one namespace, for a script";
+
+#[cfg(feature = "seal")]
+pub(crate) const BUNDLE: &str = "\
+Examples:
+  keyward bundle create token=@token.txt --recipient age1pq1... --purpose agent --to agent.bundle
+  keyward bundle open agent.bundle -i agent.key --cluster prod --purpose agent --to enrolled
+  keyward bundle status ID    # was it redeemed, when and from where?";
+
 pub(crate) const LEASE: &str = "\
 Examples:
   keyward lease lookup auth/token/create/h4f0

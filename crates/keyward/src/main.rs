@@ -6,6 +6,8 @@ mod audit;
 mod audit_search;
 #[cfg(feature = "authority")]
 mod authority;
+#[cfg(all(feature = "authority", feature = "seal"))]
+mod bundle;
 mod cli;
 #[cfg(feature = "authority")]
 mod data;
@@ -13,6 +15,8 @@ mod data;
 mod dev;
 #[cfg(feature = "authority")]
 mod examples;
+#[cfg(feature = "authority")]
+mod inventory;
 #[cfg(feature = "authority")]
 mod kms;
 #[cfg(feature = "authority")]

@@ -18,6 +18,7 @@ mod ldap;
 mod node_vault;
 mod oidc;
 mod pki;
+mod sealed;
 mod ssh;
 mod totp;
 mod vaultrs;

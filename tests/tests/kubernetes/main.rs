@@ -8,6 +8,7 @@ mod install;
 mod kms;
 mod login;
 mod pod;
+mod sealed;
 mod tokens;
 mod tour;
 mod workload;

@@ -7,7 +7,7 @@
 //!
 //! # Threats
 //! age authenticates a file to nobody: whoever knows a recipient can make one. It has no associated data either. Who needs
-//! to know the author or the place a file belongs to puts both inside, as `keyward-sealing` does.
+//! to know the author or the place a file belongs to puts both inside, as `keyward-envelope` does.
 
 pub mod armor;
 mod format;

@@ -404,7 +404,10 @@ impl Authority {
         {
             response = match response.unfinished {
                 true => wrapping::check_ttl(wrap.ttl.as_secs()).map(|()| response)?,
-                false => wrapping::wrap(&mut txn, request, &response, wrap.ttl, now)?,
+                false => {
+                    let wrapped = wrapping::wrap(&mut txn, request, &response, wrap.ttl, now)?;
+                    Response { facts: response.facts, ..wrapped }
+                }
             };
         }
         Ok(Box::new(Outcome { response, batch: txn.finish(), effects }))

@@ -132,6 +132,8 @@ pub struct Response {
     pub status: Option<u16>,
     /// Repeats the data's fields beside the envelope, as old clients of `sys/` read them.
     pub flat: bool,
+    /// What audit records say of it in plain words, beside its data. Never sent, and never a secret.
+    pub facts: BTreeMap<String, String>,
     /// Sent instead of an envelope.
     pub verbatim: Option<Verbatim>,
     /// Headers of its own.

@@ -54,19 +54,27 @@ pub struct Subject {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its UID, where only this one of all that ever have the name is meant: one deleted and made again is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
 }
 
 impl Subject {
     /// The kind there is.
     pub const SERVICE_ACCOUNT: &'static str = "ServiceAccount";
 
-    /// A ServiceAccount from `NAME` or `NAMESPACE/NAME`.
+    /// A ServiceAccount from `NAME` or `NAMESPACE/NAME`, with `@UID` behind it where one is meant.
     pub fn parse(text: &str, namespace: &str) -> Result<Subject, Invalid> {
+        let (text, uid) = match text.split_once('@') {
+            Some((text, uid)) => (text, Some(uid.to_owned())),
+            None => (text, None),
+        };
         let (namespace, name) = text.split_once('/').unwrap_or((namespace, text));
         let subject = Subject {
             kind: Subject::SERVICE_ACCOUNT.to_owned(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            uid,
         };
         subject.check().map(|()| subject)
     }
@@ -76,7 +84,16 @@ impl Subject {
             return invalid("a subject is a ServiceAccount");
         }
         names::label("a subject's namespace", &self.namespace)?;
+        if self.uid.as_deref().is_some_and(|uid| uid.is_empty() || uid.len() > names::LONGEST_LABEL) {
+            return invalid("a subject's UID is 1 to 63 characters long, as Kubernetes shows it");
+        }
         names::object("a subject's name", &self.name)
+    }
+
+    /// Whether `other` is the same account, or one of those that this stands for.
+    pub fn covers(&self, other: &Subject) -> bool {
+        let same = (&self.kind, &self.namespace, &self.name) == (&other.kind, &other.namespace, &other.name);
+        same && (self.uid.is_none() || self.uid == other.uid)
     }
 }
 
@@ -160,6 +177,11 @@ impl Bounds {
         }
     }
 
+    /// Whether `subject` is among those who may have it.
+    pub fn allow(&self, subject: &Subject) -> bool {
+        self.subjects.iter().any(|named| named.covers(subject))
+    }
+
     /// Whether nothing here allows more than `was` did. What comes first is named.
     pub fn within(&self, was: &Bounds) -> Result<(), Wider> {
         // No bound is wider than any; of bounds, the later one at the end and the earlier one at the beginning.
@@ -180,7 +202,7 @@ impl Bounds {
             ("phase", self.phase > was.phase),
             ("notBefore", earlier),
             ("notAfter", later),
-            ("subjects", !self.subjects.is_subset(&was.subjects)),
+            ("subjects", !self.subjects.iter().all(|subject| was.allow(subject))),
         ];
         match wider.into_iter().find(|(_, wider)| *wider) {
             Some((field, _)) => Err(Wider(field)),

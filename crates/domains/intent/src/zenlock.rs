@@ -30,7 +30,7 @@ pub struct ZenLockSpec {
     /// `age`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<String>,
-    /// Who may have it; everybody when nobody is named.
+    /// Who may have it. Zen Mesh takes an empty list for everybody; Keyward takes it for nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_subjects: Vec<AllowedSubject>,
 }

@@ -149,7 +149,7 @@ pub fn audience(rules: &Rules, rule: &Rule) -> Result<Audience, crate::Failure> 
     let named = |names: &[String]| {
         let each = names.iter().map(|name| {
             let text = rules.recipients.get(name).map(String::as_str).unwrap_or_default();
-            text.parse().map_err(|why| crate::recipients::age_failure(&format!("recipient {name}"), why))
+            text.parse().map_err(|why| crate::violation::age_failure(&format!("recipient {name}"), why))
         });
         each.collect::<Result<Vec<_>, _>>()
     };

@@ -1,18 +1,13 @@
 //! Whom values are sealed for: each of several, or k of n groups together.
 
 use keyward_core::Random;
-use keyward_crypto::age::{self, Identity, Mixing, Recipient, Unwrap, Wrap, armor, pq};
-use keyward_crypto::secret::SecretBytes;
-use keyward_crypto::{Secret, sha256, shamir};
+use keyward_crypto::age::{self, Mixing, Recipient, Wrap, armor, pq};
+use keyward_crypto::shamir;
 use keyward_intent::{Share, Threshold};
 
-use crate::violation::{Failure, invalid};
+use crate::violation::{Failure, age_failure, invalid};
 
-/// How a manifest calls a recipient: 16 hexadecimal digits of the hash of its text.
-pub fn recipient_id(recipient: &Recipient) -> String {
-    let hash = sha256(recipient.to_string().as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
+pub use keyward_envelope::recipient_id;
 
 /// Whom values are sealed for.
 pub enum Audience {
@@ -124,10 +119,6 @@ fn armored(
     armor::encode(&age::seal(&wraps, mixing, random, plaintext)?)
 }
 
-pub(crate) fn age_failure(what: &str, why: age::Error) -> Failure {
-    Failure::Age { what: what.to_owned(), why }
-}
-
 fn divide(
     identity: &pq::Identity,
     required: u8,
@@ -152,32 +143,4 @@ fn divide(
         });
     }
     Ok(Threshold { required, recipient: identity.recipient().to_string(), shares })
-}
-
-/// The object's own identity, out of the shares that `identities` open.
-pub fn unite(threshold: &Threshold, identities: &[&dyn Unwrap]) -> Result<Identity, Failure> {
-    let mut parts: Vec<SecretBytes> = Vec::new();
-    for share in &threshold.shares {
-        match age::open(share.data.as_bytes(), identities, 4096) {
-            Ok(part) => parts.push(part),
-            Err(age::Error::NoMatch) => {}
-            Err(why) => return Err(age_failure(&format!("the share of {}", share.group), why)),
-        }
-        if parts.len() == usize::from(threshold.required) {
-            break;
-        }
-    }
-    if parts.len() < usize::from(threshold.required) {
-        return Err(Failure::Shares { found: parts.len(), required: threshold.required });
-    }
-    let parts: Vec<&[u8]> = parts.iter().map(|part| part.expose().as_slice()).collect();
-    let text = shamir::combine(&parts).map_err(|why| Failure::Invalid(why.to_string()))?;
-    let text = std::str::from_utf8(text.expose()).ok().map(|text| Secret::new(text.to_owned()));
-    let identity = text.and_then(|text| text.expose().parse::<Identity>().ok());
-    match identity {
-        Some(identity) if identity.recipient().is_some_and(|own| own.to_string() == threshold.recipient) => {
-            Ok(identity)
-        }
-        _ => invalid("the shares do not give the object's identity: they were mixed with those of another"),
-    }
 }

@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use keyward_core::Random;
 use keyward_crypto::age::pq;
 use keyward_crypto::secret::{SecretKey, SecretString};
-use keyward_crypto::{Secret, bech32, derive, sha256, shamir};
-use keyward_intent::{API_VERSION, Moment, names, yaml};
-use serde::{Deserialize, Serialize};
+use keyward_crypto::{Secret, bech32, derive, shamir};
+use keyward_envelope::document::{self, id_of};
+use keyward_intent::{Moment, names};
 
-use crate::author::{AuthorKey, Signer};
+use crate::author::Signer;
 use crate::violation::{Failure, invalid};
 
-const KIND: &str = "RootOfTrust";
+pub use keyward_envelope::document::{Document, DocumentSpec, Predecessor};
+
 /// What a share begins with.
 const SHARE: &str = "kwshare";
 /// The layout of shares.
@@ -148,6 +149,23 @@ impl Root {
         Ok(id_of(&self.signer()?.public()))
     }
 
+    /// Whether `document` is of this root, and everything in it comes from it.
+    pub fn proves(&self, document: &Document) -> Result<(), Failure> {
+        let spec = &document.spec;
+        if self.signer()?.public() != spec.key || self.generation != spec.generation {
+            return invalid(format!("the shares are of another root than {}", spec.id));
+        }
+        if self.author()?.public() != spec.author {
+            return invalid("the author in the document does not come from the root");
+        }
+        for (name, recipient) in &spec.recipients {
+            if self.identity(&Purpose::parse(name)?).recipient().to_string() != *recipient {
+                return invalid(format!("recipient {name} in the document does not come from the root"));
+            }
+        }
+        Ok(())
+    }
+
     /// The public document, signed; `counts` says how many shares are required, of how many.
     pub fn document(
         &self,
@@ -166,7 +184,7 @@ impl Root {
         let recipients =
             all.iter().map(|purpose| (purpose.name(), self.identity(purpose).recipient().to_string()));
         let mut spec = DocumentSpec {
-            id: hex(&id_of(&signer.public())),
+            id: document::id(&signer.public()),
             generation: self.generation,
             created: now,
             required: counts.0,
@@ -186,12 +204,8 @@ impl Root {
             });
         }
         spec.signature = signer.sign(&spec.signed())?;
-        Ok(Document { api_version: API_VERSION.to_owned(), kind: KIND.to_owned(), spec })
+        Ok(Document::new(spec))
     }
-}
-
-fn id_of(public: &str) -> [u8; 8] {
-    *sha256(public.as_bytes()).first_chunk().unwrap_or(&[0; 8])
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -241,122 +255,5 @@ impl Share {
         }
         let part = Secret::new(part.to_vec());
         Ok(Share { root, generation: u32::from_be_bytes([g0, g1, g2, g3]), required, shares, number, part })
-    }
-}
-
-/// What is public of a root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Document {
-    api_version: String,
-    kind: String,
-    /// What it says.
-    pub spec: DocumentSpec,
-}
-
-/// What a root's document says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DocumentSpec {
-    /// 16 hexadecimal digits that name the root, and stand in its shares.
-    pub id: String,
-    /// 1 for the first.
-    pub generation: u32,
-    /// When it was made.
-    pub created: Moment,
-    /// How many shares give it back.
-    pub required: u8,
-    /// How many there are.
-    pub shares: u8,
-    /// What the root signs with: an SSH public key.
-    pub key: String,
-    /// The intent signing key: an SSH public key.
-    pub author: String,
-    /// The sealing identities' recipients, by purpose.
-    pub recipients: BTreeMap<String, String>,
-    /// Whom it follows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predecessor: Option<Predecessor>,
-    /// The root's own signature, in base64.
-    pub signature: String,
-}
-
-/// The root before, and its word for this one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Predecessor {
-    /// Its id.
-    pub id: String,
-    /// What it signs with.
-    pub key: String,
-    /// Its signature over its successor's id, generation and key, in base64.
-    pub signature: String,
-}
-
-impl DocumentSpec {
-    fn signed(&self) -> Vec<u8> {
-        let unsigned = DocumentSpec { signature: String::new(), ..self.clone() };
-        let mut bytes = b"keyward.io/root-of-trust/v1\n".to_vec();
-        // Plain structures of texts and numbers: writing them as JSON cannot fail.
-        bytes.extend(serde_json::to_vec(&unsigned).unwrap_or_default());
-        bytes
-    }
-
-    /// What the root before signs.
-    fn succession(&self) -> Vec<u8> {
-        format!("keyward.io/root-succession/v1\n{}\n{}\n{}\n", self.id, self.generation, self.key)
-            .into_bytes()
-    }
-}
-
-impl Document {
-    /// Reads a document, and checks its signatures.
-    pub fn read(text: &str) -> Result<Document, Failure> {
-        let read: Document = yaml::read(text)?;
-        if read.api_version != API_VERSION || read.kind != KIND {
-            return invalid(format!("it is no {KIND} of {API_VERSION}"));
-        }
-        let spec = &read.spec;
-        let own = AuthorKey::read(&spec.key)?;
-        if spec.id != hex(&id_of(&spec.key)) || !own.verifies(&spec.signed(), &spec.signature) {
-            return invalid("the root's signature is not that of its document: it was edited");
-        }
-        if let Some(old) = &spec.predecessor {
-            let word = AuthorKey::read(&old.key)?;
-            if old.id != hex(&id_of(&old.key)) || !word.verifies(&spec.succession(), &old.signature) {
-                return invalid("the old root did not sign this one");
-            }
-        }
-        Ok(read)
-    }
-
-    /// As YAML.
-    pub fn write(&self) -> Result<String, Failure> {
-        Ok(yaml::write(self)?)
-    }
-
-    /// Whether this is the document of `root`, and everything in it comes from it.
-    pub fn is_of(&self, root: &Root) -> Result<(), Failure> {
-        let spec = &self.spec;
-        if root.signer()?.public() != spec.key || root.generation != spec.generation {
-            return invalid(format!("the shares are of another root than {}", spec.id));
-        }
-        if root.author()?.public() != spec.author {
-            return invalid("the author in the document does not come from the root");
-        }
-        for (name, recipient) in &spec.recipients {
-            if root.identity(&Purpose::parse(name)?).recipient().to_string() != *recipient {
-                return invalid(format!("recipient {name} in the document does not come from the root"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether `next` is the successor this root signed.
-    pub fn is_followed_by(&self, next: &Document) -> Result<(), Failure> {
-        match &next.spec.predecessor {
-            Some(old) if old.key == self.spec.key && next.spec.generation > self.spec.generation => Ok(()),
-            _ => invalid(format!("root {} did not sign {}", self.spec.id, next.spec.id)),
-        }
     }
 }

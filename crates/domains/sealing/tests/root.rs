@@ -59,12 +59,12 @@ fn everything_comes_from_the_root_and_each_for_itself() {
     let document = root.document(now(), (3, 5), &purposes, None).unwrap();
     let read = Document::read(&document.write().unwrap()).unwrap();
     assert_eq!(read, document);
-    read.is_of(&root).unwrap();
+    root.proves(&read).unwrap();
     assert_eq!(read.spec.recipients.len(), 6);
     let distinct: std::collections::BTreeSet<&String> = read.spec.recipients.values().collect();
     assert_eq!(distinct.len(), 6);
     assert_ne!(read.spec.key, read.spec.author);
-    assert!(read.is_of(&Root::generate(None, &SystemRandom)).is_err());
+    assert!(Root::generate(None, &SystemRandom).proves(&read).is_err());
     for edited in [
         document.write().unwrap().replace("required: 3", "required: 2"),
         document.write().unwrap().replace("prod/shop", "prod/show"),

@@ -12,14 +12,14 @@ use std::time::SystemTime;
 
 /// Who opens
 #[derive(clap::Args)]
-pub(super) struct IdentityArgs {
+pub(crate) struct IdentityArgs {
     /// File of identities: of age, one a line, or a private key of OpenSSH. Only its owner may read it
     #[arg(long = "identity", short = 'i', value_name = "FILE")]
     pub(super) identities: Vec<PathBuf>,
 }
 
 impl IdentityArgs {
-    pub(super) fn read(&self) -> Result<Keys, Failure> {
+    pub(crate) fn read(&self) -> Result<Keys, Failure> {
         if self.identities.is_empty() {
             return Err(Failure::Usage("no identity was given: name a file with --identity".to_owned()));
         }

@@ -1,7 +1,7 @@
 //! `keyward seal` and its kin: secrets for Git, made and looked after without a network.
 
 mod change;
-mod common;
+pub(crate) mod common;
 pub(crate) mod examples;
 mod import;
 mod open;

@@ -234,7 +234,7 @@ fn prove(shares: &[Share], document: &Document) -> Result<(), Failure> {
     for start in 0..texts.len() {
         let chosen = texts.iter().cycle().skip(start).take(required).map(read);
         let root = Key::combine(&chosen.collect::<Result<Vec<_>, _>>()?)?;
-        document.is_of(&root)?;
+        root.proves(document)?;
     }
     Ok(())
 }
@@ -288,7 +288,7 @@ fn proved_by(
         shares.push(Share::read(text).map_err(|why| at(path, why))?);
     }
     let root = Key::combine(&shares)?;
-    read.is_of(&root).map_err(|why| at(document, why))?;
+    root.proves(&read).map_err(|why| at(document, why))?;
     Ok((read, root))
 }
 

@@ -348,6 +348,7 @@ impl Writer<'_> {
                 if let Some(data) = &response.data {
                     self.data(object, data, rules, is_list);
                 }
+                object.pairs("facts", &response.facts);
                 let warnings = response.warnings.iter().map(|warning| self.tokenless(warning).into_owned());
                 object.texts("warnings", &warnings.collect::<Vec<_>>());
                 if let Some(info) = &response.wrap_info {

@@ -13,6 +13,7 @@ pub mod kv2;
 pub mod ldap;
 mod named;
 pub mod pki;
+pub mod sealed;
 pub mod ssh;
 pub mod system;
 pub mod token_auth;
@@ -59,6 +60,7 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (false, "identity") => Some(&identity::BACKEND),
         (false, "kubernetes") => Some(&kubernetes_tokens::BACKEND),
         (false, "pki") => Some(&pki::BACKEND),
+        (false, "sealed") => Some(&sealed::BACKEND),
         (false, "ssh") => Some(&ssh::BACKEND),
         (false, "totp") => Some(&totp::BACKEND),
         (false, "transit") => Some(&transit::BACKEND),
@@ -79,6 +81,6 @@ pub fn kinds(auth: bool) -> &'static [&'static str] {
     if auth {
         &["approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"]
     } else {
-        &["database", "kubernetes", "kv", "pki", "ssh", "totp", "transit"]
+        &["database", "kubernetes", "kv", "pki", "sealed", "ssh", "totp", "transit"]
     }
 }

@@ -164,6 +164,12 @@ impl From<Invalid> for Failure {
     }
 }
 
-pub(crate) fn invalid<T>(why: impl Into<String>) -> Result<T, Failure> {
+/// A document that cannot be taken, and why.
+pub fn invalid<T>(why: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Invalid(why.into()))
+}
+
+/// The age file of `what` does not open, or cannot be made.
+pub fn age_failure(what: &str, why: age::Error) -> Failure {
+    Failure::Age { what: what.to_owned(), why }
 }

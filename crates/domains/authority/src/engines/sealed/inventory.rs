@@ -1,0 +1,102 @@
+//! The inventory: of every secret who owns it, why it is there, who consumes it, when it was changed and by what. Read from
+//! the register alone, and nothing is opened for it.
+
+use super::handover::Owner;
+use super::object::{self, Object};
+use super::phase;
+use crate::context::Context;
+use crate::refusal::Refusal;
+use crate::response::Response;
+use keyward_core::Timestamp;
+use keyward_intent::{Moment, Phase};
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+
+/// Secrets that one answer has at most, and by default.
+const MOST: usize = 10_000;
+
+/// One secret.
+#[derive(Serialize)]
+struct Entry<'o> {
+    namespace: &'o str,
+    name: &'o str,
+    kind: &'o str,
+    owner: &'o str,
+    why: &'o str,
+    /// ServiceAccounts.
+    consumers: Vec<String>,
+    /// `git` or `runtime`.
+    authority: &'static str,
+    state: &'static str,
+    /// The last phase it is opened in.
+    phase: Phase,
+    version: u64,
+    digest: &'o str,
+    author: &'o str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Moment>,
+    /// When its value changed last, as far as the authority knows.
+    changed: String,
+    /// How: a new version in Git, the handover, or the workflow that was told of.
+    workflow: &'o str,
+    /// Where the authority keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'o str>,
+}
+
+impl<'o> Entry<'o> {
+    fn of(namespace: &'o str, name: &'o str, object: &'o Object, phase: Phase, now: Timestamp) -> Entry<'o> {
+        let (changed, workflow, target) = match &object.by {
+            Owner::Git => (object.updated, "git", None),
+            Owner::Runtime(handed) => match &handed.rotated {
+                None => (handed.at, "handover", Some(handed.target.as_str())),
+                Some(rotated) => (rotated.at, rotated.workflow.as_str(), Some(handed.target.as_str())),
+            },
+        };
+        Entry {
+            namespace,
+            name,
+            kind: &object.kind,
+            owner: if object.owner.is_empty() { &object.author } else { &object.owner },
+            why: &object.reason,
+            consumers: object.bounds.subjects.iter().map(ToString::to_string).collect(),
+            authority: object.by.name(),
+            state: object.state(phase, now).0.name(),
+            phase: object.bounds.phase,
+            version: object.version,
+            digest: &object.digest,
+            author: &object.author,
+            expires: object.bounds.not_after,
+            changed: Timestamp::from_nanos(changed).to_string(),
+            workflow,
+            target,
+        }
+    }
+}
+
+pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    cx.gathered.leisure()?;
+    let after = cx.fields().string("after")?.unwrap_or_default();
+    let limit = cx.fields().int("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MOST);
+    let limit = limit.clamp(1, MOST);
+    let (phase, now) = (phase::current(cx)?, cx.now);
+    let prefix = cx.key(object::ENTRIES);
+    let start = if after.is_empty() { Vec::new() } else { [&prefix, after.as_str()].concat().into_bytes() };
+    let keys = cx.txn.keys(&prefix, &start, limit)?;
+    // A listing relies on nothing.
+    let objects: Vec<(String, Option<Arc<Object>>)> = cx.txn.unrelied(|txn| {
+        let read = |key: &String| {
+            let place = key.get(prefix.len()..).unwrap_or("").to_owned();
+            Ok((place, txn.get_json::<Object>(key)?.map(Arc::new)))
+        };
+        keys.iter().map(read).collect()
+    })?;
+    let entries = objects.iter().filter_map(|(place, object)| {
+        let ((namespace, name), object) = (place.split_once('/')?, object.as_deref()?);
+        let there = !object.deleted || object.by.name() == "runtime";
+        there.then(|| Entry::of(namespace, name, object, phase, now))
+    });
+    let next = (keys.len() == limit).then(|| objects.last().map(|(place, _)| place)).flatten();
+    Response::data(&json!({ "secrets": entries.collect::<Vec<_>>(), "next": next }))
+}
