@@ -34,7 +34,7 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "PATH", default_value = "sealed", env = "KEYWARD_SEALED_MOUNT")]
     mount: String,
     #[command(flatten)]
-    login: AgentLogin,
+    login: LoginArgs,
     /// Folder that says how the agent is, for --check
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
@@ -54,14 +54,6 @@ pub(crate) struct AgentArgs {
     log: LogArgs,
 }
 
-/// As `LoginArgs`, but that a probe logs in nowhere.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Authority")]
-struct AgentLogin {
-    #[command(flatten)]
-    login: Option<LoginArgs>,
-}
-
 fn layout(text: &str) -> Result<Layout, String> {
     text.parse().map_err(|why: keyward_consumption::Refused| why.0)
 }
@@ -75,12 +67,9 @@ pub(crate) fn run(connection: &Connection, args: AgentArgs) -> Result<(), Failur
     if let (true, Some(state)) = (args.check, &args.state) {
         return check(state, args.wait).map_err(Failure::Remote);
     }
-    let Some(login) = args.login.login else {
-        return Err(Failure::Usage("name a role with --role".to_owned()));
-    };
     let options = Options {
         client: client_config(connection)?,
-        login: login.login(),
+        login: args.login.login()?,
         mount: args.mount,
         namespace: args.of_namespace,
         objects: args.objects,

@@ -35,7 +35,7 @@ pub(crate) struct LoginArgs {
     auth_mount: String,
     /// Role to log in with
     #[arg(long, value_name = "NAME", env = "KEYWARD_ROLE")]
-    role: String,
+    role: Option<String>,
     /// File with the ServiceAccount's token; read again with each login
     #[arg(
         long,
@@ -47,12 +47,11 @@ pub(crate) struct LoginArgs {
 }
 
 impl LoginArgs {
-    pub(crate) fn login(&self) -> KubernetesLogin {
-        KubernetesLogin {
-            mount: self.auth_mount.clone(),
-            role: self.role.clone(),
-            token_file: self.token_file.clone(),
-        }
+    pub(crate) fn login(self) -> Result<KubernetesLogin, Failure> {
+        let role = self.role.ok_or_else(|| {
+            Failure::Usage("name the role to log in with: --role, or KEYWARD_ROLE".to_owned())
+        })?;
+        Ok(KubernetesLogin { mount: self.auth_mount, role, token_file: self.token_file })
     }
 }
 

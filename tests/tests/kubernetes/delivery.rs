@@ -1,6 +1,7 @@
 //! Sealed Secrets go from Git into the memory of running pods, and are nowhere else: what `deploy/delivery` ships, on a real
 //! node, against the attackers that zen-lock's security page names.
 
+mod definitions;
 mod world;
 
 use keyward_testkit::process::wait_for;
@@ -24,6 +25,7 @@ fn what_is_sealed_in_git_is_in_the_memory_of_pods_and_nowhere_else() {
     }
     let mut world = World::start();
     world.deploy();
+    definitions::hold(&world);
     world.seal(FIRST);
     world.kubectl(&["apply", "--recursive", "--filename", &world.tree()], "");
     world.wait_condition("db", "Ready", "True");
@@ -49,7 +51,8 @@ fn every_kind_of_workload_reads_it(world: &World) {
     for what in ["deployment/web", "statefulset/queue", "daemonset/probe"] {
         world.kubectl(&["rollout", "status", what, "--namespace=shop", "--timeout=240s"], "");
     }
-    world.kubectl(&["wait", "job/once", "--for=condition=Complete", "--namespace=shop", "--timeout=240s"], "");
+    world
+        .kubectl(&["wait", "job/once", "--for=condition=Complete", "--namespace=shop", "--timeout=240s"], "");
     world.kubectl(&["wait", "pod/bare", "--for=condition=Ready", "--namespace=shop", "--timeout=240s"], "");
     for what in ["deployment/web", "statefulset/queue", "daemonset/probe", "pod/bare"] {
         assert_eq!(world.exec(what, "cat /keyward/secrets/db/password"), FIRST, "{what}");

@@ -54,15 +54,15 @@ pub(super) fn crds() -> Result<(), Failure> {
 }
 
 #[cfg(feature = "authority")]
-pub(super) fn serve(connection: &Connection, args: &ServeArgs) -> Result<(), Failure> {
+pub(super) fn serve(connection: &Connection, args: ServeArgs) -> Result<(), Failure> {
     use keyward_seal_controller::{Options, run};
     let options = Options {
         client: client_config(connection)?,
-        login: args.login.login(),
-        mount: args.mount.clone(),
+        login: args.login.login()?,
+        mount: args.mount,
         cluster: args.cluster.source(),
-        identity: args.identity.clone(),
-        lease: Some(args.lease.clone()).filter(|lease| !lease.is_empty()),
+        identity: args.identity,
+        lease: Some(args.lease).filter(|lease| !lease.is_empty()),
         resync: args.resync.max(Duration::from_secs(1)),
         log: args.log.log_level,
     };

@@ -59,12 +59,12 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     keyward_sealer::harden();
     match command {
-        Command::Seal(args) if args.in_cluster.is_some() => match &args.in_cluster {
+        Command::Seal(mut args) => match args.in_cluster.take() {
+            Some(cluster::InCluster::Crds) => cluster::crds(),
             #[cfg(feature = "authority")]
-            Some(cluster::InCluster::Serve(args)) => cluster::serve(connection, args),
-            _ => cluster::crds(),
+            Some(cluster::InCluster::Serve(args)) => cluster::serve(connection, *args),
+            None => seal::run(output, &args),
         },
-        Command::Seal(args) => seal::run(output, &args),
         Command::Open(args) => open::run(output, &args),
         Command::Set(args) => change::set(output, &args),
         Command::Unset(args) => change::unset(output, &args),

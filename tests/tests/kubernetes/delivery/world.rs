@@ -120,15 +120,21 @@ impl World {
     pub(crate) fn wait_condition(&self, object: &str, condition: &str, status: &str) {
         let path = format!("--output=jsonpath={{.status.conditions[?(@.type=='{condition}')].status}}");
         let arguments = ["get", "sealedsecrets.keyward.io", object, "--namespace=shop", &path];
-        let waited = wait_for("the condition", LONG, || (self.kubectl(&arguments, "") == status).then_some(()));
+        let waited =
+            wait_for("the condition", LONG, || (self.kubectl(&arguments, "") == status).then_some(()));
         waited.unwrap_or_else(|late| panic!("{condition} is not {status}: {late}\n{}", self.told()));
     }
 
     /// Waits for an event of a pod whose message has `text`.
     pub(crate) fn wait_event(&self, pod: &str, text: &str) {
         let of = format!("--field-selector=involvedObject.name={pod}");
-        let arguments =
-            ["get", "events", "--namespace=shop", &of, "--output=jsonpath={range .items[*]}{.message}{'\\n'}{end}"];
+        let arguments = [
+            "get",
+            "events",
+            "--namespace=shop",
+            &of,
+            "--output=jsonpath={range .items[*]}{.message}{'\\n'}{end}",
+        ];
         let waited =
             wait_for("the event", LONG, || self.kubectl(&arguments, "").contains(text).then_some(()));
         waited.unwrap_or_else(|late| panic!("no event of {pod} says {text:?}: {late}\n{}", self.told()));
@@ -179,7 +185,9 @@ fn shell(folder: &Path, script: &str) -> String {
     let path = std::env::var("PATH").unwrap();
     let own = keyward().parent().map(Path::to_owned).unwrap_or_else(PathBuf::new);
     let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", script]).current_dir(folder).env("PATH", format!("{}:{path}", own.display()));
+    bash.args(["-euo", "pipefail", "-c", script])
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", own.display()));
     let done = run(&mut bash, b"", SOON).unwrap();
     assert!(done.status.success(), "{script}: {}", done.stderr);
     String::from_utf8_lossy(&done.stdout).into_owned()
@@ -187,7 +195,8 @@ fn shell(folder: &Path, script: &str) -> String {
 
 /// An authority that pods reach, with a root of trust whose author it believes, and a key for the namespace.
 fn authority(cluster: &Cluster, repository: &Path) -> Server {
-    let listener = format!("listener \"tcp\" {{\n address = \"{NODE_ADDRESS}:8200\"\n tls_disable = true\n}}\n");
+    let listener =
+        format!("listener \"tcp\" {{\n address = \"{NODE_ADDRESS}:8200\"\n tls_disable = true\n}}\n");
     let mut server = Server::configured(&format!("{listener}{ON_DISK}"));
     server.initialize(1, 1);
     server.unseal();
