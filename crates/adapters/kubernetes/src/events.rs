@@ -1,7 +1,11 @@
 //! Events: what `kubectl describe` shows under an object.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Client;
+use kube::api::{Api, PostParams};
 
 use crate::objects::bounded;
 use crate::{Cluster, Error, Object};
@@ -16,6 +20,15 @@ pub enum Severity {
     Normal,
     /// What somebody should look at.
     Warning,
+}
+
+impl Severity {
+    const fn name(self) -> &'static str {
+        match self {
+            Severity::Normal => "Normal",
+            Severity::Warning => "Warning",
+        }
+    }
 }
 
 /// The object that an event is about.
@@ -47,17 +60,18 @@ impl About {
     }
 }
 
-/// Writes events in one component's name. The same event again within six minutes is counted, not made anew.
+/// Writes events in one component's name. Each call makes one, and nothing is remembered: tell of what changes, and of it once.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    component: String,
+    instance: String,
 }
 
 impl Cluster {
     /// Events of a component, such as `keyward.io/seal-controller`, which runs as `instance`, a pod's name.
-    pub fn events(&self, component: &str, instance: Option<&str>) -> Events {
-        let reporter = Reporter { controller: component.to_owned(), instance: instance.map(str::to_owned) };
-        Events { recorder: Recorder::new(self.client.clone(), reporter) }
+    pub fn events(&self, component: &str, instance: &str) -> Events {
+        Events { client: self.client.clone(), component: component.to_owned(), instance: instance.to_owned() }
     }
 }
 
@@ -71,17 +85,9 @@ impl Events {
         action: &str,
         note: &str,
     ) -> Result<(), Error> {
-        let event = Event {
-            type_: match severity {
-                Severity::Normal => EventType::Normal,
-                Severity::Warning => EventType::Warning,
-            },
-            reason: reason.to_owned(),
-            note: Some(shortened(note)),
-            action: action.to_owned(),
-            secondary: None,
-        };
-        let about = ObjectReference {
+        let now = Timestamp::now();
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let regarding = ObjectReference {
             api_version: Some(about.api_version.clone()),
             kind: Some(about.kind.clone()),
             namespace: about.namespace.clone(),
@@ -89,7 +95,25 @@ impl Events {
             uid: about.uid.clone(),
             ..ObjectReference::default()
         };
-        bounded(|| "writing an event".to_owned(), self.recorder.publish(&event, &about)).await
+        let event = Event {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.to_owned()),
+                name: Some(format!("{}.{:x}", about.name, now.as_nanosecond())),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            type_: Some(severity.name().to_owned()),
+            reason: Some(reason.to_owned()),
+            action: Some(action.to_owned()),
+            note: Some(shortened(note)),
+            regarding: Some(regarding),
+            reporting_controller: Some(self.component.clone()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
+        };
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let doing = || format!("writing an event of {} {namespace}/{}", about.kind, about.name);
+        bounded(doing, events.create(&PostParams::default(), &event)).await.map(|_| ())
     }
 }
 
