@@ -8,6 +8,7 @@ mod delivery;
 mod install;
 mod kms;
 mod login;
+mod objects;
 mod pod;
 mod sealed;
 mod tokens;

@@ -13,6 +13,9 @@ use crate::{Cluster, Error, Object};
 /// The longest note that the API server takes, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
+/// The longest part of an object's name in that of its event: with what follows it 253 characters at most.
+const LONGEST_NAME: usize = 220;
+
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -98,7 +101,7 @@ impl Events {
         let event = Event {
             metadata: ObjectMeta {
                 namespace: Some(namespace.to_owned()),
-                name: Some(format!("{}.{:x}", about.name, now.as_nanosecond())),
+                name: Some(named(&about.name, now.as_nanosecond())),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
@@ -117,6 +120,12 @@ impl Events {
     }
 }
 
+/// A name that no other event has. That of the object, as far as there is room for it.
+fn named(object: &str, nanoseconds: i128) -> String {
+    let cut = object.floor_char_boundary(LONGEST_NAME);
+    format!("{}.{nanoseconds:x}", object[..cut].trim_end_matches(['.', '-']))
+}
+
 fn shortened(note: &str) -> String {
     note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()
 }
@@ -124,6 +133,13 @@ fn shortened(note: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_of_a_long_name_has_one_that_is_allowed() {
+        assert_eq!(named("db", 255), "db.ff");
+        let long = format!("{}.{}", "a".repeat(219), "b".repeat(33));
+        assert_eq!(named(&long, 255), format!("{}.ff", "a".repeat(219)));
+    }
 
     #[test]
     fn a_note_is_cut_between_characters() {
