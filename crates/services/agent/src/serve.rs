@@ -8,6 +8,7 @@ use std::time::Duration;
 use keyward_authority_client::{ClientConfig, KubernetesLogin, Workload};
 use keyward_consumption::{Layout, Refused, pause};
 use keyward_log::{Log, LogLevel};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::AgentError;
 use crate::fetch::{Answer, Opened, fetch};
@@ -54,6 +55,17 @@ struct Agent {
     failures: u32,
 }
 
+/// Keeps values out of core dumps and of other processes of the same user, as far as the system allows: the workload may be
+/// one of them.
+fn harden(log: Log) {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let hardened =
+        setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(why) = hardened {
+        log.event(LogLevel::Warn, "this process can be looked into", &[("error", &why.to_string())]);
+    }
+}
+
 /// Delivers until `stop`, then takes everything away; or delivers once.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
     if options.objects.is_empty() {
@@ -64,6 +76,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
             "values of several objects go into folders: --layout folders".to_owned(),
         ));
     }
+    harden(Log(options.log));
     let mut client = options.client;
     // Its own rounds repeat what fails.
     client.max_retries = 0;
