@@ -150,12 +150,16 @@ async fn told(client: &Client) {
         name: "default".to_owned(),
         uid: None,
     };
-    let events = client.events("keyward.io/test", "test-1");
+    let events = client.events("keyward.io/test", Some("test-1"));
     events.publish(&about, Severity::Warning, "Tested", "Test", "a word").await.unwrap();
-    let mut notes = Vec::new();
+    events.publish(&about, Severity::Warning, "Tested", "Test", "a word").await.unwrap();
+    let mut counts = Vec::new();
     let stored = client.objects(&EVENTS, Some("default"));
-    stored.list(&Selection::default(), |event| notes.push(event.data["note"].clone())).await.unwrap();
-    assert!(notes.contains(&json!("a word")), "{notes:?}");
+    let count = |event: keyward_kubernetes::Object| {
+        counts.extend((event.data["note"] == "a word").then(|| event.data["series"]["count"].clone()));
+    };
+    stored.list(&Selection::default(), count).await.unwrap();
+    assert_eq!(counts, [json!(2)]);
 }
 
 /// An API server that goes away and comes back is listened to again.

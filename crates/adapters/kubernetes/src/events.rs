@@ -1,11 +1,16 @@
 //! Events: what `kubectl describe` shows under an object.
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 
 use crate::objects::bounded;
 use crate::{Cluster, Error, Object};
@@ -16,8 +21,13 @@ const LONGEST_NOTE: usize = 1024;
 /// The longest part of an object's name in that of its event: with what follows it 253 characters at most.
 const LONGEST_NAME: usize = 220;
 
+/// For so long the same event again is one that happened once more.
+const SAME: Duration = Duration::from_secs(360);
+/// Events that are remembered for that.
+const MOST_RECENT: usize = 256;
+
 /// How much an event matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
     /// What is expected.
     Normal,
@@ -35,7 +45,7 @@ impl Severity {
 }
 
 /// The object that an event is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct About {
     /// Its `apiVersion`.
     pub api_version: String,
@@ -61,20 +71,46 @@ impl About {
             uid: object.metadata.uid.clone(),
         }
     }
+
+    fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(self.api_version.clone()),
+            kind: Some(self.kind.clone()),
+            namespace: self.namespace.clone(),
+            name: Some(self.name.clone()),
+            uid: self.uid.clone(),
+            ..ObjectReference::default()
+        }
+    }
 }
 
-/// Writes events in one component's name. Each call makes one, and nothing is remembered: tell of what changes, and of it once.
+/// Writes events in one component's name. The same one again within six minutes is counted rather than made, as long as it is
+/// among the last few hundred.
 #[derive(Clone)]
 pub struct Events {
     client: Client,
     component: String,
     instance: String,
+    recent: Arc<Mutex<VecDeque<Recent>>>,
+}
+
+/// An event that was made, by the hash of what it says.
+struct Recent {
+    hash: u64,
+    name: String,
+    since: Instant,
+    count: i32,
 }
 
 impl Cluster {
     /// Events of a component, such as `keyward.io/seal-controller`, which runs as `instance`, a pod's name.
-    pub fn events(&self, component: &str, instance: &str) -> Events {
-        Events { client: self.client.clone(), component: component.to_owned(), instance: instance.to_owned() }
+    pub fn events(&self, component: &str, instance: Option<&str>) -> Events {
+        Events {
+            client: self.client.clone(),
+            component: component.to_owned(),
+            instance: instance.unwrap_or(component).to_owned(),
+            recent: Arc::default(),
+        }
     }
 }
 
@@ -90,18 +126,19 @@ impl Events {
     ) -> Result<(), Error> {
         let now = Timestamp::now();
         let namespace = about.namespace.as_deref().unwrap_or("default");
-        let regarding = ObjectReference {
-            api_version: Some(about.api_version.clone()),
-            kind: Some(about.kind.clone()),
-            namespace: about.namespace.clone(),
-            name: Some(about.name.clone()),
-            uid: about.uid.clone(),
-            ..ObjectReference::default()
-        };
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let doing = || format!("writing an event of {} {namespace}/{}", about.kind, about.name);
+        let hash = hash(&(about, severity, reason, action, note));
+        if let Some((name, count)) = self.counted(hash) {
+            let series = EventSeries { count, last_observed_time: MicroTime(now) };
+            let patch = Patch::Merge(serde_json::json!({ "series": series }));
+            return bounded(doing, events.patch(&name, &PatchParams::default(), &patch)).await.map(|_| ());
+        }
+        let name = named(&about.name, now.as_nanosecond());
         let event = Event {
             metadata: ObjectMeta {
                 namespace: Some(namespace.to_owned()),
-                name: Some(named(&about.name, now.as_nanosecond())),
+                name: Some(name.clone()),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
@@ -109,15 +146,38 @@ impl Events {
             reason: Some(reason.to_owned()),
             action: Some(action.to_owned()),
             note: Some(shortened(note)),
-            regarding: Some(regarding),
+            regarding: Some(about.reference()),
             reporting_controller: Some(self.component.clone()),
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         };
-        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let doing = || format!("writing an event of {} {namespace}/{}", about.kind, about.name);
-        bounded(doing, events.create(&PostParams::default(), &event)).await.map(|_| ())
+        bounded(doing, events.create(&PostParams::default(), &event)).await?;
+        self.remember(hash, name);
+        Ok(())
     }
+
+    /// The name of the same event if it was made just now, and how often it happened by now.
+    fn counted(&self, hash: u64) -> Option<(String, i32)> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|event| event.since.elapsed() < SAME);
+        let again = recent.iter_mut().find(|event| event.hash == hash)?;
+        again.count += 1;
+        Some((again.name.clone(), again.count))
+    }
+
+    fn remember(&self, hash: u64, name: String) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MOST_RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(Recent { hash, name, since: Instant::now(), count: 1 });
+    }
+}
+
+fn hash(event: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    event.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A name that no other event has. That of the object, as far as there is room for it.

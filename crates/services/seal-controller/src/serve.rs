@@ -82,7 +82,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     // The desk repeats what fails.
     client.max_retries = 0;
     let workload = Workload::new(client, options.login).map_err(ControllerError::Authority)?;
-    let events = cluster.events(COMPONENT, &options.identity);
+    let events = cluster.events(COMPONENT, Some(&options.identity));
     let authority = Authority { workload, mount: options.mount.trim_matches('/').to_owned() };
     let shared = Arc::new(Shared { authority, cluster: cluster.clone(), events, log });
     let trouble = move |why: &keyward_kubernetes::Error| {
