@@ -40,7 +40,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn start() -> World {
-        let mut cluster = Cluster::start(Options::named("test-delivery").with_node()).unwrap();
+        let cluster = Cluster::start(Options::named("test-delivery").with_node()).unwrap();
         cluster.load_image(&image()).unwrap();
         cluster.kubectl(&["apply", "--filename=-"], ACCOUNTS).unwrap();
         let repository = tempfile::tempdir().unwrap();
