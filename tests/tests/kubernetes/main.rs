@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod cluster;
+mod delivery;
 mod install;
 mod kms;
 mod login;
+mod objects;
 mod pod;
 mod sealed;
 mod tokens;
