@@ -48,6 +48,17 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores"]),
+    (
+        "keyward-admission-server",
+        &[
+            "keyward-core",
+            "keyward-admission",
+            "keyward-https",
+            "keyward-kubernetes",
+            "keyward-tls",
+            "keyward-webhook",
+        ],
+    ),
     ("keyward-policy-files", &["keyward-core", "keyward-admission"]),
     ("keyward-sealer", &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-sealing"]),
     ("keyward-testkit", &["keyward-core"]),

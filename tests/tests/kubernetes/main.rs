@@ -8,6 +8,7 @@ mod install;
 mod kms;
 mod login;
 mod pod;
+mod policy;
 mod tokens;
 mod tour;
 mod workload;

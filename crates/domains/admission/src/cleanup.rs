@@ -9,6 +9,7 @@ use crate::outcome::{Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::Request;
+use crate::settings::Interest;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use typed_arena::Arena;
@@ -36,6 +37,10 @@ impl Cleanup {
             context: Entry::compile_all(&spec)?,
             conditions: spec.get("conditions").map(|at| Conditions::compile(&at)).transpose()?,
         })
+    }
+
+    pub(crate) fn interests(&self) -> Vec<Interest> {
+        self.matching.interests(&[])
     }
 
     /// Whether it removes an object: passes where it does.

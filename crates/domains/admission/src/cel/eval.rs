@@ -105,7 +105,7 @@ impl<'a> Evaluation<'_, '_, 'a> {
                 Literal::Uint(value) => Val::Uint(*value),
                 Literal::Double(value) => Val::Double(*value),
                 Literal::Text(text) => Val::Str(text),
-                Literal::Bytes(bytes) => Val::Bytes(Rc::clone(bytes)),
+                Literal::Bytes(bytes) => Val::Bytes((**bytes).into()),
             }),
             Node::Ident(name) => self.ident(name),
             Node::Select(inner, name, optional) => self.select(inner, name, *optional),

@@ -48,7 +48,7 @@ pub(super) enum Literal {
     Uint(u64),
     Double(f64),
     Text(Box<str>),
-    Bytes(Rc<[u8]>),
+    Bytes(Box<[u8]>),
 }
 
 impl<'a> Val<'a> {
