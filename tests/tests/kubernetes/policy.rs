@@ -133,16 +133,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let port = cluster.in_namespace(free_port).unwrap().unwrap();
         let world = World { cluster, folder, port };
-        world.apply(
-            r#"{"apiVersion":"v1","kind":"List","items":[
-            {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"keyward"}},
-            {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"production"}},
-            {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"policy","namespace":"keyward"}},
-            {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"keyward-policy"},
-             "roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"},
-             "subjects":[{"kind":"ServiceAccount","name":"policy","namespace":"keyward"}]}]}"#,
-        )
-        .unwrap();
+        world.apply(include_str!("../../../deploy/kubernetes/policy.yaml")).unwrap();
+        world.kubectl(&["create", "namespace", "production"], "").unwrap();
         for namespace in ["default", "production", "kube-system"] {
             wait_for("the ServiceAccount of pods", LIMIT, || {
                 let made =
@@ -175,8 +167,9 @@ impl World {
     /// The way in for the ServiceAccount that policies are served as.
     fn kubeconfig(&self) -> PathBuf {
         let file = self.folder.path().join("policy.kubeconfig");
-        let token =
-            self.kubectl(&["create", "token", "policy", "--namespace=keyward", "--duration=2h"], "").unwrap();
+        let token = self
+            .kubectl(&["create", "token", "keyward-policy", "--namespace=keyward", "--duration=2h"], "")
+            .unwrap();
         std::fs::copy(self.cluster.kubeconfig(), &file).unwrap();
         let set = |arguments: &[&str]| {
             let file = format!("--kubeconfig={}", file.display());
@@ -260,6 +253,12 @@ fn policies_are_enforced_reported_and_hold_nothing_up_when_nobody_answers() {
 
     let mut served = world.serve("second", &[]);
     world.wait_for_refusal(&pod("bad", "default", "app:1", true), BAD);
+    // Whoever was killed is taken for dead by then.
+    wait_for("the dead to be buried", LIMIT, || {
+        let leases = world.json(&["get", "leases", "--namespace=keyward"]);
+        (!leases.to_string().contains("keyward-policy-first")).then_some(())
+    })
+    .unwrap();
     served.terminate(LIMIT).unwrap();
     let left = world.json(&["get", "validatingwebhookconfigurations,mutatingwebhookconfigurations"]);
     assert_eq!(left["items"], json!([]), "{}", served.output().unwrap());

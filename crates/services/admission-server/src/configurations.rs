@@ -1,7 +1,7 @@
 //! Keeps the webhook configurations as the policies want them, also where somebody else changes or removes them; and tells each
 //! policy's status whether it is served. One replica does, the leader.
 
-use crate::heartbeat::Alive;
+use crate::heartbeat::{Alive, Heartbeat};
 use crate::log;
 use crate::mirror::{Mirror, follow};
 use crate::sources::{Known, Verdict};
@@ -115,6 +115,8 @@ impl Keeper {
                     wanted.clear();
                 }
                 self.tell_statuses().await;
+                let dead = self.alive.borrow_and_update().dead.clone();
+                Heartbeat::bury(&self.cluster, &self.place.namespace, &dead).await;
             } else {
                 wanted.clear();
             }

@@ -3,7 +3,7 @@
 
 use crate::log::{self, Wall};
 use crate::mirror::{Mirror, follow};
-use keyward_core::Clock;
+use keyward_core::{Clock, Timestamp};
 use keyward_kubernetes::{Cluster, Error, Kind, Object, Objects, Selection};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ const AUTHORITY: &str = "keyward.io/webhook-authority";
 /// How often a replica says that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
 /// After how long without a word it is taken for dead, as watched by who listens.
-const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Our own heartbeat.
 pub(crate) struct Heartbeat {
@@ -66,6 +66,15 @@ impl Heartbeat {
         }
     }
 
+    /// Removes what replicas that died have left.
+    pub(crate) async fn bury(cluster: &Cluster, namespace: &str, dead: &BTreeSet<String>) {
+        for name in dead {
+            if let Err(why) = cluster.objects(&LEASES, Some(namespace)).delete(name, None).await {
+                log::warn(&format!("the heartbeat of a dead replica is not removed: {why}"));
+            }
+        }
+    }
+
     /// The last word.
     pub(crate) async fn end(&self) {
         if let Err(why) = self.leases.delete(&self.name(), None).await {
@@ -86,6 +95,8 @@ struct Heard {
     identity: String,
     version: String,
     authority: String,
+    /// When it last spoke, by its own clock.
+    at: Option<Timestamp>,
 }
 
 /// The replicas that are alive.
@@ -95,6 +106,8 @@ pub(crate) struct Alive {
     pub(crate) replicas: BTreeSet<String>,
     /// Whom they are believed by, in PEM, together.
     pub(crate) bundle: String,
+    /// Leases of those that are not.
+    pub(crate) dead: BTreeSet<String>,
 }
 
 /// Listens to heartbeats for as long as the process runs.
@@ -129,19 +142,27 @@ fn heard(lease: Object) -> Heard {
         identity: lease.data["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned(),
         version: lease.metadata.resource_version.unwrap_or_default(),
         authority: annotations.get(AUTHORITY).cloned().unwrap_or_default(),
+        at: lease.data["spec"]["renewTime"].as_str().and_then(Timestamp::parse_rfc3339),
     }
 }
 
 fn living(mirror: &Mirror<Heard>, since: &mut HashMap<String, (String, Instant)>) -> Alive {
     let mut alive = Alive::default();
-    for (_, heard) in mirror.iter() {
-        let known = since.entry(heard.identity.clone()).or_insert_with(|| (String::new(), Instant::now()));
+    for (key, heard) in mirror.iter() {
+        let now = Instant::now();
+        let known = since.entry(heard.identity.clone()).or_insert_with(|| {
+            // What was said before we listened is as old as it says, if clocks are right.
+            let age = heard.at.map_or(Duration::ZERO, |at| Wall.now().since(at)).min(SILENCE);
+            (heard.version.clone(), now.checked_sub(age).unwrap_or(now))
+        });
         if known.0 != heard.version {
-            *known = (heard.version.clone(), Instant::now());
+            *known = (heard.version.clone(), now);
         }
         if known.1.elapsed() < SILENCE {
             alive.replicas.insert(heard.identity.clone());
             alive.bundle.push_str(&heard.authority);
+        } else {
+            alive.dead.insert(key.name.to_string());
         }
     }
     alive

@@ -230,7 +230,7 @@ impl Place {
             "name": "keyward-not-the-cluster-itself",
             "expression": format!(
                 "!(request.userInfo.username in ['{user}', 'system:apiserver']) \
-                 && !('system:nodes' in request.userInfo.groups)"
+                 && !(has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups)"
             ),
         })];
         conditions.extend(own.iter().cloned());
