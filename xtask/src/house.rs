@@ -57,6 +57,17 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores", "keyward-log"]),
+    (
+        "keyward-admission-server",
+        &[
+            "keyward-core",
+            "keyward-admission",
+            "keyward-https",
+            "keyward-kubernetes",
+            "keyward-tls",
+            "keyward-webhook",
+        ],
+    ),
     ("keyward-policy-files", &["keyward-core", "keyward-admission"]),
     (
         "keyward-agent",

@@ -26,12 +26,14 @@ impl std::fmt::Display for Spent {
     }
 }
 
-impl Meter {
+impl Default for Meter {
     /// The budget of a policy: [`STEPS`].
-    pub fn new() -> Meter {
+    fn default() -> Meter {
         Meter::of(STEPS)
     }
+}
 
+impl Meter {
     /// A budget of so many steps.
     pub fn of(steps: u64) -> Meter {
         Meter(Cell::new(steps))

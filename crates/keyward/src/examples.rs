@@ -53,6 +53,8 @@ Examples:
   keyward policy explain --policy app read secret/data/app/db      # by which rule
   keyward policy test policies/                                    # suites of admission policies
   keyward policy apply policies/ --resource app.yaml               # what they would say
+  keyward policy crds | kubectl apply -f -                         # once a cluster
+  keyward policy serve                                             # in a pod: webhooks and reports
 
 ACL rules grant capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
 

@@ -39,6 +39,8 @@ mod operator;
 mod policy;
 #[cfg(feature = "authority")]
 mod policy_files;
+#[cfg(feature = "authority")]
+mod policy_serve;
 #[cfg(feature = "seal")]
 mod sealing;
 #[cfg(feature = "authority")]

@@ -10,6 +10,7 @@ mod kms;
 mod login;
 mod objects;
 mod pod;
+mod policy;
 mod sealed;
 mod tokens;
 mod tour;

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod kind;
 mod objects;
+mod served;
 mod watch;
 
 pub use access::Access;
@@ -21,4 +22,5 @@ pub use events::{About, Events, Severity};
 pub use kind::Kind;
 pub use kube::core::DynamicObject as Object;
 pub use objects::{Key, Objects, Selection};
+pub use served::Served;
 pub use watch::{Change, Changes};
