@@ -23,10 +23,15 @@ const REASON: &str = "house:";
 const EDGES: &[(&str, &[&str])] = &[
     ("keyward-core", &[]),
     ("keyward-crypto", &["keyward-core"]),
-    ("keyward-admission", &["keyward-core"]),
-    ("keyward-authority", &["keyward-core", "keyward-crypto", "keyward-envelope", "keyward-intent"]),
+    ("keyward-expressions", &[]),
+    ("keyward-admission", &["keyward-core", "keyward-expressions"]),
+    (
+        "keyward-authority",
+        &["keyward-core", "keyward-crypto", "keyward-envelope", "keyward-expressions", "keyward-intent"],
+    ),
     ("keyward-envelope", &["keyward-core", "keyward-crypto", "keyward-intent"]),
     ("keyward-intent", &["keyward-core"]),
+    ("keyward-consumption", &["keyward-core", "keyward-intent"]),
     ("keyward-sealing", &["keyward-core", "keyward-crypto", "keyward-envelope", "keyward-intent"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-sys", &[]),
@@ -35,6 +40,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-databases", &["keyward-crypto", "keyward-tls"]),
     ("keyward-https", &["keyward-crypto", "keyward-tls"]),
     ("keyward-keystores", &["keyward-core", "keyward-crypto", "keyward-authority-client"]),
+    ("keyward-webhook", &["keyward-core", "keyward-crypto", "keyward-tls"]),
+    ("keyward-kubernetes", &[]),
+    ("keyward-log", &["keyward-core"]),
     (
         "keyward-authority-server",
         &[
@@ -48,8 +56,38 @@ const EDGES: &[(&str, &[&str])] = &[
             "keyward-tls",
         ],
     ),
-    ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores"]),
+    ("keyward-kms-plugin", &["keyward-core", "keyward-crypto", "keyward-keystores", "keyward-log"]),
+    (
+        "keyward-admission-server",
+        &[
+            "keyward-core",
+            "keyward-admission",
+            "keyward-https",
+            "keyward-kubernetes",
+            "keyward-tls",
+            "keyward-webhook",
+        ],
+    ),
     ("keyward-policy-files", &["keyward-core", "keyward-admission"]),
+    (
+        "keyward-agent",
+        &["keyward-core", "keyward-crypto", "keyward-consumption", "keyward-authority-client", "keyward-log"],
+    ),
+    (
+        "keyward-injector",
+        &[
+            "keyward-core",
+            "keyward-consumption",
+            "keyward-kubernetes",
+            "keyward-log",
+            "keyward-tls",
+            "keyward-webhook",
+        ],
+    ),
+    (
+        "keyward-seal-controller",
+        &["keyward-core", "keyward-authority-client", "keyward-kubernetes", "keyward-log"],
+    ),
     ("keyward-sealer", &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-sealing"]),
     ("keyward-testkit", &["keyward-core"]),
 ];

@@ -17,19 +17,26 @@ const REGEX: usize = 1 << 20;
 pub struct Meter(Cell<u64>);
 
 /// The budget is used up.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spent;
 
 impl std::fmt::Display for Spent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the evaluation takes more than {STEPS} steps: make its lists or its nesting smaller")
+        f.write_str("the evaluation takes more steps than it may: make its lists or its nesting smaller")
+    }
+}
+
+impl Default for Meter {
+    /// The budget of a policy: [`STEPS`].
+    fn default() -> Meter {
+        Meter::of(STEPS)
     }
 }
 
 impl Meter {
-    /// The whole budget.
-    pub fn new() -> Meter {
-        Meter(Cell::new(STEPS))
+    /// A budget of so many steps.
+    pub fn of(steps: u64) -> Meter {
+        Meter(Cell::new(steps))
     }
 
     /// Takes steps.

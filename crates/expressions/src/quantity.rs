@@ -82,19 +82,19 @@ impl Quantity {
     }
 
     /// The sum, in the format of the first; None beyond what fits.
-    pub fn add(self, other: Quantity) -> Option<Quantity> {
+    pub fn checked_add(self, other: Quantity) -> Option<Quantity> {
         let format = if self.nano == 0 { other.format } else { self.format };
         Some(Quantity { nano: self.nano.checked_add(other.nano)?, format })
     }
 
     /// The difference; None beyond what fits.
-    pub fn sub(self, other: Quantity) -> Option<Quantity> {
+    pub fn checked_sub(self, other: Quantity) -> Option<Quantity> {
         let format = if self.nano == 0 { other.format } else { self.format };
         Some(Quantity { nano: self.nano.checked_sub(other.nano)?, format })
     }
 
     /// Times a number that is itself written as a quantity.
-    pub fn mul(self, factor: Quantity) -> Option<Quantity> {
+    pub fn checked_mul(self, factor: Quantity) -> Option<Quantity> {
         let nano = match self.nano.checked_mul(factor.nano) {
             Some(product) => product / NANO,
             None => (self.nano / NANO).checked_mul(factor.nano)?,
@@ -103,7 +103,7 @@ impl Quantity {
     }
 
     /// Divided by a number, rounded towards zero at the finer of the two scales.
-    pub fn div(self, divisor: Quantity) -> Option<Quantity> {
+    pub fn checked_div(self, divisor: Quantity) -> Option<Quantity> {
         let unit = self.unit().min(divisor.unit());
         let quotient = self.nano.checked_mul(NANO)?.checked_div(divisor.nano)?;
         Some(Quantity { nano: quotient / unit * unit, format: self.format })
@@ -212,8 +212,8 @@ mod tests {
         assert!(q("100m") < q("0.2"));
         assert!(q("1Gi") > q("1G"));
         assert_eq!(q("1000m"), q("1"));
-        assert_eq!(q("10Ki").add(q("1024")).unwrap().to_string(), "11Ki");
-        assert_eq!(q("1Gi").mul(q("2")).unwrap().to_string(), "2Gi");
-        assert_eq!(q("10").div(q("4")).unwrap().to_string(), "2");
+        assert_eq!(q("10Ki").checked_add(q("1024")).unwrap().to_string(), "11Ki");
+        assert_eq!(q("1Gi").checked_mul(q("2")).unwrap().to_string(), "2Gi");
+        assert_eq!(q("10").checked_div(q("4")).unwrap().to_string(), "2");
     }
 }

@@ -6,8 +6,8 @@ use crate::cli::output::Output;
 use crate::cli::{Connection, Failure, OutputArgs, Session};
 use crate::mounts::{self, Class};
 use crate::{
-    audit, audit_search, data, dev, examples, inventory, kms, kv, lease, login, operator, policy, server,
-    status, token, transit,
+    agent, audit, audit_search, data, dev, examples, inject, inventory, kms, kv, lease, login, operator,
+    policy, server, status, token, transit,
 };
 use clap::Subcommand;
 
@@ -38,6 +38,12 @@ pub(crate) enum Command {
     PathHelp(data::PathArgs),
     /// Open a wrapped answer
     Unwrap(data::UnwrapArgs),
+    /// Put secrets into pods that ask for them
+    #[command(subcommand, after_help = examples::INJECT)]
+    Inject(inject::Inject),
+    /// Keep the values of sealed objects in the memory of one pod
+    #[command(after_help = examples::AGENT)]
+    Agent(Box<agent::AgentArgs>),
     /// Encrypt what a kube-apiserver writes to etcd
     #[command(subcommand, after_help = examples::KMS)]
     Kms(kms::Kms),
@@ -88,9 +94,12 @@ pub(crate) enum Print {
 }
 
 pub(crate) fn run(connection: &Connection, output: &OutputArgs, command: Command) -> Result<(), Failure> {
-    if let Command::Kms(command) = command {
-        return kms::run(connection, output, command);
-    }
+    let command = match command {
+        Command::Kms(command) => return kms::run(connection, output, command),
+        Command::Inject(command) => return inject::run(connection, command),
+        Command::Agent(args) => return agent::run(connection, *args),
+        command => command,
+    };
     match &command {
         Command::Dev(args) => return dev::run(args),
         Command::Server(args) => return server::run(args),
@@ -110,7 +119,9 @@ pub(crate) fn run(connection: &Connection, output: &OutputArgs, command: Command
 
 async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Dev(_) | Command::Server(_) | Command::Kms(_) => Ok(()),
+        Command::Dev(_) | Command::Server(_) | Command::Kms(_) | Command::Inject(_) | Command::Agent(_) => {
+            Ok(())
+        }
         Command::Status => status::run(session).await,
         Command::Login(login) => login::run(session, &login).await,
         Command::Logout => data::log_out(session),

@@ -14,6 +14,19 @@ Exit codes: 0 done; 1 the command line or its input is wrong; 2 the authority re
 reached. `status` answers 0 unsealed, 2 sealed, and 1 where nobody can be asked.
 Options may be written with one dash or two, as Vault's command line has them.";
 
+pub(crate) const INJECT: &str = "\
+Examples:
+  keyward inject serve --image registry.example.org/keyward:1 --name keyward-injector.keyward.svc
+
+A pod asks with annotations: keyward.io/inject: NAME[,NAME...], and if it likes keyward.io/mount-path, keyward.io/containers, \
+keyward.io/refresh (follow or never) and keyward.io/role. Those of zen-lock are understood too. Its values stand in \
+/keyward/secrets/NAME/KEY.";
+
+pub(crate) const AGENT: &str = "\
+Examples:
+  keyward agent --object db --of-namespace shop --role workload --to /dev/shm/db --once    # by hand
+  keyward agent --check --state /run/keyward-agent --wait 5s                               # a startup probe";
+
 pub(crate) const KV: &str = "\
 Examples:
   keyward kv put secret/app user=app password=@password.txt    # kept out of the process list
@@ -40,6 +53,8 @@ Examples:
   keyward policy explain --policy app read secret/data/app/db      # by which rule
   keyward policy test policies/                                    # suites of admission policies
   keyward policy apply policies/ --resource app.yaml               # what they would say
+  keyward policy crds | kubectl apply -f -                         # once a cluster
+  keyward policy serve                                             # in a pod: webhooks and reports
 
 ACL rules grant capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
 

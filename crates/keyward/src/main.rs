@@ -1,6 +1,8 @@
 //! The one shipped binary: a file per subcommand, wiring only.
 
 #[cfg(feature = "authority")]
+mod agent;
+#[cfg(feature = "authority")]
 mod audit;
 #[cfg(feature = "authority")]
 mod audit_search;
@@ -15,6 +17,8 @@ mod data;
 mod dev;
 #[cfg(feature = "authority")]
 mod examples;
+#[cfg(feature = "authority")]
+mod inject;
 #[cfg(feature = "authority")]
 mod inventory;
 #[cfg(feature = "authority")]
@@ -35,10 +39,14 @@ mod operator;
 mod policy;
 #[cfg(feature = "authority")]
 mod policy_files;
+#[cfg(feature = "authority")]
+mod policy_serve;
 #[cfg(feature = "seal")]
 mod sealing;
 #[cfg(feature = "authority")]
 mod server;
+#[cfg(feature = "authority")]
+mod services;
 #[cfg(feature = "authority")]
 mod status;
 #[cfg(feature = "authority")]
@@ -139,7 +147,12 @@ fn run(arguments: Keyward) -> Result<(), Failure> {
         #[cfg(feature = "authority")]
         Command::Authority(command) => authority::run(&arguments.connection, &arguments.output, *command),
         #[cfg(feature = "seal")]
-        Command::Sealing(command) => sealing::run(&Output::from(&arguments.output), *command),
+        Command::Sealing(command) => sealing::run(
+            #[cfg(feature = "authority")]
+            &arguments.connection,
+            &Output::from(&arguments.output),
+            *command,
+        ),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Keyward::command(), "keyward", &mut std::io::stdout());
             Ok(())

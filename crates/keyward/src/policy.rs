@@ -7,7 +7,7 @@ use crate::cli::input::{content, object};
 use crate::cli::output::Output;
 use crate::cli::{Failure, Session, output};
 use crate::data::nothing_there;
-use crate::policy_files;
+use crate::{policy_files, policy_serve};
 use clap::Subcommand;
 use keyward_authority_client::Method;
 use serde_json::{Value, json};
@@ -61,12 +61,25 @@ pub(crate) enum Policy {
     Cel(policy_files::Cel),
     /// Say which admission policies cannot mean anything, and why
     Lint(policy_files::Lint),
+    /// Serve admission policies in a cluster: webhooks, background scans and reports
+    Serve(Box<policy_serve::ServeArgs>),
+    /// Write the custom resource definitions of policies and reports to standard output
+    Crds,
+    /// Remove the webhooks, so that no policy holds anything up; `serve` puts them back
+    Release(policy_serve::ClusterArgs),
 }
 
 impl Policy {
     /// Whether it needs no authority.
     pub(crate) fn is_about_files(&self) -> bool {
-        matches!(self, Policy::Test(_) | Policy::Apply(_) | Policy::Jp(_) | Policy::Cel(_) | Policy::Lint(_))
+        !matches!(
+            self,
+            Policy::List
+                | Policy::Read { .. }
+                | Policy::Write { .. }
+                | Policy::Delete { .. }
+                | Policy::Explain { .. }
+        )
     }
 }
 
@@ -78,6 +91,9 @@ pub(crate) fn of_files(command: &Policy, output: &Output) -> Result<(), Failure>
         Policy::Jp(args) => policy_files::jp(args, output),
         Policy::Cel(args) => policy_files::cel(args, output),
         Policy::Lint(args) => policy_files::lint(args),
+        Policy::Serve(args) => policy_serve::serve(args),
+        Policy::Crds => policy_serve::crds(),
+        Policy::Release(args) => policy_serve::release(args),
         Policy::List
         | Policy::Read { .. }
         | Policy::Write { .. }
@@ -119,9 +135,14 @@ pub(crate) async fn run(session: &Session, command: &Policy) -> Result<(), Failu
             let reply = session.ask("Error deleting the policy", Method::Delete, &path, None).await?;
             session.output.reply_or(&reply, &format!("Success! Deleted policy: {name}"))
         }
-        files @ (Policy::Test(_) | Policy::Apply(_) | Policy::Jp(_) | Policy::Cel(_) | Policy::Lint(_)) => {
-            of_files(files, &session.output)
-        }
+        files @ (Policy::Test(_)
+        | Policy::Apply(_)
+        | Policy::Jp(_)
+        | Policy::Cel(_)
+        | Policy::Lint(_)
+        | Policy::Serve(_)
+        | Policy::Crds
+        | Policy::Release(_)) => of_files(files, &session.output),
         Policy::Explain { operation, path, parameters, accessor, policies } => {
             let mut sent = json!({ "path": path, "operation": operation });
             if !parameters.is_empty() {

@@ -66,7 +66,7 @@ fn gather(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
 fn check(config: &ServerConfig) -> Result<(), Failure> {
     for listener in &config.listeners {
         if let Some(tls) = &listener.tls {
-            keyward_authority_server::tls::configure(tls).map_err(|why| Failure::Usage(why.to_string()))?;
+            keyward_tls::configure(tls).map_err(|why| Failure::Usage(why.to_string()))?;
         }
     }
     crate::cli::output::line("The configuration is good.")

@@ -14,7 +14,7 @@ use keyward_tests::server::SOON;
 
 use crate::kms::{POLLED, api_server_flags, authority, encryption_config};
 
-const IMAGE: &str = "keyward.test/keyward:1";
+pub(crate) const IMAGE: &str = "keyward.test/keyward:1";
 
 /// The manifest as it is shipped, with this test's image, authority and folders.
 fn manifest(address: &str, folder: &Path) -> String {
@@ -34,7 +34,7 @@ fn manifest(address: &str, folder: &Path) -> String {
 }
 
 /// The program and what it is linked with.
-fn image() -> Image {
+pub(crate) fn image() -> Image {
     let linked = run(Command::new("ldd").arg(keyward()), b"", SOON).unwrap();
     assert!(linked.status.success(), "{}", linked.stderr);
     let linked = String::from_utf8(linked.stdout).unwrap();

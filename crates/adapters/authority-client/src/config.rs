@@ -19,6 +19,8 @@ pub struct ClientConfig {
     pub namespace: String,
     /// A PEM file of the authorities trusted for the server's certificate, in place of the system's.
     pub ca_file: Option<PathBuf>,
+    /// The same, as PEM itself: where a pod is given it in its environment.
+    pub ca_pem: Option<String>,
     /// A folder of such files.
     pub ca_path: Option<PathBuf>,
     /// A PEM file of the client's certificate chain; goes with `client_key`.
@@ -45,6 +47,7 @@ impl ClientConfig {
             token: None,
             namespace: String::new(),
             ca_file: None,
+            ca_pem: None,
             ca_path: None,
             client_cert: None,
             client_key: None,
@@ -57,7 +60,7 @@ impl ClientConfig {
     }
 
     /// Reads `KEYWARD_*`, else `VAULT_*`, through `lookup` (which the binary gives the environment): `ADDR`
-    /// (`https://127.0.0.1:8200` when unset), `TOKEN`, `CACERT`, `CAPATH`, `CLIENT_CERT`, `CLIENT_KEY`,
+    /// (`https://127.0.0.1:8200` when unset), `TOKEN`, `CACERT`, `CACERT_BYTES`, `CAPATH`, `CLIENT_CERT`, `CLIENT_KEY`,
     /// `SKIP_VERIFY`, `TLS_SERVER_NAME`, `NAMESPACE`, `CLIENT_TIMEOUT`, `MAX_RETRIES`, `WRAP_TTL`. An empty
     /// value counts as unset. Every mistake is reported at once.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<ClientConfig, ConfigError> {
@@ -72,6 +75,7 @@ impl ClientConfig {
         config.token = read.text("TOKEN").map(|(_, token)| Secret::new(token));
         config.namespace = read.string("NAMESPACE").unwrap_or_default();
         config.ca_file = read.string("CACERT").map(PathBuf::from);
+        config.ca_pem = read.string("CACERT_BYTES");
         config.ca_path = read.string("CAPATH").map(PathBuf::from);
         config.client_cert = read.string("CLIENT_CERT").map(PathBuf::from);
         config.client_key = read.string("CLIENT_KEY").map(PathBuf::from);

@@ -24,6 +24,7 @@ mod error;
 mod reply;
 mod request;
 mod tls;
+mod workload;
 
 pub use address::Address;
 pub use client::Client;
@@ -31,3 +32,4 @@ pub use config::{ClientConfig, ConfigError};
 pub use error::{ClientError, Rejection};
 pub use reply::Reply;
 pub use request::{Body, Method, RequestOptions};
+pub use workload::{KubernetesLogin, Workload};

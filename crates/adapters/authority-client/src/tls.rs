@@ -40,10 +40,16 @@ fn one(mistake: String) -> ConfigError {
 }
 
 fn roots(config: &ClientConfig) -> Result<RootCertStore, ConfigError> {
-    if config.ca_file.is_none() && config.ca_path.is_none() {
+    if config.ca_file.is_none() && config.ca_path.is_none() && config.ca_pem.is_none() {
         return Trust::System.roots().map_err(|why| one(why.to_string()));
     }
-    let mut roots = RootCertStore::empty();
+    let mut roots = match &config.ca_pem {
+        Some(pem) => {
+            let trust = Trust::Pem(pem.as_str().into());
+            trust.roots().map_err(|why| one(format!("VAULT_CACERT_BYTES: {why}")))?
+        }
+        None => RootCertStore::empty(),
+    };
     if let Some(file) = &config.ca_file {
         add_all(&mut roots, file, certificates(file)?)?;
     }

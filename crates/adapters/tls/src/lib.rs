@@ -1,8 +1,11 @@
-//! Whom a TLS client believes: the machine's roots, given ones, or anybody who holds the key of what it shows.
+//! Whom a TLS client believes: the machine's roots, given ones, or anybody who holds the key of what it shows; and what a
+//! TLS server shows.
 
 mod anybody;
+mod server;
 
 pub use anybody::Anybody;
+pub use server::{Clients, TlsError, TlsFiles, configure, configure_with};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};

@@ -15,7 +15,8 @@ use crate::meter::Meter;
 use crate::outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Mode, Surroundings};
 use crate::refusal::{At, Read};
-use crate::request::{Kind, Request};
+use crate::request::{Kind, Operation, Request};
+use crate::settings::{Interest, Settings, Subject};
 use constraints::Constraints;
 use exception::Excepted;
 use keyward_expressions::World;
@@ -42,6 +43,7 @@ pub(crate) struct CelPolicy {
     controllers: Vec<String>,
     /// The kind of what bindings pass in as `params`.
     param_kind: Option<(String, String)>,
+    pub(crate) settings: Settings,
     task: Task,
 }
 
@@ -112,6 +114,7 @@ impl CelPolicy {
             ignore: spec.text("failurePolicy")? == "Ignore",
             controllers: controllers(&spec, constraints.as_ref(), native)?,
             param_kind,
+            settings: Settings::compile(&spec)?,
             task: Task::compile(&spec, metadata, &names)?,
             constraints,
             variables,
@@ -120,6 +123,25 @@ impl CelPolicy {
 
     pub(crate) fn kind(&self) -> RuleKind {
         self.task.kind()
+    }
+
+    pub(crate) fn interests(&self) -> Vec<Interest> {
+        let Some(constraints) = &self.constraints else { return Vec::new() };
+        let mut interests = constraints.interests();
+        let own: Vec<Operation> = interests.iter().flat_map(|one| one.operations.clone()).collect();
+        interests.extend(self.controllers.iter().map(|resource| Interest {
+            group: if matches!(resource.as_str(), "jobs" | "cronjobs") { "batch" } else { "apps" }.to_owned(),
+            version: "*".to_owned(),
+            subject: Subject::Resource(resource.clone()),
+            subresource: String::new(),
+            operations: own.clone(),
+        }));
+        interests
+    }
+
+    /// The API server's own kind, which it evaluates itself.
+    pub(crate) fn is_native(&self) -> bool {
+        self.native
     }
 
     pub(crate) fn action(&self) -> Action {
@@ -182,7 +204,7 @@ impl CelPolicy {
     ) {
         let arena = Arena::with_capacity(1);
         let needs = RefCell::new(Vec::new());
-        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::new() };
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
         let patched = outcome.patched.take().map(|object| request.with_object(object));
         let frame = Frame::new(patched.as_ref().unwrap_or(request), &arena, around.snapshot, &world, &needs);
         let outside = Outside::new(&frame);

@@ -8,6 +8,7 @@ use crate::outcome::{Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::Request;
+use crate::settings::Interest;
 use keyward_expressions::World;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -38,6 +39,10 @@ impl Cleanup {
         })
     }
 
+    pub(crate) fn interests(&self) -> Vec<Interest> {
+        self.matching.interests(&[])
+    }
+
     /// Whether it removes an object: passes where it does.
     pub(crate) fn decide(&self, request: &Request, around: &Surroundings<'_>) -> Outcome {
         let mut outcome = Outcome::default();
@@ -46,7 +51,7 @@ impl Cleanup {
         }
         let arena = Arena::with_capacity(1);
         let needs = RefCell::new(Vec::new());
-        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::new() };
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
         let frame = Frame::new(request, &arena, around.snapshot, &world, &needs);
         frame.bind("target", crate::jmespath::Val::Ref(request.object()));
         frame.define(&self.context);

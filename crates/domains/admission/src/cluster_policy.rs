@@ -8,10 +8,12 @@ mod validate;
 pub(crate) use rule::{Rule, Task};
 
 use crate::exception::Exception;
-use crate::outcome::{Action, Outcome, RuleKind};
+use crate::lookup::Lookup;
+use crate::outcome::{Action, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
-use crate::request::Request;
+use crate::request::{Operation, Request};
+use crate::settings::{Interest, Settings};
 use crate::wildcard::Glob;
 
 /// A compiled policy of rules.
@@ -22,6 +24,7 @@ pub(crate) struct ClusterPolicy {
     overrides: Vec<Override>,
     /// Only the first rule that applies counts.
     first_only: bool,
+    pub(crate) settings: Settings,
 }
 
 #[derive(Debug)]
@@ -99,6 +102,7 @@ impl ClusterPolicy {
             action: spec.get("validationFailureAction").map_or(Ok(Action::Audit), |at| action(&at))?,
             overrides: overrides(&spec, "validationFailureActionOverrides")?,
             first_only,
+            settings: Settings::compile(&spec)?,
         })
     }
 
@@ -116,6 +120,11 @@ impl ClusterPolicy {
             _ => None,
         });
         own.or_else(|| by(&self.overrides)).unwrap_or(self.action)
+    }
+
+    pub(crate) fn interests(&self, kind: RuleKind) -> Vec<Interest> {
+        let rules = self.rules.iter().filter(|rule| rule.kind() == kind);
+        rules.flat_map(|rule| rule.matching.interests(rule.task.operations())).collect()
     }
 
     pub(crate) fn has(&self, kind: RuleKind) -> bool {
@@ -139,11 +148,44 @@ impl ClusterPolicy {
             if !rule.matching.matches(request) {
                 continue;
             }
+            let before = outcome.rules.len();
             rule.decide(request, around, &exceptions, &mut outcome);
+            if kind == RuleKind::Validation
+                && let Some(said) = outcome.rules.get(before)
+                && said.status == Status::Fail
+                && self.action(&rule.name, request.namespace_name()) == Action::Enforce
+                && self.failed_before(rule, request, around, &exceptions, &mut outcome.lacks)
+            {
+                let why = "skipping the rule evaluation as pre-existing violations are allowed";
+                outcome.rules[before] = RuleOutcome::new(&rule.name, RuleKind::Validation, Status::Skip, why);
+            }
             if self.first_only && !outcome.rules.is_empty() {
                 break;
             }
         }
         outcome
+    }
+
+    /// Whether what a request changes failed already, as if it were made now, and the rule lets that be.
+    fn failed_before(
+        &self,
+        rule: &Rule,
+        request: &Request,
+        around: &Surroundings<'_>,
+        exceptions: &[&Exception],
+        lacks: &mut Vec<Lookup>,
+    ) -> bool {
+        let Task::Validate(validate) = &rule.task else { return false };
+        if !validate.allows_existing || request.operation() != Operation::Update {
+            return false;
+        }
+        let Some(before) = request.before() else { return false };
+        if !rule.matching.matches(&before) {
+            return false;
+        }
+        let mut outcome = Outcome::default();
+        rule.decide(&before, around, exceptions, &mut outcome);
+        lacks.append(&mut outcome.lacks);
+        outcome.rules.iter().any(|said| said.status == Status::Fail)
     }
 }

@@ -33,6 +33,7 @@ mod policy;
 mod refusal;
 mod request;
 mod search;
+mod settings;
 mod template;
 mod wildcard;
 pub mod yaml;
@@ -48,6 +49,8 @@ pub use plural::{has_namespace, of as plural};
 pub use policy::{Loaded, Metadata, Mode, Policy, Surroundings, load};
 pub use refusal::Refusal;
 pub use request::{Kind, Operation, Request};
+pub use settings::{Interest, Settings, Subject};
+pub use wildcard::matches as matches_wildcards;
 
 /// What a JMESPath expression, with the functions of policies, finds in a value.
 ///

@@ -2,6 +2,7 @@
 
 use crate::refusal::{At, Read};
 use crate::request::{Operation, Request};
+use crate::settings::{Interest, Subject as Of};
 use crate::wildcard::Glob;
 use serde_json::{Map, Value};
 
@@ -327,6 +328,26 @@ impl Matching {
     /// Without a rule, such as the match of an exception.
     pub(crate) fn compile_only(matching: &At<'_>) -> Read<Matching> {
         Ok(Matching { include: Filters::compile(Some(matching))?, exclude: Filters::default() })
+    }
+
+    /// The requests that it may match: all of the kinds it names, with the operations it names or else these.
+    pub(crate) fn interests(&self, otherwise: &[Operation]) -> Vec<Interest> {
+        let mut interests = Vec::new();
+        // Of filters that must all hold, one that names no kinds narrows nothing.
+        let all = self.include.all.iter().filter(|filter| !filter.kinds.is_empty());
+        for filter in self.include.any.iter().chain(all) {
+            let operations = if filter.operations.is_empty() { otherwise } else { &filter.operations };
+            let anything = [KindSelector::parse("*")];
+            let kinds = if filter.kinds.is_empty() { &anything[..] } else { &filter.kinds };
+            interests.extend(kinds.iter().map(|kind| Interest {
+                group: kind.group.pattern(),
+                version: kind.version.pattern(),
+                subject: Of::Kind(kind.kind.pattern()),
+                subresource: kind.subresource.pattern(),
+                operations: operations.to_vec(),
+            }));
+        }
+        interests
     }
 
     /// Whether a request is matched by its object, or by what that was before.

@@ -345,7 +345,7 @@ mod tests {
     use serde_json::json;
 
     fn check(pattern: Value, resource: Value) -> &'static str {
-        match Pattern::new(&pattern).matches(&resource, &Meter::new()) {
+        match Pattern::new(&pattern).matches(&resource, &Meter::default()) {
             Ok(()) => "pass",
             Err(Mismatch::Skip(_)) => "skip",
             Err(Mismatch::Fail { .. }) => "fail",

@@ -9,6 +9,7 @@ use crate::nearest;
 use crate::outcome::{Action, Outcome, RuleKind};
 use crate::refusal::{At, Read, Refusal};
 use crate::request::Request;
+use crate::settings::{Interest, Settings};
 use crate::yaml::Lines;
 use serde_json::{Map, Value};
 
@@ -194,6 +195,31 @@ impl Policy {
             Form::Rules(policy) => policy.action(rule, namespace),
             Form::Cel(policy) => policy.action(),
         }
+    }
+
+    /// How it is to be served.
+    pub fn settings(&self) -> Settings {
+        match &self.form {
+            Form::Cleanup(_) => Settings::default(),
+            Form::Rules(policy) => policy.settings.clone(),
+            Form::Cel(policy) => policy.settings.clone(),
+        }
+    }
+
+    /// The requests that it may be for, in one of the things that it does.
+    pub fn interests(&self, kind: RuleKind) -> Vec<Interest> {
+        match &self.form {
+            Form::Cleanup(policy) if kind == RuleKind::Deletion => policy.interests(),
+            Form::Cleanup(_) => Vec::new(),
+            Form::Rules(policy) => policy.interests(kind),
+            Form::Cel(policy) if policy.kind() == kind => policy.interests(),
+            Form::Cel(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the API server evaluates it itself.
+    pub fn is_native(&self) -> bool {
+        matches!(&self.form, Form::Cel(policy) if policy.is_native())
     }
 
     /// Whether it is written in CEL, and so has no named rules.

@@ -83,6 +83,8 @@ pub struct Request {
     pub(crate) of_loops: Map<String, Value>,
     /// Some arbitrary JSON rather than an object of Kubernetes.
     pub(crate) payload: bool,
+    /// Of an API server, which knows what was there before.
+    live: bool,
 }
 
 impl Request {
@@ -119,6 +121,7 @@ impl Request {
             of_rules: Map::new(),
             of_loops: Map::new(),
             payload: false,
+            live: true,
         })
     }
 
@@ -157,6 +160,7 @@ impl Request {
             of_rules: Map::new(),
             of_loops: Map::new(),
             payload: false,
+            live: false,
         }
     }
 
@@ -174,6 +178,7 @@ impl Request {
             of_rules: Map::new(),
             of_loops: Map::new(),
             payload: true,
+            live: false,
         }
     }
 
@@ -298,7 +303,20 @@ impl Request {
             of_rules: self.of_rules.clone(),
             of_loops: self.of_loops.clone(),
             payload: self.payload,
+            live: self.live,
         }
+    }
+
+    /// What an API server asks to change, as if it were being made as it is.
+    pub(crate) fn before(&self) -> Option<Request> {
+        if !self.live || self.old_object().is_null() {
+            return None;
+        }
+        let mut before = self.with_object(self.old_object().clone());
+        before.review["oldObject"] = Value::Null;
+        before.review["operation"] = Value::from(Operation::Create.name());
+        before.operation = Operation::Create;
+        Some(before)
     }
 
     pub(crate) fn into_object(mut self) -> Value {

@@ -36,7 +36,7 @@ impl<'a> Scope<'a> for Document<'a> {
 
 pub(crate) fn search(text: &str, value: &Value) -> Result<Value, String> {
     let expression = Expression::parse(text).map_err(|fault| format!("{text} is not JMESPath: {fault}"))?;
-    let world = World { now: 0, seed: Cell::new(1), meter: Meter::new() };
+    let world = World { now: 0, seed: Cell::new(1), meter: Meter::default() };
     expression.search(&Document { value, world }).map(Val::into_value).map_err(|why| why.to_string())
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn search(text: &str, value: &Value) -> Result<Value, String> {
 pub(crate) fn evaluate(text: &str, bindings: &[(&'static str, &Value)], now: i128) -> Result<Value, String> {
     let program = Program::parse(text, &cel::names(&ROOTS, &[]))?;
     let (arena, needs, request) = (Arena::new(), RefCell::new(Vec::new()), Request::of_payload(Value::Null));
-    let world = World { now, seed: Cell::new(1), meter: Meter::new() };
+    let world = World { now, seed: Cell::new(1), meter: Meter::default() };
     let frame = Frame::new(&request, &arena, &Nothing, &world, &needs);
     let outside = Outside::new(&frame);
     let roots: Vec<_> =
@@ -57,7 +57,7 @@ pub(crate) fn evaluate(text: &str, bindings: &[(&'static str, &Value)], now: i12
 /// What of a document does not fit an assertion tree.
 pub(crate) fn assert(tree: &Value, value: &Value) -> Result<Vec<String>, String> {
     let assertion = Assertion::compile(&At::new(tree)).map_err(|refusal| refusal.to_string())?;
-    let world = World { now: 0, seed: Cell::new(1), meter: Meter::new() };
+    let world = World { now: 0, seed: Cell::new(1), meter: Meter::default() };
     let document = Document { value, world };
     assertion.check(None, &assertion::Names::new(&document), "").map_err(|why| why.to_string())
 }

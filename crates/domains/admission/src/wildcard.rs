@@ -31,6 +31,16 @@ impl Glob {
         }
     }
 
+    /// As it was written.
+    pub(crate) fn pattern(&self) -> String {
+        match self {
+            Glob::Any => "*".to_owned(),
+            Glob::Exact(text) | Glob::General(text) => text.to_string(),
+            Glob::Prefix(prefix) => format!("{prefix}*"),
+            Glob::Suffix(suffix) => format!("*{suffix}"),
+        }
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
             Glob::Any => true,
@@ -43,7 +53,7 @@ impl Glob {
 }
 
 /// Whether the whole of `text` is matched by `pattern`.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut in_text) = (0, 0);
     // Where to go on after the last star, should what follows it not fit.

@@ -172,10 +172,9 @@ pub(super) fn call<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]) -> F
                         Val::Int(value) => Some(Quantity::from_int(*value, quantity.format())),
                         _ => None,
                     };
-                    let sum =
-                        other.and_then(
-                            |other| if name == "add" { quantity.add(other) } else { quantity.sub(other) },
-                        );
+                    let sum = other.and_then(|other| {
+                        if name == "add" { quantity.checked_add(other) } else { quantity.checked_sub(other) }
+                    });
                     sum.map(Val::Quantity)
                 }
                 _ => None,

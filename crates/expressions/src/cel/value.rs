@@ -5,6 +5,7 @@ use crate::quantity::Quantity;
 use crate::version::Version;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,16 @@ pub trait Record: std::fmt::Debug {
     fn field(&self, name: &str) -> Option<Val<'_>>;
     /// The names that may have a value.
     fn names(&self) -> Vec<&str>;
+}
+
+impl Record for BTreeMap<String, String> {
+    fn field(&self, name: &str) -> Option<Val<'_>> {
+        self.get(name).map(|value| Val::Str(value))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.keys().map(String::as_str).collect()
+    }
 }
 
 /// A value.

@@ -1,6 +1,7 @@
 //! `keyward seal` and its kin: secrets for Git, made and looked after without a network.
 
 mod change;
+mod cluster;
 pub(crate) mod common;
 pub(crate) mod examples;
 mod import;
@@ -10,6 +11,8 @@ mod root;
 mod seal;
 mod tree;
 
+#[cfg(feature = "authority")]
+use crate::cli::Connection;
 use crate::cli::Failure;
 use crate::cli::output::Output;
 use clap::Subcommand;
@@ -49,10 +52,19 @@ pub(crate) enum Command {
     Root(Box<root::Root>),
 }
 
-pub(crate) fn run(output: &Output, command: Command) -> Result<(), Failure> {
+pub(crate) fn run(
+    #[cfg(feature = "authority")] connection: &Connection,
+    output: &Output,
+    command: Command,
+) -> Result<(), Failure> {
     keyward_sealer::harden();
     match command {
-        Command::Seal(args) => seal::run(output, &args),
+        Command::Seal(mut args) => match args.in_cluster.take() {
+            Some(cluster::InCluster::Crds) => cluster::crds(),
+            #[cfg(feature = "authority")]
+            Some(cluster::InCluster::Serve(args)) => cluster::serve(connection, *args),
+            None => seal::run(output, &args),
+        },
         Command::Open(args) => open::run(output, &args),
         Command::Set(args) => change::set(output, &args),
         Command::Unset(args) => change::unset(output, &args),

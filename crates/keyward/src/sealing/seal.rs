@@ -1,5 +1,6 @@
 //! `keyward seal`: a Secret, or with `--age` anything.
 
+use super::cluster::InCluster;
 use super::common::{self, BoundArgs, RecipientArgs, SignArgs, at, write};
 use crate::cli::Failure;
 use crate::cli::output::{Output, raw};
@@ -14,7 +15,10 @@ use std::path::{Path, PathBuf};
 
 /// A Secret, and what it is bound to
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct SealArgs {
+    #[command(subcommand)]
+    pub(super) in_cluster: Option<InCluster>,
     /// Manifest of a Secret of v1, or - for standard input
     #[arg(default_value = "-")]
     file: PathBuf,

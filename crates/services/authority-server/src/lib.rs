@@ -1,7 +1,7 @@
 //! The authority over HTTP and TLS, with its audit devices.
 //!
 //! [`node`] is a request's way through the pure authority, the audit devices and the store; [`http`] and
-//! [`front`] are the wire; [`listener`] and [`tls`] are the sockets.
+//! [`front`] are the wire; [`listener`] has the sockets.
 
 pub mod acts;
 mod alarm;
@@ -18,4 +18,3 @@ mod outside;
 mod quiet;
 pub mod reply;
 pub mod server;
-pub mod tls;

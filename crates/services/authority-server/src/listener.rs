@@ -5,11 +5,11 @@ use crate::config;
 use crate::http::{Peer, answer};
 use crate::log;
 use crate::node::Node;
-use crate::tls::{self, TlsError, TlsFiles};
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use keyward_tls::{TlsError, TlsFiles};
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
@@ -75,7 +75,7 @@ impl Listener {
         let tls = match &config.tls {
             None => None,
             Some(files) => {
-                let config = tls::configure(files).map_err(io::Error::other)?;
+                let config = keyward_tls::configure(files).map_err(io::Error::other)?;
                 Some(Tls { files: files.clone(), config: ArcSwap::new(config) })
             }
         };
@@ -115,7 +115,7 @@ impl Listener {
     /// Reads the TLS files again. The old configuration stays when they cannot be used.
     pub fn reload(&self) -> Result<(), TlsError> {
         if let Some(tls) = &self.tls {
-            tls.config.store(tls::configure(&tls.files)?);
+            tls.config.store(keyward_tls::configure(&tls.files)?);
         }
         Ok(())
     }

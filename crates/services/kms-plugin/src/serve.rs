@@ -14,11 +14,11 @@ use tonic::transport::Server;
 use crate::broker::{Broker, Found};
 use crate::error::ServeError;
 use crate::harden::harden;
-use crate::log::{Log, LogLevel};
 use crate::proto::v2::key_management_service_server::KeyManagementServiceServer;
 use crate::registry::State;
 use crate::service::Service;
 use crate::socket::{Claim, Incoming};
+use keyward_log::{Log, LogLevel};
 
 /// The longest message that is read: the API server's largest request with room for its framing.
 const LONGEST_MESSAGE: usize = 64 << 10;

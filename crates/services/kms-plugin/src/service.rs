@@ -8,12 +8,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::broker::Broker;
 use crate::envelope::ANNOTATION;
-use crate::log::{Log, LogLevel};
 use crate::proto::v2::key_management_service_server::KeyManagementService;
 use crate::proto::v2::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
 };
 use crate::refusal::Refusal;
+use keyward_log::{Log, LogLevel};
 
 /// The version of the contract, and what health is called in it.
 pub(crate) const VERSION: &str = "v2";

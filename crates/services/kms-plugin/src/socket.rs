@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 use tokio::net::{UnixListener, UnixStream};
 use tonic::codegen::tokio_stream::Stream;
 
-use crate::log::{Log, LogLevel};
+use keyward_log::{Log, LogLevel};
 
 /// The longest path of a socket: the kernel's 108 bytes less the final zero.
 const LONGEST_PATH: usize = 107;

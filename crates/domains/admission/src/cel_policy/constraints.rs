@@ -5,6 +5,7 @@ use crate::matching::Selector;
 use crate::outcome::Action;
 use crate::refusal::{At, Read};
 use crate::request::{Operation, Request};
+use crate::settings::{Interest, Subject};
 use serde_json::Value;
 
 #[derive(Debug, Default)]
@@ -115,6 +116,32 @@ impl Constraints {
         let old = request.old_object();
         (cluster || self.namespaces.as_ref().is_none_or(|selector| selector.matches(namespace)))
             && (object(request.object()) || (!old.is_null() && object(old)))
+    }
+
+    /// The requests that it may match.
+    pub(crate) fn interests(&self) -> Vec<Interest> {
+        let every = [Operation::Create, Operation::Update, Operation::Delete, Operation::Connect];
+        let mut interests = Vec::new();
+        for rule in &self.rules {
+            let operations: Vec<Operation> = every.into_iter().filter(|one| rule.operation(*one)).collect();
+            let any = || vec!["*".to_owned()];
+            let or_any = |list: &[String]| if list.is_empty() { any() } else { list.to_vec() };
+            for group in or_any(&rule.groups) {
+                for version in or_any(&rule.versions) {
+                    for resource in or_any(&rule.resources) {
+                        let (resource, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
+                        interests.push(Interest {
+                            group: group.clone(),
+                            version: version.clone(),
+                            subject: Subject::Resource(resource.to_owned()),
+                            subresource: subresource.to_owned(),
+                            operations: operations.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        interests
     }
 
     /// Whether it names pods, and nothing but what can be carried over to what makes pods.

@@ -14,7 +14,7 @@ use crate::mutate::Mutate;
 use crate::outcome::{Effects, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::Surroundings;
 use crate::refusal::{At, Read};
-use crate::request::Request;
+use crate::request::{Operation, Request};
 use keyward_expressions::World;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -36,6 +36,19 @@ pub(crate) enum Task {
     Mutate(Box<Mutate>),
     Generate(Box<Generate>),
     VerifyImages(Vec<VerifyImages>),
+}
+
+impl Task {
+    /// What it is asked about where a rule does not say.
+    pub(crate) fn operations(&self) -> &'static [Operation] {
+        use Operation::{Connect, Create, Delete, Update};
+        match self {
+            // A pattern has nothing to look at in what is being removed.
+            Task::Validate(validate) if validate.only_looks_at_objects() => &[Create, Update, Connect],
+            Task::Validate(_) => &[Create, Update, Delete, Connect],
+            Task::Mutate(_) | Task::VerifyImages(_) | Task::Generate(_) => &[Create, Update],
+        }
+    }
 }
 
 const RULE: [&str; 13] = [
@@ -107,7 +120,7 @@ impl Rule {
     ) {
         let arena = Arena::with_capacity(1);
         let needs: RefCell<Vec<Lookup>> = RefCell::new(Vec::new());
-        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::new() };
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
         // A mutation goes on from what the rules before it made of the object.
         let patched = outcome.patched.take().map(|object| request.with_object(object));
         let current = patched.as_ref().unwrap_or(request);

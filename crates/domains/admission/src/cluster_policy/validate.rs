@@ -24,6 +24,8 @@ pub(crate) struct Validate {
     message: Option<Text>,
     pub(super) action: Option<Action>,
     pub(super) overrides: Vec<Override>,
+    /// What failed before it is changed may go on failing.
+    pub(super) allows_existing: bool,
     check: Check,
 }
 
@@ -87,8 +89,13 @@ impl Validate {
             message,
             action: at.get("failureAction").map(|at| action(&at)).transpose()?,
             overrides: overrides(&at, "failureActionOverrides")?,
+            allows_existing: at.flag("allowExistingViolations", true)?,
             check,
         })
+    }
+
+    pub(super) fn only_looks_at_objects(&self) -> bool {
+        matches!(self.check, Check::Pattern(_) | Check::AnyPattern(_) | Check::PodSecurity(_))
     }
 
     pub(super) fn decide<'a>(

@@ -657,7 +657,7 @@ impl Operand {
         match (self, other) {
             (Operand::Scalar(left), Operand::Scalar(right)) => Ok(Operand::Scalar(left + right)),
             (Operand::Quantity(left), Operand::Quantity(right)) => {
-                left.add(right).map(Operand::Quantity).ok_or(RANGE)
+                left.checked_add(right).map(Operand::Quantity).ok_or(RANGE)
             }
             (Operand::Duration(left), Operand::Duration(right)) => {
                 left.checked_add(right).map(Operand::Duration).ok_or(RANGE)
@@ -670,7 +670,7 @@ impl Operand {
         match (self, other) {
             (Operand::Scalar(left), Operand::Scalar(right)) => Ok(Operand::Scalar(left - right)),
             (Operand::Quantity(left), Operand::Quantity(right)) => {
-                left.sub(right).map(Operand::Quantity).ok_or(RANGE)
+                left.checked_sub(right).map(Operand::Quantity).ok_or(RANGE)
             }
             (Operand::Duration(left), Operand::Duration(right)) => {
                 left.checked_sub(right).map(Operand::Duration).ok_or(RANGE)
@@ -685,7 +685,7 @@ impl Operand {
             (Operand::Quantity(quantity), Operand::Scalar(factor))
             | (Operand::Scalar(factor), Operand::Quantity(quantity)) => {
                 let factor = Quantity::parse(&factor.to_string()).ok_or(RANGE)?;
-                quantity.mul(factor).map(Operand::Quantity).ok_or(RANGE)
+                quantity.checked_mul(factor).map(Operand::Quantity).ok_or(RANGE)
             }
             (Operand::Duration(nanos), Operand::Scalar(factor))
             | (Operand::Scalar(factor), Operand::Duration(nanos)) => {
@@ -714,7 +714,7 @@ impl Operand {
             }
             (Operand::Quantity(left), Operand::Scalar(right)) => {
                 let right = Quantity::parse(&right.to_string()).ok_or(RANGE)?;
-                left.div(right).map(Operand::Quantity).ok_or(RANGE)
+                left.checked_div(right).map(Operand::Quantity).ok_or(RANGE)
             }
             (Operand::Duration(left), Operand::Scalar(right)) => {
                 Ok(Operand::Duration((left as f64 / right) as i64))

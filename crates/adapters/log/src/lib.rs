@@ -1,10 +1,10 @@
-//! What is told on standard error: a JSON object a line.
+//! What a service tells on standard error: a JSON object a line.
 
 use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use keyward_core::Timestamp;
 use serde_json::{Map, Value};
-
-use crate::key_id::now;
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,11 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    fn name(self) -> &'static str {
+    /// All of them, from the fewest words on.
+    pub const ALL: [LogLevel; 4] = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug];
+
+    /// As it stands in a line.
+    pub fn name(self) -> &'static str {
         match self {
             LogLevel::Error => "error",
             LogLevel::Warn => "warn",
@@ -33,11 +37,11 @@ impl LogLevel {
 
 /// Where events go.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Log(pub(crate) LogLevel);
+pub struct Log(pub LogLevel);
 
 impl Log {
     /// Tells of an event. Fields are text, which JSON keeps on one line.
-    pub(crate) fn event(self, level: LogLevel, message: &str, fields: &[(&str, &str)]) {
+    pub fn event(self, level: LogLevel, message: &str, fields: &[(&str, &str)]) {
         if level > self.0 {
             return;
         }
@@ -45,6 +49,10 @@ impl Log {
         // Nowhere is left to tell that telling failed.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
+}
+
+fn now() -> Timestamp {
+    Timestamp::EPOCH.plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn line(level: LogLevel, time: &str, message: &str, fields: &[(&str, &str)]) -> String {
@@ -57,6 +65,7 @@ fn line(level: LogLevel, time: &str, message: &str, fields: &[(&str, &str)]) -> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
     use super::*;
 
     #[test]

@@ -1,4 +1,4 @@
-//! TLS: files to a rustls configuration.
+//! What a TLS server shows: files or keys to a rustls configuration.
 //!
 //! TLS 1.3 with X25519MLKEM768 preferred, which is the order of the aws-lc-rs provider; 1.2 only when the
 //! operator asks for it.
@@ -74,17 +74,24 @@ pub fn configure(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|why| TlsError::File(files.key.clone(), why.to_string()))?;
+    configure_with(chain, key, &files.clients, files.tls12)
+}
+
+/// A configuration of a chain, leaf first, and the leaf's key, which need not come from files.
+pub fn configure_with(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    clients: &Clients,
+    tls12: bool,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mismatch = |why: rustls::Error| TlsError::Mismatch(why.to_string());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions: &[&rustls::SupportedProtocolVersion] = if files.tls12 {
-        &[&rustls::version::TLS13, &rustls::version::TLS12]
-    } else {
-        &[&rustls::version::TLS13]
-    };
+    let versions: &[&rustls::SupportedProtocolVersion] =
+        if tls12 { &[&rustls::version::TLS13, &rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(mismatch)?;
-    let builder = match &files.clients {
+    let builder = match clients {
         Clients::Silent => builder.with_no_client_auth(),
         Clients::Any => builder.with_client_cert_verifier(Arc::new(AnyClient(provider))),
         Clients::Of(path) => {

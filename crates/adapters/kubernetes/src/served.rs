@@ -1,0 +1,66 @@
+//! All that an API server serves, and requests by path.
+
+use kube::discovery::{Discovery, Scope, verbs};
+use serde_json::Value;
+
+use crate::objects::bounded;
+use crate::{Cluster, Error, Kind, Why};
+
+/// A kind of object, in the version that the API server prefers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Where its objects are.
+    pub kind: Kind,
+    /// Parts of them, such as `status`, `exec`, `scale`.
+    pub subresources: Vec<String>,
+    /// Whether its objects can be listed and watched.
+    pub watched: bool,
+}
+
+impl Cluster {
+    /// Asks for all kinds that are served (aggregated discovery, in two requests).
+    pub async fn served(&self) -> Result<Vec<Served>, Error> {
+        let doing = || "asking which kinds are served".to_owned();
+        let found = bounded(doing, Discovery::new(self.client.clone()).run_aggregated()).await?;
+        let mut served = Vec::new();
+        for (resource, capabilities) in
+            found.groups().flat_map(kube::discovery::ApiGroup::recommended_resources)
+        {
+            let watched =
+                capabilities.supports_operation(verbs::LIST) && capabilities.supports_operation(verbs::WATCH);
+            let part = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+            served.push(Served {
+                subresources: capabilities
+                    .subresources
+                    .iter()
+                    .map(|(part_of, _)| part(&part_of.plural))
+                    .collect(),
+                watched,
+                kind: Kind {
+                    group: resource.group.into(),
+                    version: resource.version.into(),
+                    kind: resource.kind.into(),
+                    plural: resource.plural.into(),
+                    namespaced: capabilities.scope == Scope::Namespaced,
+                },
+            });
+        }
+        Ok(served)
+    }
+
+    /// Sends a GET, or with a body a POST, to a path of the API such as `/api/v1/namespaces/default/pods?limit=5`.
+    pub async fn call(&self, path: &str, body: Option<&Value>) -> Result<Value, Error> {
+        let doing = || format!("asking {}", path.split('?').next().unwrap_or_default());
+        if !path.starts_with('/') {
+            return Err(Error::new(doing(), Why::Invalid("a path begins with /".to_owned())));
+        }
+        let request = match body {
+            None => http::Request::get(path).body(Vec::new()),
+            Some(body) => http::Request::post(path)
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(body.to_string().into_bytes()),
+        };
+        let request = request.map_err(|why| Error::new(doing(), Why::Invalid(why.to_string())))?;
+        bounded(doing, self.client.request(request)).await
+    }
+}

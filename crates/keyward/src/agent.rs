@@ -1,0 +1,94 @@
+//! `keyward agent`: secrets in the memory of one pod.
+
+use crate::cli::{Connection, Failure, client_config};
+use crate::services::{LogArgs, LoginArgs, duration, until_stopped};
+use keyward_agent::{AgentError, Options, check, run as deliver};
+use keyward_consumption::Layout;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keeps the values of sealed objects in files in memory, for one pod. `keyward inject serve` puts it there
+#[derive(clap::Args)]
+pub(crate) struct AgentArgs {
+    /// Sealed object to have opened; may be given more than once
+    #[arg(long = "object", value_name = "NAME", required_unless_present = "check")]
+    objects: Vec<String>,
+    /// The pod's namespace
+    #[arg(
+        long = "of-namespace",
+        value_name = "NAME",
+        env = "KEYWARD_AGENT_NAMESPACE",
+        default_value = "default"
+    )]
+    of_namespace: String,
+    /// Folder for the files; it must lie in memory
+    #[arg(long, value_name = "FOLDER", default_value = keyward_consumption::pod::SECRETS_FOLDER)]
+    to: PathBuf,
+    /// How files are named: folders (OBJECT/KEY) or flat (KEY, of one object)
+    #[arg(long, value_name = "LAYOUT", default_value = "folders", value_parser = layout)]
+    layout: Layout,
+    /// Mode of the files, in octal
+    #[arg(long, value_name = "MODE", default_value = "0400", value_parser = mode)]
+    mode: u32,
+    /// Where the engine `sealed` is mounted
+    #[arg(long, value_name = "PATH", default_value = "sealed", env = "KEYWARD_SEALED_MOUNT")]
+    mount: String,
+    #[command(flatten)]
+    login: LoginArgs,
+    /// Folder that says how the agent is, for --check
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Deliver once and end; otherwise values follow the objects, and are taken away at the end
+    #[arg(long)]
+    once: bool,
+    /// Also write to a folder that does not lie in memory, where secrets would rest
+    #[arg(long)]
+    on_disk: bool,
+    /// Ask the agent whose --state it is whether everything is delivered; exit code 2 and the reason when it is not
+    #[arg(long, requires = "state")]
+    check: bool,
+    /// With --check: how long to wait for it
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    wait: Duration,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+fn layout(text: &str) -> Result<Layout, String> {
+    text.parse().map_err(|why: keyward_consumption::Refused| why.0)
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let read = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o444 == 0 && mode & 0o400 != 0);
+    read.ok_or_else(|| "files are read by their owner and written by nobody: 0400, 0440 or 0444".to_owned())
+}
+
+pub(crate) fn run(connection: &Connection, args: AgentArgs) -> Result<(), Failure> {
+    if let (true, Some(state)) = (args.check, &args.state) {
+        return check(state, args.wait).map_err(Failure::Remote);
+    }
+    let options = Options {
+        client: client_config(connection)?,
+        login: args.login.login()?,
+        mount: args.mount,
+        namespace: args.of_namespace,
+        objects: args.objects,
+        folder: args.to,
+        layout: args.layout,
+        mode: args.mode,
+        state: args.state,
+        once: args.once,
+        on_disk: args.on_disk,
+        log: args.log.log_level,
+    };
+    until_stopped(async |stop| deliver(options, stop.received()).await.map_err(Failure::from))
+}
+
+impl From<AgentError> for Failure {
+    fn from(why: AgentError) -> Failure {
+        match why.is_lasting() {
+            true => Failure::Usage(why.to_string()),
+            false => Failure::Remote(why.to_string()),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `keyward policy serve`, `crds` and `release`: admission policies in a cluster.
+
+use crate::cli::{Failure, output};
+use keyward_admission_server::webhooks::Reached;
+use keyward_admission_server::{
+    Clients, Cluster, Dialect, Lives, Options, Source, TlsFiles, release as release_webhooks,
+    serve as serve_policies,
+};
+use keyward_core::parse_duration;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// The custom resource definitions of policies and reports.
+const CRDS: [&str; 4] = [
+    include_str!("../../../deploy/crds/kyverno.io.yaml"),
+    include_str!("../../../deploy/crds/policies.kyverno.io.yaml"),
+    include_str!("../../../deploy/crds/wgpolicyk8s.io.yaml"),
+    include_str!("../../../deploy/crds/openreports.io.yaml"),
+];
+
+#[derive(clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// A kubeconfig file; without one KUBECONFIG counts, then ~/.kube/config, then the pod's ServiceAccount
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// A context in it other than its current one
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Where the API server's reviews are listened for
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9443", env = "KEYWARD_POLICY_LISTEN")]
+    listen: SocketAddr,
+    /// Our own namespace, where leases are; no policy is asked about what is in it
+    #[arg(long, value_name = "NAME", default_value = "keyward", env = "POD_NAMESPACE")]
+    namespace: String,
+    /// Which replica this is; different for each
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    identity: Option<String>,
+    /// The Service in our namespace that leads to us
+    #[arg(long, value_name = "NAME", default_value = "keyward-policy", env = "KEYWARD_POLICY_SERVICE")]
+    service: String,
+    /// The Service's port
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    service_port: u16,
+    /// A URL without a path in the place of the Service, for who runs outside of the cluster
+    #[arg(long, value_name = "URL", conflicts_with = "service")]
+    url: Option<String>,
+    /// Another name that our own certificate is for; may be given more than once
+    #[arg(long = "tls-name", value_name = "NAME")]
+    names: Vec<String>,
+    /// A certificate chain in PEM in the place of our own, read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Who that certificate is believed by, in PEM: what the webhook configurations say
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_authorities: Option<PathBuf>,
+    /// How long a certificate of our own lives; it is renewed when half of that is over
+    #[arg(long, value_name = "DURATION", default_value = "168h", value_parser = duration)]
+    tls_life: Duration,
+    /// In which kinds reports are written
+    #[arg(long, value_enum, default_value = "wgpolicyk8s")]
+    reports: Reports,
+    /// After how long everything that is there is looked at again
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    scan_every: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Reports {
+    /// PolicyReports of wgpolicyk8s.io/v1alpha2
+    Wgpolicyk8s,
+    /// Reports of openreports.io/v1alpha1
+    Openreports,
+    /// None
+    None,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|why| why.to_string())
+}
+
+impl ClusterArgs {
+    fn source(&self) -> Source {
+        Source { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
+    }
+}
+
+fn options(args: &ServeArgs) -> Options {
+    let reached = match &args.url {
+        Some(url) => Reached::Url(url.clone()),
+        None => Reached::Service {
+            namespace: args.namespace.clone(),
+            name: args.service.clone(),
+            port: args.service_port,
+        },
+    };
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let files = args.tls_certificate.clone().zip(args.tls_key.clone()).map(|(certificate, key)| {
+        (TlsFiles { certificate, key, clients: Clients::Silent, tls12: false }, args.tls_authorities.clone())
+    });
+    Options {
+        source: args.cluster.source(),
+        listen: args.listen,
+        reached,
+        namespace: args.namespace.clone(),
+        identity: args.identity.clone().unwrap_or_else(host),
+        names: args.names.clone(),
+        files,
+        lives: Lives { server: args.tls_life, ..Lives::default() },
+        reports: match args.reports {
+            Reports::Wgpolicyk8s => Some(Dialect::PolicyReports),
+            Reports::Openreports => Some(Dialect::OpenReports),
+            Reports::None => None,
+        },
+        scan_every: args.scan_every,
+    }
+}
+
+pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.send_replace(true);
+        });
+        serve_policies(options(args), stopped).await.map_err(|why| Failure::Usage(why.to_string()))
+    })
+}
+
+pub(crate) fn crds() -> Result<(), Failure> {
+    output::line(CRDS.join("---\n").trim_end())
+}
+
+pub(crate) fn release(args: &ClusterArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let failed = |why: keyward_admission_server::Error| Failure::Usage(why.to_string());
+    runtime.block_on(async {
+        let cluster = Cluster::connect(&args.source()).await.map_err(failed)?;
+        let removed = release_webhooks(&cluster).await.map_err(failed)?;
+        match removed.is_empty() {
+            true => output::line("No webhook of ours was there."),
+            false => {
+                output::line(&format!("Removed {}: no policy holds anything up now.", removed.join(", ")))
+            }
+        }
+    })
+}

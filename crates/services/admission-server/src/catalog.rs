@@ -1,0 +1,56 @@
+//! What the API server serves, by the names that policies use.
+
+use keyward_admission::{Interest, Subject, matches_wildcards};
+use keyward_kubernetes::{Kind, Served};
+
+/// All kinds, in the versions that the API server prefers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    served: Vec<Served>,
+}
+
+impl Catalog {
+    /// Of what discovery found.
+    pub fn new(served: Vec<Served>) -> Catalog {
+        Catalog { served }
+    }
+
+    /// The kinds that an interest is about; versions are not looked at, for objects are converted.
+    pub fn of<'c>(&'c self, interest: &'c Interest) -> impl Iterator<Item = &'c Served> {
+        self.served.iter().filter(move |served| {
+            matches_wildcards(&interest.group, &served.kind.group)
+                && interest.covers(&served.kind.kind, &served.kind.plural)
+        })
+    }
+
+    /// The kind of what a resource is one of, such as Pod for pods.
+    pub(crate) fn parent(&self, group: &str, plural: &str) -> Option<&Kind> {
+        self.served
+            .iter()
+            .map(|served| &served.kind)
+            .find(|kind| kind.group == group && kind.plural == plural)
+    }
+
+    /// What an API version and a kind or plural name mean, whatever its case.
+    pub(crate) fn named(&self, api_version: &str, name: &str) -> Option<&Kind> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let any = api_version.is_empty() || api_version == "*";
+        self.served.iter().map(|served| &served.kind).find(|kind| {
+            (any || kind.group == group)
+                && (kind.plural.eq_ignore_ascii_case(name) || kind.kind.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// Whether a kind is served.
+    pub(crate) fn has(&self, group: &str, kind: &str) -> bool {
+        self.served.iter().any(|served| served.kind.group == group && served.kind.kind == kind)
+    }
+
+    /// Whether policies of the file or of other kinds name it by a subject that nothing served has.
+    pub(crate) fn lacks(&self, interest: &Interest) -> bool {
+        let exact = match &interest.subject {
+            Subject::Kind(name) | Subject::Resource(name) => !name.contains(['*', '?']),
+        };
+        exact && self.of(interest).next().is_none()
+    }
+}

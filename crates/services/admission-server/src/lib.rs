@@ -1,0 +1,31 @@
+//! The I/O face of admission in a cluster: what `keyward policy serve` runs.
+//!
+//! [`serve`] starts everything. `sources` watches policies and compiles those that change into a [`policies::Set`], which every
+//! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out. `webhooks` says what
+//! the API server is to ask, and `configurations` keeps it that way, with `heartbeat` telling which replicas are alive. `scan`
+//! looks at what is there already, and `report` writes what changed of it.
+
+mod catalog;
+mod configurations;
+mod events;
+mod heartbeat;
+mod log;
+mod metrics;
+mod mirror;
+mod patch;
+pub mod policies;
+mod report;
+mod review;
+mod scan;
+mod serve;
+mod sources;
+mod verdict;
+pub mod webhooks;
+mod world;
+
+pub use catalog::Catalog;
+pub use configurations::release;
+pub use keyward_kubernetes::{Cluster, Error, Source};
+pub use keyward_webhook::{Clients, Lives, TlsFiles};
+pub use report::Dialect;
+pub use serve::{Failure, Options, serve};

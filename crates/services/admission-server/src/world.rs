@@ -1,0 +1,297 @@
+//! What decisions need from outside: namespaces and bindings of roles from watches, everything else by calls that are bounded in
+//! time, whose answers are kept for a few seconds.
+
+use crate::catalog::Catalog;
+use crate::log::Wall;
+use crate::policies::Set;
+use arc_swap::ArcSwap;
+use keyward_admission::{Lookup, Outcome, Policy, Request, RuleKind, Snapshot, Surroundings, search};
+use keyward_core::Clock;
+use keyward_https::{Ask, Client, Limits, Verb};
+use keyward_kubernetes::Cluster;
+use keyward_tls::Trust;
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+/// How long an answer is kept: many requests at once ask the same.
+const KEPT: Duration = Duration::from_secs(5);
+/// Answers that are kept; all are forgotten when there are more.
+const MOST_KEPT: usize = 1000;
+/// How often a decision may come back with another question.
+const ROUNDS: usize = 16;
+/// The longest that a service other than the API server may take, and the most that it may say.
+const SERVICE: Limits = Limits { duration: Duration::from_secs(10), body: 2 << 20 };
+
+/// Roles by who has them.
+#[derive(Clone, Debug)]
+pub(crate) struct RoleBinding {
+    role: Value,
+    subjects: Value,
+}
+
+impl RoleBinding {
+    /// What is kept of a RoleBinding or ClusterRoleBinding.
+    pub(crate) fn of(data: &Value) -> RoleBinding {
+        RoleBinding { role: data["roleRef"].clone(), subjects: data["subjects"].clone() }
+    }
+
+    fn is_for(&self, namespace: &str, user: &str, groups: &[&str]) -> bool {
+        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        self.subjects.as_array().into_iter().flatten().any(|subject| {
+            let name = text(subject, "name");
+            match subject["kind"].as_str() {
+                Some("User") => name == user,
+                Some("Group") => groups.contains(&name.as_str()),
+                Some("ServiceAccount") => {
+                    let own = text(subject, "namespace");
+                    let own = if own.is_empty() { namespace } else { &own };
+                    user == format!("system:serviceaccount:{own}:{name}")
+                }
+                _ => false,
+            }
+        })
+    }
+}
+
+type Answer = Result<Value, String>;
+
+/// See the module.
+// house: each lock is of a cache of its own, and none is held with another.
+pub(crate) struct World {
+    cluster: Cluster,
+    pub(crate) catalog: ArcSwap<Catalog>,
+    pub(crate) namespaces: RwLock<HashMap<String, Value>>,
+    pub(crate) roles: RwLock<BTreeMap<(String, String), RoleBinding>>,
+    pub(crate) globals: RwLock<HashMap<String, Value>>,
+    kept: Mutex<HashMap<String, (Instant, Answer)>>,
+    services: Client,
+}
+
+/// What one decision has found out.
+#[derive(Default)]
+struct Answers(Vec<(Lookup, Answer)>);
+
+impl Snapshot for Answers {
+    fn answer(&self, question: &Lookup) -> Option<Result<Cow<'_, Value>, String>> {
+        let (_, answer) = self.0.iter().find(|(known, _)| known == question)?;
+        Some(answer.as_ref().map(Cow::Borrowed).map_err(Clone::clone))
+    }
+}
+
+impl World {
+    pub(crate) fn new(cluster: Cluster) -> World {
+        World {
+            cluster,
+            catalog: ArcSwap::default(),
+            namespaces: RwLock::default(),
+            roles: RwLock::default(),
+            globals: RwLock::default(),
+            kept: Mutex::default(),
+            services: Client::new(SERVICE),
+        }
+    }
+
+    /// A namespace as policies see it, with the label that every namespace has.
+    pub(crate) fn namespace(&self, name: &str) -> Option<Value> {
+        if name.is_empty() {
+            return None;
+        }
+        let known = self.namespaces.read().get(name).cloned();
+        Some(known.unwrap_or_else(
+            || json!({"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}}),
+        ))
+    }
+
+    /// The roles and cluster roles that somebody has in a namespace, as policies name them.
+    pub(crate) fn roles_of(&self, user: &Value, namespace: &str) -> (Value, Value) {
+        let name = user["username"].as_str().unwrap_or_default();
+        let groups: Vec<&str> =
+            user["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let (mut roles, mut cluster_roles) = (Vec::new(), Vec::new());
+        for ((within, _), binding) in &*self.roles.read() {
+            if !(within.is_empty() || within == namespace) || !binding.is_for(within, name, &groups) {
+                continue;
+            }
+            let role = binding.role["name"].as_str().unwrap_or_default();
+            match binding.role["kind"].as_str() {
+                Some("Role") => roles.push(json!(format!("{within}:{role}"))),
+                _ => cluster_roles.push(json!(role)),
+            }
+        }
+        (Value::Array(roles), Value::Array(cluster_roles))
+    }
+
+    /// What a policy says about a request, with everything found out that it asks for before the deadline.
+    pub(crate) async fn decide(
+        &self,
+        set: &Set,
+        policy: &Policy,
+        task: RuleKind,
+        request: &Request,
+        deadline: Instant,
+    ) -> Outcome {
+        let mut answers = Answers::default();
+        for round in 0.. {
+            let now = Wall.now().nanos();
+            let outcome = policy.decide(
+                task,
+                request,
+                &Surroundings {
+                    snapshot: &answers,
+                    exceptions: &set.exceptions,
+                    bindings: &set.bindings,
+                    now: i128::from(now),
+                    seed: now,
+                },
+            );
+            let mut asked: Vec<Lookup> = outcome.lacks.clone();
+            asked.retain(|question| answers.answer(question).is_none());
+            if asked.is_empty() || round == ROUNDS {
+                return outcome;
+            }
+            for question in asked {
+                if answers.answer(&question).is_some() {
+                    continue;
+                }
+                let found = tokio::time::timeout_at(deadline.into(), self.ask(&question)).await;
+                let found = found.unwrap_or_else(|_| Err("there was no answer in time".to_owned()));
+                answers.0.push((question, found));
+            }
+        }
+        Outcome::default()
+    }
+
+    async fn ask(&self, question: &Lookup) -> Answer {
+        let key = format!("{question:?}");
+        if let Some((at, answer)) = self.kept.lock().get(&key)
+            && at.elapsed() < KEPT
+        {
+            return answer.clone();
+        }
+        let answer = self.find(question).await;
+        let mut kept = self.kept.lock();
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, (Instant::now(), answer.clone()));
+        answer
+    }
+
+    async fn find(&self, question: &Lookup) -> Answer {
+        match question {
+            Lookup::ConfigMap { namespace, name } => self.one("v1", "configmaps", namespace, name).await,
+            Lookup::Kubernetes { method, path, body } => {
+                let body = (method == "POST").then_some(body);
+                self.cluster.call(path, body).await.map_err(|why| why.to_string())
+            }
+            Lookup::Object { api_version, resource, namespace, name } => {
+                self.one(api_version, resource, namespace, name).await
+            }
+            Lookup::Objects { api_version, resource, namespace, selector } => {
+                let path = self.path(api_version, resource, namespace)?;
+                let labels = selector.get("matchLabels").unwrap_or(selector).as_object();
+                let labels: Vec<String> = labels
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, value)| format!("{key}%3D{}", value.as_str().unwrap_or_default()))
+                    .collect();
+                let query = if labels.is_empty() {
+                    String::new()
+                } else {
+                    format!("?labelSelector={}", labels.join("%2C"))
+                };
+                let listed = self.cluster.call(&format!("{path}{query}"), None).await;
+                listed.map_err(|why| why.to_string())
+            }
+            Lookup::Service { method, url, body, headers, ca_bundle } => {
+                self.service(method, url, body, headers, ca_bundle).await
+            }
+            Lookup::Global { name, projection } => Box::pin(self.global(name, projection)).await,
+            Lookup::Signatures { .. } => Err("signatures of images are not checked yet".to_owned()),
+            Lookup::Image { reference } => Err(format!("{reference}: registries are not asked yet")),
+        }
+    }
+
+    fn path(&self, api_version: &str, resource: &str, namespace: &str) -> Result<String, String> {
+        let catalog = self.catalog.load();
+        let unknown = || format!("the API server does not serve {resource} of {api_version}");
+        let kind = catalog.named(api_version, resource).ok_or_else(unknown)?;
+        let version = match api_version {
+            "" | "*" => kind.api_version(),
+            given => given.to_owned(),
+        };
+        let root = if version.contains('/') { "/apis" } else { "/api" };
+        Ok(match kind.namespaced && !namespace.is_empty() {
+            true => format!("{root}/{version}/namespaces/{namespace}/{}", kind.plural),
+            false => format!("{root}/{version}/{}", kind.plural),
+        })
+    }
+
+    async fn one(&self, api_version: &str, resource: &str, namespace: &str, name: &str) -> Answer {
+        let path = self.path(api_version, resource, namespace)?;
+        self.cluster.call(&format!("{path}/{name}"), None).await.map_err(|why| why.to_string())
+    }
+
+    async fn service(
+        &self,
+        method: &str,
+        url: &str,
+        body: &Value,
+        headers: &[(String, String)],
+        ca_bundle: &str,
+    ) -> Answer {
+        if let Some((name, _)) = headers.iter().find(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
+            return Err(format!(
+                "{url}: the header {name} cannot be sent: services are asked without credentials"
+            ));
+        }
+        let body = body.to_string();
+        let verb = match method {
+            "POST" => Verb::Post { media_type: "application/json", body: &body },
+            _ => Verb::Get,
+        };
+        let trust = if ca_bundle.is_empty() { Trust::System } else { Trust::Pem(ca_bundle.into()) };
+        let reply = self.services.ask(&Ask { url, trust, authorization: None, verb }).await;
+        let reply = reply.map_err(|why| format!("{url}: {why}"))?;
+        if !(200..300).contains(&reply.status) {
+            return Err(format!("{url} answers with {}", reply.status));
+        }
+        serde_json::from_slice(&reply.body)
+            .map_err(|_| format!("{url} answers with something that is not JSON"))
+    }
+
+    /// An entry of the global context, with its projections.
+    async fn global(&self, name: &str, projection: &str) -> Answer {
+        let entry = self.globals.read().get(name).cloned();
+        let entry = entry.ok_or_else(|| format!("there is no global context entry {name}"))?;
+        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let (resource, call) = (&entry["kubernetesResource"], &entry["apiCall"]);
+        let found = if resource.is_object() {
+            let (group, version) = (text(resource, "group"), text(resource, "version"));
+            let question = Lookup::Objects {
+                api_version: if group.is_empty() { version } else { format!("{group}/{version}") },
+                resource: text(resource, "resource"),
+                namespace: text(resource, "namespace"),
+                selector: Value::Null,
+            };
+            self.ask(&question).await?["items"].take()
+        } else {
+            let question = Lookup::Kubernetes {
+                method: "GET".to_owned(),
+                path: text(call, "urlPath"),
+                body: Value::Null,
+            };
+            self.ask(&question).await?
+        };
+        if projection.is_empty() {
+            return Ok(found);
+        }
+        let projections = entry["projections"].as_array();
+        let wanted = projections.into_iter().flatten().find(|one| one["name"] == projection);
+        let wanted = wanted.ok_or_else(|| format!("{name} has no projection {projection}"))?;
+        search(&text(wanted, "jmesPath"), &found)
+    }
+}

@@ -1,0 +1,16 @@
+//! The agent beside a workload: proves the pod to the authority with the token that the kubelet projected into it, has its
+//! sealed objects opened, and keeps their values in files in the pod's memory.
+//!
+//! What was delivered stays while the authority is sealed, down or refuses: a running workload has read it already. What is
+//! deleted from the authority therefore does not leave running pods; restart them. Values are never in this process longer
+//! than it takes to write them.
+
+mod error;
+mod fetch;
+mod folder;
+mod serve;
+mod state;
+
+pub use error::AgentError;
+pub use serve::{Options, run};
+pub use state::check;

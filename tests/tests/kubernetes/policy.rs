@@ -1,0 +1,345 @@
+//! Admission policies on a real API server: the policies of the documents, applied with kubectl as written.
+
+use keyward_testkit::cluster::{Cluster, NODE_ADDRESS, Options, check};
+use keyward_testkit::process::{Process, free_port, run, wait_for};
+use keyward_testkit::require;
+use keyward_tests::binary::keyward;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A policy that refuses, one that changes and one that makes: as the document on zero trust has them.
+const POLICIES: &str = r#"
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata:
+  name: require-non-root
+spec:
+  validationFailureAction: Enforce # Block deployment if violated
+  rules:
+    - name: check-containers-non-root
+      match:
+        any:
+          - resources:
+              kinds:
+                - Pod
+      validate:
+        message: "Containers must not run as root"
+        pattern:
+          spec:
+            containers:
+              - securityContext:
+                  runAsNonRoot: true
+---
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata:
+  name: add-security-context
+spec:
+  rules:
+    - name: add-safe-security-context
+      match:
+        any:
+          - resources:
+              kinds:
+                - Pod
+      mutate:
+        patchStrategicMerge:
+          spec:
+            securityContext:
+              runAsNonRoot: true
+              runAsUser: 1000
+              fsGroup: 2000
+              seccompProfile:
+                type: RuntimeDefault
+---
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata:
+  name: generate-network-policy
+spec:
+  rules:
+    - name: default-deny-ingress
+      match:
+        any:
+          - resources:
+              kinds:
+                - Namespace
+      generate:
+        kind: NetworkPolicy
+        name: default-deny-ingress
+        namespace: "{{request.object.metadata.name}}"
+        data:
+          spec:
+            podSelector: {}
+            policyTypes:
+              - Ingress
+"#;
+
+const AUDITED: &str = r#"
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata:
+  name: require-team
+  annotations: {policies.kyverno.io/category: Governance, policies.kyverno.io/severity: low}
+spec:
+  validationFailureAction: Audit
+  emitWarning: true
+  rules:
+    - name: has-a-team
+      match: {any: [{resources: {kinds: [ConfigMap]}}]}
+      exclude: {any: [{resources: {names: [kube-root-ca.crt]}}]}
+      validate:
+        message: "The label team is required"
+        pattern: {metadata: {labels: {team: "?*"}}}
+"#;
+
+const IN_CEL: &str = r#"
+apiVersion: policies.kyverno.io/v1
+kind: ValidatingPolicy
+metadata: {name: no-latest}
+spec:
+  matchConstraints:
+    resourceRules:
+      - {apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [pods]}
+  validations:
+    - expression: "object.spec.containers.all(c, !c.image.endsWith(':latest'))"
+      message: "an image has a version"
+"#;
+
+fn pod(name: &str, namespace: &str, image: &str, root: bool) -> String {
+    let security = if root { json!({}) } else { json!({"runAsNonRoot": true}) };
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"automountServiceAccountToken": false,
+            "containers": [{"name": "app", "image": image, "securityContext": security}]},
+    })
+    .to_string()
+}
+
+/// A cluster, and who serves its policies.
+struct World {
+    cluster: Cluster,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl World {
+    fn start(name: &str) -> World {
+        let cluster = Cluster::start(Options::named(name)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let port = cluster.in_namespace(free_port).unwrap().unwrap();
+        let world = World { cluster, folder, port };
+        world.apply(include_str!("../../../deploy/kubernetes/policy.yaml")).unwrap();
+        world.kubectl(&["create", "namespace", "production"], "").unwrap();
+        for namespace in ["default", "production", "kube-system"] {
+            wait_for("the ServiceAccount of pods", LIMIT, || {
+                let made =
+                    world.kubectl(&["create", "serviceaccount", "default", "--namespace", namespace], "");
+                made.map_err(|why| why.contains("already exists"))
+                    .map_or_else(|there| there.then_some(()), |_| Some(()))
+            })
+            .unwrap();
+        }
+        let crds = run(Command::new(keyward()).args(["policy", "crds"]), b"", LIMIT).unwrap();
+        assert!(crds.status.success(), "{}", crds.stderr);
+        world.kubectl(&["apply", "--server-side", "--filename=-"], &crds.stdout).unwrap();
+        world.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "").unwrap();
+        world
+    }
+
+    fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        self.cluster.kubectl(arguments, input).map_err(|why| why.to_string())
+    }
+
+    fn apply(&self, manifest: &str) -> Result<String, String> {
+        self.kubectl(&["apply", "--filename=-"], manifest)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.kubectl(&[arguments, &["--output=json"]].concat(), "").unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The way in for the ServiceAccount that policies are served as.
+    fn kubeconfig(&self) -> PathBuf {
+        let file = self.folder.path().join("policy.kubeconfig");
+        let token = self
+            .kubectl(&["create", "token", "keyward-policy", "--namespace=keyward", "--duration=2h"], "")
+            .unwrap();
+        std::fs::copy(self.cluster.kubeconfig(), &file).unwrap();
+        let set = |arguments: &[&str]| {
+            let file = format!("--kubeconfig={}", file.display());
+            self.kubectl(&[&["config", &*file], arguments].concat(), "").unwrap();
+        };
+        set(&["set-credentials", "policy", &format!("--token={}", token.trim())]);
+        let context = self.kubectl(&["config", "current-context"], "").unwrap();
+        set(&["set-context", context.trim(), "--user=policy"]);
+        file
+    }
+
+    fn serve(&self, identity: &str, more: &[&str]) -> Process {
+        let mut command = self.cluster.command_in_namespace(keyward());
+        let address = format!("{NODE_ADDRESS}:{}", self.port);
+        command.args(["policy", "serve", "--listen", &address, "--url", &format!("https://{address}")]);
+        command.args(["--identity", identity]).arg("--kubeconfig").arg(self.kubeconfig()).args(more);
+        let log = self.folder.path().join(format!("{identity}.log"));
+        let mut process = Process::spawn(&mut command, &log).unwrap();
+        wait_for("policies to be served", LIMIT, || {
+            assert!(process.exited().unwrap().is_none(), "{}", process.output().unwrap());
+            process.output().ok().filter(|text| text.contains("ready"))
+        })
+        .unwrap_or_else(|why| panic!("{why}: {}", process.output().unwrap()));
+        process
+    }
+
+    fn refusal(&self, manifest: &str) -> String {
+        self.kubectl(&["create", "--dry-run=server", "--filename=-"], manifest).unwrap_err()
+    }
+
+    /// Waits until something is refused with these words.
+    fn wait_for_refusal(&self, manifest: &str, words: &str) -> String {
+        let mut last = String::new();
+        wait_for("a refusal", LIMIT, || {
+            let tried = self.kubectl(&["create", "--dry-run=server", "--filename=-"], manifest);
+            last = tried.map_or_else(|why| why, |_| "it is allowed".to_owned());
+            last.contains(words).then(|| last.clone())
+        })
+        .unwrap_or_else(|why| panic!("{why}: {last}"))
+    }
+
+    /// The certificate that is shown, as openssl prints it.
+    fn shown(&self, folder: &Path) -> String {
+        let mut command = self.cluster.command_in_namespace("openssl");
+        command.args(["s_client", "-connect", &format!("{NODE_ADDRESS}:{}", self.port)]).current_dir(folder);
+        run(&mut command, b"", LIMIT)
+            .unwrap()
+            .stdout
+            .split("END CERTIFICATE")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+const BAD: &str = "blocked due to the following policies";
+
+#[test]
+fn policies_are_enforced_reported_and_hold_nothing_up_when_nobody_answers() {
+    if !require(check(false)) {
+        return;
+    }
+    let world = World::start("test-policy");
+    let mut served = world.serve("first", &["--tls-life", "20s"]);
+    let before = world.shown(world.folder.path());
+    enforces(&world);
+    checks_policies(&world);
+    reports(&world);
+    let after = world.shown(world.folder.path());
+    assert!(
+        before.contains("BEGIN CERTIFICATE") && before != after,
+        "the certificate is another by now: {after}"
+    );
+    assert!(world.refusal(&pod("bad", "default", "app:1", true)).contains(BAD));
+
+    served.kill().unwrap();
+    let held = world.refusal(&pod("bad", "default", "app:1", true));
+    assert!(held.contains("failed calling webhook"), "{held}");
+    world.apply(&pod("system", "kube-system", "app:1", true)).unwrap();
+    world.kubectl(&["create", "namespace", "other"], "").unwrap();
+
+    let mut served = world.serve("second", &[]);
+    world.wait_for_refusal(&pod("bad", "default", "app:1", true), BAD);
+    // Whoever was killed is taken for dead by then.
+    wait_for("the dead to be buried", LIMIT, || {
+        let leases = world.json(&["get", "leases", "--namespace=keyward"]);
+        (!leases.to_string().contains("keyward-policy-first")).then_some(())
+    })
+    .unwrap();
+    served.terminate(LIMIT).unwrap();
+    let left = world.json(&["get", "validatingwebhookconfigurations,mutatingwebhookconfigurations"]);
+    assert_eq!(left["items"], json!([]), "{}", served.output().unwrap());
+    world.apply(&pod("unheld", "default", "app:1", true)).unwrap();
+}
+
+fn enforces(world: &World) {
+    world.apply(POLICIES).unwrap();
+    world.apply(IN_CEL).unwrap();
+    let refused = world.wait_for_refusal(&pod("bad", "default", "app:1", true), BAD);
+    assert!(
+        refused.contains("admission webhook \"validate.keyward.svc-fail\" denied the request:"),
+        "{refused}"
+    );
+    assert!(refused.contains("resource Pod/default/bad was blocked"), "{refused}");
+    assert!(refused.contains("require-non-root:\n  check-containers-non-root: "), "{refused}");
+    assert!(
+        refused.contains(
+            "validation error: Containers must not run as root. rule check-containers-non-root failed at path"
+        ),
+        "{refused}"
+    );
+    let latest =
+        world.wait_for_refusal(&pod("bad", "default", "app:latest", false), "an image has a version");
+    assert!(latest.contains("Policy no-latest failed"), "{latest}");
+    world.apply(&pod("good", "default", "app:1", false)).unwrap();
+    let good = world.json(&["get", "pod", "good"]);
+    assert_eq!(good["spec"]["securityContext"]["runAsUser"], 1000, "{good}");
+    // What makes pods is held to the same.
+    let template: Value = serde_json::from_str(&pod("bad", "default", "app:1", true)).unwrap();
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "bad"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": template["spec"]}}});
+    let refused = world.refusal(&deployment.to_string());
+    assert!(refused.contains("autogen-check-containers-non-root"), "{refused}");
+}
+
+fn checks_policies(world: &World) {
+    let misspelt = POLICIES.split("---").next().unwrap().replace("pattern:", "patern:");
+    let refused = world.apply(&misspelt).unwrap_err();
+    assert!(refused.contains("patern") && refused.contains("pattern"), "{refused}");
+    wait_for("the policy's status", LIMIT, || {
+        let policy = world.json(&["get", "clusterpolicy", "require-non-root"]);
+        (policy["status"]["conditions"][0]["status"] == "True").then_some(())
+    })
+    .unwrap();
+}
+
+fn reports(world: &World) {
+    world.apply(AUDITED).unwrap();
+    let config = |name: &str, labels: Value| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "production", "labels": labels}})
+        .to_string()
+    };
+    world.apply(&config("untold", json!({}))).unwrap();
+    world.apply(&config("told", json!({"team": "a"}))).unwrap();
+    let mut seen = Value::Null;
+    let report = wait_for("the report", LIMIT, || {
+        seen = world.json(&["get", "policyreports", "--namespace=production"]);
+        seen["items"].as_array()?.iter().find(|report| report["summary"]["fail"] == 1).cloned()
+    })
+    .unwrap_or_else(|why| panic!("{why}: {seen}"));
+    assert_eq!(report["metadata"]["name"], "polr-ns-production");
+    assert_eq!(report["summary"]["pass"], 1);
+    let found = &report["results"][0];
+    assert_eq!(
+        (&found["policy"], &found["rule"], &found["result"]),
+        (&json!("require-team"), &json!("has-a-team"), &json!("fail"))
+    );
+    assert_eq!((&found["resources"][0]["name"], &found["severity"]), (&json!("untold"), &json!("low")));
+    let mut command = world.cluster.kubectl_command();
+    command.args(["apply", "--filename=-"]);
+    let warned = run(&mut command, config("another", json!({})).as_bytes(), LIMIT).unwrap();
+    assert!(warned.stderr.contains("policy require-team.has-a-team: validation error"), "{}", warned.stderr);
+
+    world.apply(&config("untold", json!({"team": "b"}))).unwrap();
+    world.kubectl(&["delete", "configmap", "another", "--namespace=production"], "").unwrap();
+    wait_for("the report to change", LIMIT, || {
+        let report = world.json(&["get", "policyreport", "polr-ns-production", "--namespace=production"]);
+        (report["summary"]["fail"] == 0 && report["summary"]["pass"] == 2).then_some(())
+    })
+    .unwrap();
+}
