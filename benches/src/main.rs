@@ -3,6 +3,7 @@
 
 mod authority;
 mod bare;
+mod inventory;
 mod kms;
 mod load;
 mod measure;

@@ -1,7 +1,7 @@
 //! Sealing: one object beside the cryptography it cannot do without, and a tree of 10,000.
 
-use crate::Failure;
 use crate::measure::figure;
+use crate::{Failure, inventory};
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -68,7 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let world = World { identity: pq::Identity::generate(&SystemRandom), signer, author };
     let span = Duration::from_millis(if arguments.quick { 150 } else { 1000 });
     one_object(&world, span)?;
-    tree(&world, &arguments.keyward, if arguments.quick { 1_000 } else { 10_000 })
+    tree(&world, &arguments.keyward, if arguments.quick { 1_000 } else { 10_000 })?;
+    inventory::run(&arguments.keyward, if arguments.quick { 10_000 } else { 100_000 })
 }
 
 /// Calls a second, of two kinds in turn, so that what disturbs one disturbs the other.

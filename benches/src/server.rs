@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// What names the address on the bare server's and on Keyward's output.
 const ADDRESS: &str = "Address:";
 
+/// How long servers have to notice that nobody asks for anything.
+const REST: Duration = Duration::from_secs(3);
+
 /// Ends with its handle.
 pub(crate) struct Server {
     child: Child,
@@ -71,6 +74,12 @@ impl Server {
     /// Resident memory now, in MB (10^6 bytes).
     pub(crate) fn memory(&self) -> Result<f64, Failure> {
         memory_of(self.child.id())
+    }
+
+    /// Resident memory after some seconds without requests, in which servers give back what they do not need, in MB.
+    pub(crate) fn memory_at_rest(&self) -> Result<f64, Failure> {
+        std::thread::sleep(REST);
+        self.memory()
     }
 
     /// Ends it and waits: its files may then be used.

@@ -124,7 +124,7 @@ pub(super) fn memory(program: &Path, folder: &Path, leases: usize) -> Result<(),
     let server = setup::start(program, &data)?;
     let idle = server.memory()?;
     let there = endings::left(&server, &root)?;
-    let after = server.memory()?;
+    let after = server.memory_at_rest()?;
     let started = server.started_in.as_secs_f64() * 1e3;
     let behind = format!(
         "{after:.1} MB of 200 MB after a look at each of {there} leases, half of them of a database; {idle:.1} MB before, \

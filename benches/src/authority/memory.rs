@@ -17,14 +17,14 @@ pub(super) fn figures(keyward: &Keyward, bare: &Server, idle: f64, read: &Ask) -
         figure(name, used / budget, format!("{used:.1} MB of {budget} MB"))
     };
     budget("memory-idle", idle, 20.0)?;
-    let loaded = keyward.server.memory()?;
+    let loaded = keyward.server.memory_at_rest()?;
     budget("memory-after-load", loaded, 40.0)?;
     let (ours, theirs) = (connections(&keyward.server)?, connections(bare)?);
     let behind = format!("{ours:.1} kB a connection, {CONNECTIONS} idle; bare {theirs:.1} kB");
     figure("memory-of-a-connection", ours / theirs, behind)?;
     // The connections are closed: what they took must not be lost to the next ones.
     load::run(keyward.server.address, read, 16, Duration::from_millis(200))?;
-    let after = keyward.server.memory()?;
+    let after = keyward.server.memory_at_rest()?;
     figure("memory-after-connections", after / loaded, format!("{after:.1} MB; before {loaded:.1} MB"))
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     memory::raise_descriptors()?;
     let folder = tempfile::tempdir()?;
     let keyward = Keyward::start(&arguments.keyward, &folder.path().join("data"))?;
-    let idle = keyward.server.memory()?;
+    let idle = keyward.server.memory_at_rest()?;
     keyward.prepare()?;
     let read = keyward.ask("GET", "secret/data/bench", "");
     let bare = bare(keyward.answer(&read)?.len())?;

@@ -50,7 +50,7 @@ fn memory(keyward: &Keyward) -> Outcome {
             keyward.manage("POST", &format!("{path}/{kind}"), &json!({ "type": kind }))?;
         }
     }
-    let used = keyward.server.memory()?;
+    let used = keyward.server.memory_at_rest()?;
     figure("memory-idle-all-mounted", used / 30.0, format!("{used:.1} MB of 30 MB"))
 }
 

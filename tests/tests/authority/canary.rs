@@ -4,8 +4,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use keyward_crypto::SystemRandom;
+use keyward_crypto::age::{pq, x25519};
+use keyward_envelope::bundle::Bundle;
+use keyward_intent::Phase;
 use keyward_tests::canary::{Canary, files_below, sightings};
 use keyward_tests::http::Client;
+use keyward_tests::sealed::Author;
 use keyward_tests::server::{ON_DISK, PLAIN_HTTP, Server};
 use serde_json::{Value, json};
 
@@ -44,9 +49,14 @@ fn no_secret_is_in_anything_that_is_written() {
     let mut flock = Flock::default();
     open(&mut server, &mut flock);
     let root = server.root();
-    for (path, kind) in
-        [("secret", "kv-v2"), ("kv", "kv"), ("ssh", "ssh"), ("totp", "totp"), ("transit", "transit")]
-    {
+    for (path, kind) in [
+        ("secret", "kv-v2"),
+        ("kv", "kv"),
+        ("ssh", "ssh"),
+        ("totp", "totp"),
+        ("transit", "transit"),
+        ("sealed", "sealed"),
+    ] {
         root.write(&format!("sys/mounts/{path}"), &json!({ "type": kind })).expect(204);
     }
     for kind in ["userpass", "approle", "ldap"] {
@@ -59,6 +69,7 @@ fn no_secret_is_in_anything_that_is_written() {
     keys(&root, &mut flock);
     identity(&root, &mut flock);
     transit(&root, &mut flock);
+    sealed(&root, &mut flock);
     wrapping(&root, &mut flock);
     refusals(&root, &mut flock);
     malformed(&root, &mut flock);
@@ -292,6 +303,39 @@ fn transit(root: &Client, flock: &mut Flock) {
     root.write("transit/restore/copy", &json!({ "backup": backup })).expect(204);
     let random = root.write("transit/random/32", &json!({})).expect(200).data();
     flock.answered("random bytes", &random["random_bytes"]);
+}
+
+/// Identities that are imported, values of a bundle and of a secret that is handed over, and what redeeming gives.
+fn sealed(root: &Client, flock: &mut Flock) {
+    let author = Author::of(root, "shop");
+    let (ours, theirs) = (x25519::Identity::generate(&SystemRandom), pq::Identity::generate(&SystemRandom));
+    let text = flock.keep("imported identity", ours.text().expose());
+    root.write("sealed/zenlock/shop", &json!({ "identity": text })).expect(200);
+    for wrong in [flock.word("no identity"), format!("{text}x")] {
+        root.write("sealed/zenlock/shop", &json!({ "identity": wrong })).expect(400);
+    }
+    let value = STANDARD.encode(flock.word("value of a bundle"));
+    flock.keep("value of a bundle, encoded", &value);
+    let recipient = theirs.recipient().to_string();
+    let body = json!({ "recipient": recipient, "purpose": "agent", "items": { "token": value } });
+    let made = root.write("sealed/bundles", &body).expect(200).data();
+    let bundle = Bundle::read(made["bundle"].as_str().unwrap().as_bytes(), &[&theirs]).unwrap();
+    let proof = flock.keep("proof", bundle.proof().expose());
+    for (purpose, status) in [("other", 403), ("agent", 200), ("agent", 403)] {
+        let body = json!({ "id": bundle.header().id, "proof": proof, "cluster": "prod", "purpose": purpose });
+        let given = root.guest().write("sealed/bundles/redeem", &body).expect(status);
+        if status == 200 {
+            flock.answered("share", &given.data()["share"]);
+        }
+    }
+    let password = flock.word("value that is handed over");
+    let object = author.register(root, "db", "web", Phase::Bootstrap, &password);
+    root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
+    for phase in ["git", "bootstrap"] {
+        root.write("sealed/phase", &json!({ "phase": phase, "reason": "a test" })).expect(200);
+    }
+    let body = json!({ "digest": object["digest"], "target": "secret/data/shop/db", "reason": "a test" });
+    root.write("sealed/handover/shop/db", &body).expect(200);
 }
 
 fn wrapping(root: &Client, flock: &mut Flock) {

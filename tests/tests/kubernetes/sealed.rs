@@ -30,7 +30,10 @@ fn token_of(cluster: &Cluster, account: &str, pod: Option<&str>) -> String {
     cluster.kubectl(&arguments, "").unwrap().trim().to_owned()
 }
 
-fn prepare(root: &Client) -> Author {
+fn prepare(server: &Server) -> Author {
+    let root = &server.root();
+    let options = json!({ "file_path": server.folder().join("audit.log") });
+    root.write("sys/audit/file", &json!({ "type": "file", "options": options })).expect(204);
     let author = Author::trusted_by(root, "prod");
     let rules = r#"path "sealed/open/*" { capabilities = ["read", "update"] }"#;
     root.write("sys/policies/acl/workload", &json!({ "policy": rules })).expect(204);
@@ -46,10 +49,12 @@ fn prepare(root: &Client) -> Author {
     author
 }
 
-/// Asserts that `client` is refused the object `db`, for `why`, which only the operator reads.
+/// Asserts that `client` is refused the object `db`, for `why`, which only the audit log says.
 fn refused(server: &Server, client: &Client, why: &str) {
     client.read("sealed/open/prod/db").refused(403, "permission denied");
-    assert!(server.output().contains(why), "{why}: {}", server.output());
+    let log = std::fs::read_to_string(server.folder().join("audit.log")).unwrap();
+    let last = log.lines().last().unwrap();
+    assert!(last.contains(why), "{why}: {last}");
 }
 
 #[test]
@@ -63,7 +68,7 @@ fn a_pod_is_opened_what_is_sealed_for_its_account() {
     let finished = cluster.in_namespace(|| {
         let server = Server::dev();
         let root = server.root();
-        let author = prepare(&root);
+        let author = prepare(&server);
         let setting = Setting { cluster: &cluster, server: &server };
         setting.configure("token-review");
         let object = author.register(&root, "db", "api", Phase::Steady, "hunter2");

@@ -1,8 +1,9 @@
 //! Assertion trees: documents whose keys may be expressions, loops and names, and whose leaves are values or expressions.
 //! <https://kyverno.github.io/kyverno-json/latest/policies/asserts/>
 
-use crate::jmespath::{Error, Expression, Scope, Val, World};
+use crate::jmespath::{Error, Expression, Scope, Val};
 use crate::refusal::{At, Read};
+use keyward_expressions::World;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fmt::Write;

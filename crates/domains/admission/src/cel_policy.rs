@@ -7,10 +7,9 @@ mod task;
 pub use constraints::Binding;
 pub(crate) use exception::CelException;
 
-use crate::cel::{Fault, Scope, Val, Variables};
-use crate::cel_rule::{Named, Outside, conditions, roots, variables};
+use crate::cel::{Fault, Outside, Scope, Val, Variables};
+use crate::cel_rule::{Named, conditions, roots, variables};
 use crate::context::{Frame, pod_spec};
-use crate::jmespath::World;
 use crate::lookup::Lookup;
 use crate::meter::Meter;
 use crate::outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
@@ -19,6 +18,7 @@ use crate::refusal::{At, Read};
 use crate::request::{Kind, Request};
 use constraints::Constraints;
 use exception::Excepted;
+use keyward_expressions::World;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -274,7 +274,6 @@ impl CelPolicy {
         request: &Request,
         outside: &Outside<'_, 'a>,
     ) -> Result<Val<'a>, Fault> {
-        use crate::cel::Host;
         let namespace = if binding.param_namespace.is_empty() {
             request.namespace_name()
         } else {

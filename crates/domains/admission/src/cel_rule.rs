@@ -1,16 +1,14 @@
 //! Validations in CEL, as `ValidatingAdmissionPolicy` has them; also `validate.cel` of a rule.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/>
 
-use crate::cel::{Fault, Host, Names, Program, Scope, Val, Variables};
+use crate::cel::{self, Fault, Outside, Program, Scope, Val, Variables};
 use crate::context::{Frame, message};
-use crate::jmespath;
 use crate::lookup::Lookup;
 use crate::outcome::{Effects, RuleKind, RuleOutcome, Status};
 use crate::refusal::{At, Read};
 use crate::request::Request;
 use crate::template::Text;
 use serde_json::Value;
-use std::cell::RefCell;
 use std::sync::Arc;
 
 /// What every expression may name.
@@ -42,7 +40,7 @@ pub(crate) fn variables(at: &At<'_>) -> Read<(Vec<Named>, Vec<Box<str>>)> {
     let variables = at.each_of("variables", |at| {
         at.only(&["name", "expression"])?;
         let name = at.need("name")?.str()?;
-        let program = Program::compile(&at.need("expression")?, &Names { roots: &ROOTS, variables: &names })?;
+        let program = cel::compile(&at.need("expression")?, &cel::names(&ROOTS, &names))?;
         names.push(name.into());
         Ok((name.into(), program))
     })?;
@@ -53,8 +51,7 @@ pub(crate) fn variables(at: &At<'_>) -> Read<(Vec<Named>, Vec<Box<str>>)> {
 pub(crate) fn conditions(at: &At<'_>, key: &str, names: &[Box<str>]) -> Read<Vec<Named>> {
     at.each_of(key, |at| {
         at.only(&["name", "expression"])?;
-        let program =
-            Program::condition(&at.need("expression")?, &Names { roots: &ROOTS, variables: names })?;
+        let program = cel::condition(&at.need("expression")?, &cel::names(&ROOTS, names))?;
         Ok((at.text("name")?.into(), program))
     })
 }
@@ -65,17 +62,14 @@ pub(crate) fn validations(at: &At<'_>, key: &str, names: &[Box<str>]) -> Read<Ve
 
 pub(crate) fn validation(at: &At<'_>, names: &[Box<str>], boolean: bool) -> Read<Validation> {
     at.only(&["expression", "message", "messageExpression", "reason"])?;
-    let names = Names { roots: &ROOTS, variables: names };
+    let names = cel::names(&ROOTS, names);
     let expression = at.need("expression")?;
-    let program = if boolean {
-        Program::condition(&expression, &names)?
-    } else {
-        Program::compile(&expression, &names)?
-    };
+    let program =
+        if boolean { cel::condition(&expression, &names)? } else { cel::compile(&expression, &names)? };
     Ok(Validation {
         program,
         message: at.text("message")?.trim().into(),
-        expression: at.get("messageExpression").map(|at| Program::compile(&at, &names)).transpose()?,
+        expression: at.get("messageExpression").map(|at| cel::compile(&at, &names)).transpose()?,
     })
 }
 
@@ -107,51 +101,6 @@ impl Validation {
         }
         let message = if self.message.is_empty() { otherwise } else { &self.message };
         Ok(Some(message.to_owned()))
-    }
-}
-
-/// The world outside, for expressions.
-pub(crate) struct Outside<'f, 'a> {
-    pub(crate) frame: &'f Frame<'a>,
-    pub(crate) generated: RefCell<Vec<Value>>,
-}
-
-impl<'f, 'a> Outside<'f, 'a> {
-    pub(crate) fn new(frame: &'f Frame<'a>) -> Outside<'f, 'a> {
-        Outside { frame, generated: RefCell::new(Vec::new()) }
-    }
-}
-
-/// How many objects one policy may make of one request.
-const GENERATED: usize = 1_000;
-
-impl<'a> Host<'a> for Outside<'_, 'a> {
-    fn ask(&self, question: &Lookup) -> Result<&'a Value, Fault> {
-        match self.frame.ask(question) {
-            Ok(value) => Ok(self.frame.keep(value)),
-            Err(jmespath::Error::Lacking) => Err(Fault::Lacking),
-            Err(jmespath::Error::Spent) => Err(Fault::Spent),
-            Err(why) => Err(Fault::no(why.to_string())),
-        }
-    }
-
-    fn generate(&self, namespace: &str, objects: Vec<Value>) -> Result<(), Fault> {
-        let mut generated = self.generated.borrow_mut();
-        for object in objects {
-            let mut object = crate::generate::bare(object);
-            if !namespace.is_empty() && crate::plural::has_namespace(&object) {
-                object["metadata"]["namespace"] = Value::from(namespace);
-            }
-            generated.push(object);
-        }
-        if generated.len() > GENERATED {
-            return Err(Fault::no(format!("more than {GENERATED} objects are generated")));
-        }
-        Ok(())
-    }
-
-    fn keep(&self, value: Value) -> &'a Value {
-        self.frame.arena.alloc(value)
     }
 }
 
@@ -193,8 +142,8 @@ impl CelRule {
         at.only(&["generate", "expressions", "paramKind", "paramRef", "auditAnnotations", "variables"])?;
         let (variables, names) = variables(&at)?;
         let annotations = at.each_of("auditAnnotations", |at| {
-            let names = Names { roots: &ROOTS, variables: &names };
-            Ok((at.need("key")?.str()?.into(), Program::compile(&at.need("valueExpression")?, &names)?))
+            let names = cel::names(&ROOTS, &names);
+            Ok((at.need("key")?.str()?.into(), cel::compile(&at.need("valueExpression")?, &names)?))
         })?;
         let params = match (at.get("paramKind"), at.get("paramRef")) {
             (Some(kind), Some(reference)) => Some(Params {

@@ -2,13 +2,13 @@
 
 use crate::condition::Conditions;
 use crate::context::{Entry, Frame};
-use crate::jmespath::World;
 use crate::matching::Matching;
 use crate::meter::Meter;
 use crate::outcome::{Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::Request;
+use keyward_expressions::World;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use typed_arena::Arena;

@@ -2,11 +2,12 @@
 //! asked for first.
 
 use crate::image::Image;
-use crate::jmespath::{self, Error, Expression, Scope, Val, World};
+use crate::jmespath::{self, Error, Expression, Scope, Val};
 use crate::lookup::{Lookup, Snapshot};
 use crate::refusal::{At, Read};
 use crate::request::{Operation, Request};
 use crate::template::{Place, Template, Text};
+use keyward_expressions::World;
 use serde_json::{Map, Value, json};
 use std::cell::{OnceCell, RefCell};
 use typed_arena::Arena;

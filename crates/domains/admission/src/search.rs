@@ -1,14 +1,15 @@
 //! Expressions by themselves, as people try them out.
 
 use crate::assertion::{self, Assertion};
-use crate::cel::{Names, Program, Scope as CelScope, Variables};
-use crate::cel_rule::{Outside, ROOTS};
+use crate::cel::{self, Outside, Program, Scope as CelScope, Variables};
+use crate::cel_rule::ROOTS;
 use crate::context::Frame;
-use crate::jmespath::{Error, Expression, Scope, Val, World};
+use crate::jmespath::{Error, Expression, Scope, Val};
 use crate::lookup::Nothing;
 use crate::meter::Meter;
 use crate::refusal::At;
 use crate::request::Request;
+use keyward_expressions::World;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use typed_arena::Arena;
@@ -41,7 +42,7 @@ pub(crate) fn search(text: &str, value: &Value) -> Result<Value, String> {
 
 /// What a CEL expression yields, with the names that policies see.
 pub(crate) fn evaluate(text: &str, bindings: &[(&'static str, &Value)], now: i128) -> Result<Value, String> {
-    let program = Program::parse(text, &Names { roots: &ROOTS, variables: &[] })?;
+    let program = Program::parse(text, &cel::names(&ROOTS, &[]))?;
     let (arena, needs, request) = (Arena::new(), RefCell::new(Vec::new()), Request::of_payload(Value::Null));
     let world = World { now, seed: Cell::new(1), meter: Meter::new() };
     let frame = Frame::new(&request, &arena, &Nothing, &world, &needs);

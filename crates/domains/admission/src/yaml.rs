@@ -1,7 +1,8 @@
 //! YAML as Kubernetes reads it (`sigs.k8s.io/yaml`): YAML 1.1's plain scalars, keys made strings, later keys over earlier ones.
 
+use crate::json;
 use granit_parser::{Event, Parser, ScalarStyle, Span};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -273,7 +274,9 @@ fn key_of(text: &str, style: ScalarStyle) -> String {
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&str>) -> Value {
     match tag {
         Some("str" | "binary") => Value::String(text.to_owned()),
-        Some("float") => text.parse().ok().and_then(number).unwrap_or_else(|| Value::String(text.to_owned())),
+        Some("float") => {
+            text.parse().ok().and_then(json::number).unwrap_or_else(|| Value::String(text.to_owned()))
+        }
         _ if style == ScalarStyle::Plain => plain(text),
         _ => Value::String(text.to_owned()),
     }
@@ -337,15 +340,7 @@ fn float(text: &str) -> Option<Value> {
     if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) || !exponent_fits {
         return None;
     }
-    text.parse().ok().and_then(number)
-}
-
-/// A number as JSON has it: without a fraction where it has none.
-pub(crate) fn number(value: f64) -> Option<Value> {
-    if value.fract() == 0.0 && value.abs() < 9e15 {
-        return Some(Value::from(value as i64));
-    }
-    Number::from_f64(value).map(Value::Number)
+    text.parse().ok().and_then(json::number)
 }
 
 #[cfg(test)]

@@ -124,8 +124,13 @@ impl Bundle {
     /// Decrypts a bundle, and checks that it is what its issuer signed. Whether the issuer is the right one the caller says.
     pub fn read(file: &[u8], identities: &[&dyn Unwrap]) -> Result<Bundle, Failure> {
         let plain = age::open(file, identities, LONGEST).map_err(|why| age_failure("the bundle", why))?;
+        Bundle::parse(plain.expose())
+    }
+
+    /// Reads what stands in the age file, as [`Bundle::read`] does.
+    pub fn parse(plain: &[u8]) -> Result<Bundle, Failure> {
         let not_one = || Failure::Invalid("the age file holds no enrollment bundle".to_owned());
-        let wire: Wire = serde_json::from_slice(plain.expose()).map_err(|_| not_one())?;
+        let wire: Wire = serde_json::from_slice(plain).map_err(|_| not_one())?;
         let issuer = AuthorKey::read(&wire.issuer)?;
         if !issuer.verifies([MAGIC, &wire.header].concat().as_bytes(), &wire.signature) {
             return invalid("signature: the bundle is not what its issuer signed");

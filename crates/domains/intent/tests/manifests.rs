@@ -106,3 +106,21 @@ proptest! {
         prop_assert_eq!(yaml::documents(&text).concat(), text);
     }
 }
+
+#[test]
+fn a_subject_stands_for_every_account_of_its_name_or_for_one() {
+    use keyward_intent::{Bounds, Subject, Wider};
+    let subject = |text: &str| Subject::parse(text, "shop").unwrap();
+    let (any, one, other) = (subject("web"), subject("shop/web@u1"), subject("web@u2"));
+    let bounds = |subjects: &[&Subject]| Bounds {
+        subjects: subjects.iter().map(|it| (*it).clone()).collect(),
+        ..Bounds::in_cluster("prod")
+    };
+    assert!(bounds(&[&any]).allow(&one) && bounds(&[&one]).allow(&one));
+    assert!(!bounds(&[&one]).allow(&other) && !bounds(&[&one]).allow(&any) && !bounds(&[]).allow(&one));
+    assert_eq!(bounds(&[&one]).within(&bounds(&[&any])), Ok(()));
+    assert_eq!(bounds(&[&any]).within(&bounds(&[&one])), Err(Wider("subjects")));
+    for bad in ["web@", "@u1", &format!("web@{}", "u".repeat(64))] {
+        assert!(Subject::parse(bad, "shop").is_err(), "{bad}");
+    }
+}

@@ -148,7 +148,7 @@ pub(super) struct BoundArgs {
     /// Last phase it may be opened in: git, bootstrap, authority or steady
     #[arg(long, value_name = "PHASE", value_parser = phase)]
     phase: Option<Phase>,
-    /// ServiceAccount that may have it in the cluster, as NAME or NAMESPACE/NAME; nobody without one
+    /// ServiceAccount that may have it in the cluster, as NAME or NAMESPACE/NAME, with @UID for one alone; nobody without one
     #[arg(long = "subject", value_name = "SERVICEACCOUNT")]
     subjects: Vec<String>,
     /// When it may first be opened, such as 2027-01-31T00:00:00Z

@@ -15,5 +15,6 @@ pub mod listener;
 pub mod log;
 pub mod node;
 mod outside;
+mod quiet;
 pub mod reply;
 pub mod server;

@@ -3,6 +3,7 @@
 use crate::listener::{Listener, stopped};
 use crate::log;
 use crate::node::Node;
+use crate::quiet::{Quiet, processor_time};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub async fn run(node: Arc<Node>, listeners: Vec<Listener>) -> io::Result<()> {
 
 /// Ends when told to, or with the reason why the store cannot be used any more.
 async fn tick(node: Arc<Node>, mut stop: watch::Receiver<bool>) -> Option<String> {
+    let mut quiet = Quiet::after(processor_time());
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return None,
@@ -80,7 +82,17 @@ async fn tick(node: Arc<Node>, mut stop: watch::Receiver<bool>) -> Option<String
                 if let Some(why) = node.poisoned() {
                     return Some(why);
                 }
+                if quiet.look(processor_time()) {
+                    let _ = tokio::task::spawn_blocking(release_memory).await;
+                }
             }
         }
+    }
+}
+
+fn release_memory() {
+    keyward_sys::release_free_memory();
+    if let Err(error) = keyward_sys::release_program_pages() {
+        log::debug(&format!("memory of the program's file is not given back: {error}"));
     }
 }

@@ -1,9 +1,9 @@
 //! What policies in CEL do: validate, mutate, generate, delete.
 
 use super::constraints::Constraints;
-use crate::cel::{Fault, Host, Names, Program, Scope, Val};
+use crate::cel::{self, Fault, Names, Outside, Program, Scope, Val};
 use crate::cel_rule::Named;
-use crate::cel_rule::{Outside, ROOTS, Validation, conditions, roots, validation};
+use crate::cel_rule::{ROOTS, Validation, conditions, roots, validation};
 use crate::context::Frame;
 use crate::lookup::Lookup;
 use crate::mutate::{json_patch, merge};
@@ -63,14 +63,14 @@ impl Done {
 
 impl Task {
     pub(super) fn compile(spec: &At<'_>, metadata: &Metadata, names: &[Box<str>]) -> Read<Task> {
-        let known = Names { roots: &ROOTS, variables: names };
+        let known = cel::names(&ROOTS, names);
         let kind = metadata.kind.as_str();
         if kind.contains("Mutating") {
             let mutations = spec.need("mutations")?.each(|at| mutation(at, &known))?;
             let enabled = spec.value["evaluation"]["mutateExisting"]["enabled"] == Value::Bool(true);
             let existing = match spec.get("targetMatchConstraints") {
                 Some(at) if !at.text("expression")?.is_empty() => {
-                    Some(Existing::Found(Program::compile(&at.need("expression")?, &known)?))
+                    Some(Existing::Found(cel::compile(&at.need("expression")?, &known)?))
                 }
                 Some(at) => Some(Existing::Matching(Constraints::compile(&at)?)),
                 None => match spec.get("matchConstraints").filter(|_| enabled) {
@@ -89,7 +89,7 @@ impl Task {
         let proxy = matches!(spec.value["evaluation"]["mode"].as_str(), Some("HTTP" | "Envoy"));
         let validations = spec.need("validations")?.each(|at| validation(at, names, !proxy))?;
         let annotations = spec.each_of("auditAnnotations", |at| {
-            Ok((at.need("key")?.str()?.into(), Program::compile(&at.need("valueExpression")?, &known)?))
+            Ok((at.need("key")?.str()?.into(), cel::compile(&at.need("valueExpression")?, &known)?))
         })?;
         Ok(Task::Validate { validations, annotations, images: kind.contains("Image") })
     }
@@ -161,11 +161,11 @@ fn mutation(at: &At<'_>, names: &Names<'_>) -> Read<Mutation> {
     match kind.str()? {
         "ApplyConfiguration" => {
             let inner = at.need("applyConfiguration")?;
-            Ok(Mutation::Apply(Program::compile(&inner.need("expression")?, names)?))
+            Ok(Mutation::Apply(cel::compile(&inner.need("expression")?, names)?))
         }
         "JSONPatch" => {
             let inner = at.need("jsonPatch")?;
-            Ok(Mutation::Patch(Program::compile(&inner.need("expression")?, names)?))
+            Ok(Mutation::Patch(cel::compile(&inner.need("expression")?, names)?))
         }
         other => {
             let hint = crate::nearest::hint(other, ["ApplyConfiguration", "JSONPatch"]);
@@ -177,7 +177,7 @@ fn mutation(at: &At<'_>, names: &Names<'_>) -> Read<Mutation> {
 fn generation(at: &At<'_>, names: &Names<'_>) -> Read<Generation> {
     at.only(&["expression", "template"])?;
     if let Some(expression) = at.get("expression") {
-        return Ok(Generation::Expression(Program::compile(&expression, names)?));
+        return Ok(Generation::Expression(cel::compile(&expression, names)?));
     }
     let template = at.need("template")?;
     template.only(&["interpolate", "value"])?;

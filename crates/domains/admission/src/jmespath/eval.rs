@@ -3,7 +3,8 @@
 use super::functions;
 use super::parser::{Comparison, Node};
 use super::value::Val;
-use crate::meter::{Meter, Spent};
+use crate::meter::Spent;
+use keyward_expressions::World;
 use serde_json::{Map, Value};
 
 /// Why an expression found nothing.
@@ -34,16 +35,6 @@ impl std::fmt::Display for Error {
             Error::Spent => Spent.fmt(f),
         }
     }
-}
-
-/// The time, randomness and budget of an evaluation.
-#[derive(Debug)]
-pub(crate) struct World {
-    /// Nanoseconds since 1970.
-    pub(crate) now: i128,
-    /// Where random bytes begin.
-    pub(crate) seed: std::cell::Cell<u64>,
-    pub(crate) meter: Meter,
 }
 
 /// The document that an expression is searched in.

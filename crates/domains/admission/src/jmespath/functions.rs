@@ -4,7 +4,7 @@ use super::eval::{Error, Evaluation};
 use super::parser::Node;
 use super::time;
 use super::value::{Val, equal, print_number};
-use crate::{crypt, duration, image, meter, nearest, pem, quantity, version, wildcard, yaml};
+use crate::{crypt, duration, image, json, meter, nearest, pem, quantity, version, wildcard, yaml};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quantity::Quantity;
@@ -145,7 +145,7 @@ impl<'a> Call<'_, '_, 'a> {
     }
 
     fn numeric(&self, value: f64) -> Found<'a> {
-        yaml::number(value)
+        json::number(value)
             .map_or_else(|| self.fault("the result is not a finite number"), |n| Ok(Val::Own(n)))
     }
 
@@ -329,7 +329,7 @@ impl<'a> Call<'_, '_, 'a> {
     fn to_number(&self) -> Val<'a> {
         let value = &self.arguments[0];
         match value.as_str() {
-            Some(text) => text.parse().ok().and_then(yaml::number).map_or(Val::NULL, Val::Own),
+            Some(text) => text.parse().ok().and_then(json::number).map_or(Val::NULL, Val::Own),
             None if value.as_f64().is_some() => value.clone(),
             None => Val::NULL,
         }

@@ -10,8 +10,8 @@ mod tests;
 mod time;
 mod value;
 
-pub(crate) use eval::{Error, Scope, World};
-pub(crate) use value::{Val, equal, print_number};
+pub(crate) use eval::{Error, Scope};
+pub(crate) use value::{Val, print_number};
 
 /// A compiled expression.
 #[derive(Debug)]

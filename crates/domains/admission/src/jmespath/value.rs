@@ -1,5 +1,6 @@
 //! What an expression finds: a place in the document as long as it can be, a value of its own where it has to be.
 
+pub(crate) use crate::json::equal;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -157,21 +158,6 @@ impl<'a> Val<'a> {
             }
             _ => equal(&self.to_value(), &other.to_value()),
         }
-    }
-}
-
-/// Equality in which 1 is 1.0.
-pub(crate) fn equal(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left == right || left.as_f64() == right.as_f64(),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| equal(value, other)))
-        }
-        _ => left == right,
     }
 }
 

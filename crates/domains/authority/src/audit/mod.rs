@@ -16,8 +16,11 @@ pub use device::{Config, Device, Facility, Form, Sink, SocketKind};
 pub use record::{Exchange, Record, Subject};
 
 use crate::refusal::Refusal;
+use crate::token::Caller;
 use crate::txn::Txn;
+use keyward_core::Timestamp;
 use keyward_crypto::MacKey;
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +52,19 @@ pub struct Auditing {
     headers: BTreeMap<String, bool>,
     forms: Vec<Form>,
     key: Arc<MacKey>,
+    /// By the storage name of the token, which is a keyed hash of it.
+    tokens: Cache<String, Arc<Shown>>,
 }
+
+/// How records show a token; never changes while the token lives.
+struct Shown {
+    token: String,
+    accessor: String,
+    issued: String,
+}
+
+/// How many tokens' hashes are kept, of some 250 bytes each.
+const KEPT_TOKENS: usize = 1024;
 
 impl Auditing {
     fn new(stored: Stored, key: Arc<MacKey>) -> Result<Auditing, Refusal> {
@@ -62,7 +77,14 @@ impl Auditing {
             }
             devices.push((device, config));
         }
-        Ok(Auditing { generation: stored.generation, devices, headers: stored.headers, forms, key })
+        Ok(Auditing {
+            generation: stored.generation,
+            devices,
+            headers: stored.headers,
+            forms,
+            key,
+            tokens: Cache::new(KEPT_TOKENS),
+        })
     }
 
     /// Grows with every change of the configuration.
@@ -90,6 +112,20 @@ impl Auditing {
         let mut hashed = String::with_capacity(values::HASHED);
         values::push_hash(&mut hashed, &self.key, value.as_bytes());
         hashed
+    }
+
+    fn token(&self, token: &str, caller: &Caller) -> Arc<Shown> {
+        if let Some(shown) = self.tokens.get(&caller.name) {
+            return shown;
+        }
+        let entry = &caller.token;
+        let shown = Arc::new(Shown {
+            token: self.hash(token),
+            accessor: self.hash(&entry.accessor),
+            issued: Timestamp::from_secs(entry.created_at().secs()).to_string(),
+        });
+        self.tokens.insert(caller.name.clone(), shown.clone());
+        shown
     }
 }
 

@@ -210,14 +210,22 @@ impl Writer<'_> {
         subject: &Subject<'_>,
         numbers: Numbers,
     ) {
-        let token = request.token.as_ref().map(|token| self.hash(token.expose())).unwrap_or_default();
-        let accessor = subject.caller.map(|caller| self.accessor(&caller.token.accessor)).unwrap_or_default();
+        let token = request.token.as_ref().map(|token| token.expose().as_str());
+        let shown = subject.caller.zip(token).map(|(caller, token)| auditing.token(token, caller));
+        let stranger = if shown.is_none() { token.map(|token| self.hash(token)) } else { None };
+        let token = shown.as_ref().map(|shown| &*shown.token).or(stranger.as_deref()).unwrap_or_default();
+        let accessor = subject.caller.zip(shown.as_ref()).map_or("", |(caller, shown)| {
+            match self.form.hmac_accessor && !caller.token.accessor.is_empty() {
+                true => &shown.accessor,
+                false => &caller.token.accessor,
+            }
+        });
         let mut auth = Object::open(out, "auth");
-        match subject.caller {
-            Some(caller) => {
-                auth.text("client_token", &token);
-                auth.text("accessor", &accessor);
-                self.caller(&mut auth, caller, subject);
+        match subject.caller.zip(shown.as_ref()) {
+            Some((caller, shown)) => {
+                auth.text("client_token", token);
+                auth.text("accessor", accessor);
+                self.caller(&mut auth, caller, subject, &shown.issued);
             }
             None => auth.text("token_type", "default"),
         }
@@ -226,8 +234,8 @@ impl Writer<'_> {
         object.text("id", &request.id);
         object.text("operation", operation.name());
         self.mount(&mut object, subject.mount.map(|mount| &**mount));
-        object.text("client_token", &token);
-        object.text("client_token_accessor", &accessor);
+        object.text("client_token", token);
+        object.text("client_token_accessor", accessor);
         object.raw("namespace", "{\"id\":\"root\"}");
         object.text("path", &self.tokenless(&request.path));
         let shown = subject.mount.map_or(&[][..], |mount| &mount.config.audit_non_hmac_request_keys);
@@ -241,7 +249,7 @@ impl Writer<'_> {
         object.close();
     }
 
-    fn caller(self, auth: &mut Object<'_>, caller: &Caller, subject: &Subject<'_>) {
+    fn caller(self, auth: &mut Object<'_>, caller: &Caller, subject: &Subject<'_>, issued: &str) {
         let token = &caller.token;
         auth.text("display_name", &token.display_name);
         let of_identity = caller.holder.as_ref().map_or(&[][..], |holder| &holder.policies);
@@ -264,7 +272,7 @@ impl Writer<'_> {
         auth.text("entity_id", &token.entity_id);
         auth.text("token_type", token.kind.name());
         auth.number("token_ttl", token.creation_ttl);
-        auth.text("token_issue_time", &Timestamp::from_secs(token.created_at().secs()).to_string());
+        auth.text("token_issue_time", issued);
     }
 
     fn mount(self, object: &mut Object<'_>, mount: Option<&Mount>) {

@@ -21,10 +21,13 @@ pub(super) fn push_hash(out: &mut String, key: &MacKey, value: &[u8]) {
 
 /// Appends `text` as a JSON string.
 pub(super) fn push_string(out: &mut String, text: &str) {
+    let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
     out.push('"');
     let mut clean = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+    // Most texts have nothing to escape, and looking at all bytes without a branch is many times faster.
+    let has_special = text.bytes().fold(false, |found, byte| found | is_special(byte));
+    for (at, byte) in text.bytes().enumerate().take(if has_special { text.len() } else { 0 }) {
+        if !is_special(byte) {
             continue;
         }
         out.push_str(&text[clean..at]);

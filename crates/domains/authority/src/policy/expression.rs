@@ -1,65 +1,35 @@
 //! Conditions in the Common Expression Language (CEL, https://cel.dev): what a rule demands of who asks, when and from
 //! where.
 //!
-//! An expression is read when its policy is written. It may name the variables of [`VARIABLES`] and the functions of
-//! [`FUNCTIONS`]; it has a bounded length, and loops in it do not nest, so that no expression takes long.
-//! A rule whose expression cannot be evaluated, for what it names is not there, counts as far as it denies and not as far
-//! as it grants.
+//! An expression is read when its policy is written. It may name the variables of [`VARIABLES`]; it has a bounded length and
+//! may take a bounded number of steps. A rule whose expression cannot be evaluated, for what it names is not there or it
+//! takes too long, counts as far as it denies and not as far as it grants.
 
 use super::Ask;
-use super::places::{self, Place, VARIABLES, Variable};
+use super::places::{self, Fields, VARIABLES, Variable};
 use crate::cidr::{self, Network};
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
-use cel::parser::Parser;
-use cel::{Context, ExecutionError, Value};
+use keyward_expressions::World;
+use keyward_expressions::cel::{
+    Evaluation, Fault, Found, Host, Kind, Names, Program, Scope, Signature, Val, Variables,
+};
+use keyward_expressions::meter::Meter;
+use serde_json::Value;
+use std::cell::Cell;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use typed_arena::Arena;
 
 /// Bytes of the longest expression.
 const LONGEST: usize = 2048;
-/// Loops (`all`, `exists`, `map` and their like) inside one another.
-const LOOPS: usize = 2;
+/// Steps that one evaluation may take: some tenths of a millisecond.
+const STEPS: u64 = 10_000;
 
-/// Functions an expression may call: those of CEL without the ones that make other types, and one of ours.
-const FUNCTIONS: [&str; 11] = [
-    "contains",
-    "endsWith",
-    "inCidr",
-    "int",
-    "matches",
-    "max",
-    "min",
-    "size",
-    "startsWith",
-    "string",
-    "double",
-];
-
-/// What CEL writes its operators as.
-fn is_operator(name: &str) -> bool {
-    name.starts_with('_') || name.starts_with('@') || matches!(name, "!_" | "-_" | "has")
-}
-
-/// The functions, once for all evaluations.
-static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| {
-    let mut library = Context::default();
-    library.add_function("inCidr", in_cidr);
-    library
-});
-
-/// Whether an address is in a network; an address that is none is in no network.
-fn in_cidr(address: Arc<String>, network: Arc<String>) -> Result<bool, ExecutionError> {
-    let network = Network::parse(&network)
-        .ok_or_else(|| ExecutionError::function_error("inCidr", cidr::not_one(&network)))?;
-    Ok(address.parse().is_ok_and(|address| network.contains(address)))
-}
+/// Functions besides those of the language.
+static FUNCTIONS: &[Signature] = &[Signature { of: "", name: "inCidr", least: 2, most: 2 }];
 
 /// An expression that was read.
 pub(super) struct Expression {
     text: String,
-    /// Rewritten to name `places`.
-    expression: IdedExpr,
-    places: Vec<Place>,
+    program: Program,
 }
 
 impl fmt::Debug for Expression {
@@ -74,47 +44,20 @@ impl Expression {
         if text.len() > LONGEST {
             return Err(format!("the condition has over {LONGEST} bytes"));
         }
-        // Its parser is not made for such depths.
-        let depth = |(depth, most): (usize, usize), c: char| match c {
-            '(' | '[' | '{' => (depth + 1, most.max(depth + 1)),
-            ')' | ']' | '}' => (depth.saturating_sub(1), most),
-            _ => (depth, most),
-        };
-        if text.chars().fold((0, 0), depth).1 > 32 {
-            return Err("the condition nests too deep".to_owned());
-        }
-        let mut expression = Parser::default().parse(text).map_err(|why| {
-            let why = why.to_string();
-            format!("the condition cannot be read: {}", why.lines().next().unwrap_or_default())
-        })?;
-        let references = expression.references();
-        for name in references.functions() {
-            if !FUNCTIONS.contains(&name) && !is_operator(name) {
-                return Err(format!(
-                    "the condition calls {name:?}; known functions: {}",
-                    FUNCTIONS.join(", ")
-                ));
-            }
-        }
-        let known = |name: &str| VARIABLES.iter().any(|variable| variable.name == name);
-        // Or what a loop names its element.
-        let unknown = |name: &&str| !known(name) && !binds(&expression, name);
-        if let Some(name) = references.variables().into_iter().find(unknown) {
+        let names = Names { roots: &places::NAMES, variables: &[], functions: FUNCTIONS, types: &[] };
+        let program = Program::parse(text, &names).map_err(|why| {
             let known: Vec<String> = VARIABLES.iter().map(Variable::about).collect();
-            return Err(format!("the condition names {name:?}; known: {}", known.join("; ")));
+            let known = if why.contains("undeclared") {
+                format!("; known: {}", known.join("; "))
+            } else {
+                String::new()
+            };
+            format!("the condition cannot be read: {why}{known}")
+        })?;
+        match program.kind() {
+            Kind::Any | Kind::Bool => Ok(Expression { text: text.to_owned(), program }),
+            other => Err(format!("the condition yields {}, not true or false", other.name())),
         }
-        if loops(&expression) > LOOPS {
-            return Err(format!("the condition has over {LOOPS} loops inside one another"));
-        }
-        // The library reads messages and panics when it comes to make one.
-        if makes_message(&expression) {
-            return Err(
-                "the condition makes a message, as NAME{...}; write a map, as {\"name\": ...}".to_owned()
-            );
-        }
-        drop(references);
-        let places = places::find(&mut expression);
-        Ok(Expression { text: text.to_owned(), expression, places })
     }
 
     /// As it was written.
@@ -124,92 +67,41 @@ impl Expression {
 
     /// Whether the request meets it; or why that cannot be told.
     pub(super) fn holds(&self, ask: &Ask<'_>) -> Result<bool, String> {
-        let mut context = LIBRARY.new_inner_scope();
-        for place in &self.places {
-            if let Some(value) = place.of(ask) {
-                context.add_variable_from_value(place.name.as_str(), value);
-            }
-        }
-        match Value::resolve(&self.expression, &context) {
-            Ok(Value::Bool(held)) => Ok(held),
-            Ok(other) => Err(format!("it yields {:?}, not true or false", other.type_of())),
-            Err(ExecutionError::UndeclaredReference(name)) => {
-                // What an expression may name was looked at when it was read.
-                let place = self.places.iter().find(|place| place.name == *name);
-                Err(ExecutionError::no_such_key(place.map_or(&name, |place| place.missing())).to_string())
-            }
-            Err(why) => Err(why.to_string()),
-        }
+        let world = World { now: i128::from(ask.now.nanos()), seed: Cell::new(0), meter: Meter::of(STEPS) };
+        let fields = VARIABLES.each_ref().map(|variable| Fields { variable, ask });
+        let roots = fields.each_ref().map(|fields| (fields.variable.name, Val::Record(fields)));
+        let host = Of { arena: &Arena::with_capacity(1) };
+        let variables = Variables::default();
+        let scope = Scope { roots: &roots, variables: &variables, host: &host, world: &world };
+        self.program.holds(&scope).map_err(|why| why.to_string())
     }
 }
 
-fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
-    match &expression.expr {
-        Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).collect(),
-        Expr::Comprehension(of) => {
-            vec![&of.iter_range, &of.accu_init, &of.loop_cond, &of.loop_step, &of.result]
-        }
-        Expr::List(list) => list.elements.iter().collect(),
-        Expr::Select(select) => vec![&*select.operand],
-        Expr::Map(map) => map.entries.iter().flat_map(|entry| of_entry(&entry.expr)).collect(),
-        Expr::Struct(made) => made.entries.iter().flat_map(|entry| of_entry(&entry.expr)).collect(),
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+/// What conditions ask of the authority.
+struct Of<'a> {
+    arena: &'a Arena<Value>,
+}
+
+impl<'a> Host<'a> for Of<'a> {
+    fn functions(&self) -> &'static [Signature] {
+        FUNCTIONS
     }
-}
 
-fn of_entry(entry: &EntryExpr) -> Vec<&IdedExpr> {
-    match entry {
-        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
-        EntryExpr::StructField(field) => vec![&field.value],
+    /// `inCidr`: whether an address is in a network; an address that is none is in no network.
+    fn call(&self, _: &Evaluation<'_, '_, 'a>, _: &str, _: &str, arguments: &[Val<'a>]) -> Found<'a> {
+        let [Some(address), Some(network)] = [0, 1].map(|at| arguments.get(at).and_then(Val::as_str)) else {
+            return Err(Fault::no(
+                "inCidr() takes an address and a network, as in inCidr(request.address, '10.0.0.0/8')",
+            ));
+        };
+        let parsed = Network::parse(network)
+            .ok_or_else(|| Fault::no(format!("inCidr(): {}", cidr::not_one(network))))?;
+        Ok(Val::Bool(address.parse().is_ok_and(|address| parsed.contains(address))))
     }
-}
 
-/// As [`children`], to be changed.
-pub(super) fn children_mut(expression: &mut IdedExpr) -> Vec<&mut IdedExpr> {
-    match &mut expression.expr {
-        Expr::Call(call) => {
-            call.target.iter_mut().map(|target| &mut **target).chain(&mut call.args).collect()
-        }
-        Expr::Comprehension(of) => {
-            vec![&mut of.iter_range, &mut of.accu_init, &mut of.loop_cond, &mut of.loop_step, &mut of.result]
-        }
-        Expr::List(list) => list.elements.iter_mut().collect(),
-        Expr::Select(select) => vec![&mut *select.operand],
-        Expr::Map(map) => map.entries.iter_mut().flat_map(|entry| of_entry_mut(&mut entry.expr)).collect(),
-        Expr::Struct(made) => {
-            made.entries.iter_mut().flat_map(|entry| of_entry_mut(&mut entry.expr)).collect()
-        }
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+    fn keep(&self, value: Value) -> &'a Value {
+        self.arena.alloc(value)
     }
-}
-
-fn of_entry_mut(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
-    match entry {
-        EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
-        EntryExpr::StructField(field) => vec![&mut field.value],
-    }
-}
-
-/// Loops inside one another.
-fn loops(expression: &IdedExpr) -> usize {
-    let own = usize::from(matches!(expression.expr, Expr::Comprehension(_)));
-    own + children(expression).into_iter().map(loops).max().unwrap_or(0)
-}
-
-/// Whether a message is made anywhere in it.
-fn makes_message(expression: &IdedExpr) -> bool {
-    matches!(expression.expr, Expr::Struct(_)) || children(expression).into_iter().any(makes_message)
-}
-
-/// Whether a loop names its element, or what it gathers, so.
-pub(super) fn binds(expression: &IdedExpr, name: &str) -> bool {
-    let own = match &expression.expr {
-        Expr::Comprehension(of) => {
-            of.iter_var == name || of.iter_var2.as_deref() == Some(name) || of.accu_var == name
-        }
-        _ => false,
-    };
-    own || children(expression).into_iter().any(|child| binds(child, name))
 }
 
 #[cfg(test)]
@@ -280,14 +172,15 @@ mod tests {
     #[test]
     fn what_cannot_be_told_is_told() {
         for (text, wanted) in [
-            ("posture.node_encrypted", "No such key"),
-            ("entity.metadata.team == 'x'", "No such key: team"),
-            ("has(entity.metadata.team)", "No such key: metadata"),
-            ("pod.node == 'a'", "No such key: node"),
-            ("token.nothing == 'a'", "No such key: nothing"),
-            ("token.metadata.town == 'a'", "No such key: town"),
-            ("1 + 1", "not true or false"),
-            ("1 / 0 == 1", "Divi"),
+            ("posture.node_encrypted", "no such key"),
+            ("entity.metadata.team == 'x'", "no such key: metadata"),
+            ("has(entity.metadata.team)", "no such key: metadata"),
+            ("pod.node == 'a'", "no such key: node"),
+            ("token.nothing == 'a'", "no such key: nothing"),
+            ("token.metadata.town == 'a'", "no such key: town"),
+            ("request.path", "boolean was expected"),
+            ("1 / 0 == 1", "divi"),
+            ("lists.range(200).all(a, lists.range(200).all(b, a != b || a == b))", "more steps than it may"),
             ("inCidr(request.address, 'x')", "inCidr"),
         ] {
             let why = holds(text).err().unwrap_or_default();
@@ -300,12 +193,14 @@ mod tests {
         for (text, wanted) in [
             ("", "cannot be read"),
             ("request.path ==", "cannot be read"),
-            ("secret == 'x'", "names \"secret\""),
-            ("environment('HOME') == 'x'", "calls \"environment\""),
-            ("[1].all(a, [1].all(b, [1].all(c, true)))", "loops inside one another"),
-            ("Point{x: 1} == Point{x: 1}", "makes a message"),
+            ("1 + 1", "a number, not true or false"),
+            ("secret == 'x'", "undeclared reference to 'secret'"),
+            ("secret == 'x'", "token (policies"),
+            ("environment('HOME') == 'x'", "no function environment"),
+            ("resource.get('v1', 'secrets', 'a', 'b') == null", "undeclared reference to 'resource'"),
+            ("Point{x: 1} == Point{x: 1}", "no type Point"),
             (&format!("'{}' == ''", "x".repeat(3000)), "over 2048 bytes"),
-            (&format!("{}true{}", "(".repeat(100), ")".repeat(100)), "nests too deep"),
+            (&format!("{}true{}", "(".repeat(100), ")".repeat(100)), "nest"),
         ] {
             let why = Expression::parse(text).err().unwrap_or_default();
             assert!(why.contains(wanted), "{text}: {why}");

@@ -10,8 +10,6 @@ use crate::response::Response;
 use keyward_core::Timestamp;
 use keyward_intent::{Moment, Phase};
 use serde::Serialize;
-use serde_json::json;
-use std::sync::Arc;
 
 /// Secrets that one answer has at most, and by default.
 const MOST: usize = 10_000;
@@ -43,6 +41,14 @@ struct Entry<'o> {
     /// Where the authority keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'o str>,
+}
+
+/// What one answer has.
+#[derive(Serialize)]
+struct Page<'o> {
+    secrets: Vec<Entry<'o>>,
+    /// The last one, if there may be more.
+    next: Option<&'o str>,
 }
 
 impl<'o> Entry<'o> {
@@ -85,18 +91,18 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let start = if after.is_empty() { Vec::new() } else { [&prefix, after.as_str()].concat().into_bytes() };
     let keys = cx.txn.keys(&prefix, &start, limit)?;
     // A listing relies on nothing.
-    let objects: Vec<(String, Option<Arc<Object>>)> = cx.txn.unrelied(|txn| {
+    let objects: Vec<(String, Option<Object>)> = cx.txn.unrelied(|txn| {
         let read = |key: &String| {
             let place = key.get(prefix.len()..).unwrap_or("").to_owned();
-            Ok((place, txn.get_json::<Object>(key)?.map(Arc::new)))
+            Ok((place, txn.get_json::<Object>(key)?))
         };
         keys.iter().map(read).collect()
     })?;
-    let entries = objects.iter().filter_map(|(place, object)| {
-        let ((namespace, name), object) = (place.split_once('/')?, object.as_deref()?);
+    let secrets = objects.iter().filter_map(|(place, object)| {
+        let ((namespace, name), object) = (place.split_once('/')?, object.as_ref()?);
         let there = !object.deleted || object.by.name() == "runtime";
         there.then(|| Entry::of(namespace, name, object, phase, now))
     });
-    let next = (keys.len() == limit).then(|| objects.last().map(|(place, _)| place)).flatten();
-    Response::data(&json!({ "secrets": entries.collect::<Vec<_>>(), "next": next }))
+    let last = objects.last().map(|(place, _)| place.as_str());
+    Response::data(&Page { secrets: secrets.collect(), next: last.filter(|_| keys.len() == limit) })
 }

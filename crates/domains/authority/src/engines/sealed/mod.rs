@@ -4,7 +4,8 @@
 //! # Who is believed
 //! The manifest's author, by a signature; the workload, by a login with its projected ServiceAccount token ([`prove`]); the
 //! clock and the phase of this authority. Whoever writes objects here, such as the controller that watches them in a
-//! cluster, is believed in nothing: it can withhold an object or repeat one, and widen none.
+//! cluster, is believed in nothing: it can withhold an object or repeat one, and widen none. A ZenLock is signed by nobody,
+//! and is only as good as who may write it.
 //!
 //! # What is kept
 //! The keys of namespaces, which never leave ([`keys`]); ciphertext, and what is known of it without opening ([`object`]);

@@ -95,11 +95,13 @@ pub(super) fn write(
     items: &Items,
     encoding: Encoding,
 ) -> Result<String, Refusal> {
+    let data = texts(items, encoding)?;
+    let body = json!({ "data": data, "options": { "cas": 0 } });
     let caller = cx.caller()?;
     let verdict = caller.acl.check(&Ask {
         path: target,
         operation: Operation::Create,
-        parameters: Some(&Fields::default() as &dyn Parameters),
+        parameters: Some(&Fields::parse(body.to_string().as_bytes())? as &dyn Parameters),
         wrap_ttl: None,
         now: cx.now,
         who: Some(caller.who(cx.request)),
@@ -107,8 +109,6 @@ pub(super) fn write(
     if !verdict.allowed {
         return Err(Refusal::denied(format!("no policy of the token allows to create {target}")));
     }
-    let data = texts(items, encoding)?;
-    let body = json!({ "data": data, "options": { "cas": 0 } });
     at(cx, target, Operation::Update, &body)?;
     Ok(digest(cx, &data))
 }

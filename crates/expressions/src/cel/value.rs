@@ -1,39 +1,81 @@
 //! Values: JSON where it is, and what expressions make.
 
+use crate::json;
 use crate::quantity::Quantity;
 use crate::version::Version;
-use crate::yaml;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
+/// A map whose values are found out as they are asked for.
+pub trait Record: std::fmt::Debug {
+    /// The value of a field; None where there is none.
+    fn field(&self, name: &str) -> Option<Val<'_>>;
+    /// The names that may have a value.
+    fn names(&self) -> Vec<&str>;
+}
+
+impl Record for BTreeMap<String, String> {
+    fn field(&self, name: &str) -> Option<Val<'_>> {
+        self.get(name).map(|value| Val::Str(value))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.keys().map(String::as_str).collect()
+    }
+}
+
+/// A value.
 #[derive(Clone, Debug)]
-pub(crate) enum Val<'a> {
+pub enum Val<'a> {
+    /// Null.
     Null,
+    /// True or false.
     Bool(bool),
+    /// A signed number.
     Int(i64),
+    /// A number without a sign.
     Uint(u64),
+    /// A number with a fraction.
     Double(f64),
+    /// A string that is there already.
     Str(&'a str),
+    /// A string that was made.
     Text(Rc<str>),
-    Bytes(Rc<[u8]>),
+    /// Bytes.
+    Bytes(Arc<[u8]>),
     /// A value of the request or of an answer, as it is there.
     Json(&'a Value),
+    /// A list that was made.
     List(Rc<Vec<Val<'a>>>),
+    /// A map that was made, in the order it was.
     Map(Rc<Vec<(Val<'a>, Val<'a>)>>),
+    /// A map whose values are found out as they are asked for.
+    Record(&'a dyn Record),
     /// Nanoseconds.
     Duration(i64),
     /// Nanoseconds since 1970.
     Timestamp(i128),
+    /// A type, by its name.
     Type(&'static str),
+    /// A value that may be absent.
     Optional(Option<Rc<Val<'a>>>),
+    /// A quantity of Kubernetes.
     Quantity(Quantity),
+    /// A semantic version.
     Version(Rc<Version>),
+    /// An address.
     Ip(IpAddr),
+    /// A network: an address and the bits of its prefix.
     Cidr(IpAddr, u8),
+    /// An address of the web.
     Url(Rc<str>),
+    /// A format that strings may have.
     Format(&'static str),
+    /// A reference to an image.
     Image(Rc<crate::image::Image>),
     /// What functions are called on: `resource`, `math`, `variables` and the like.
     Space(&'static str),
@@ -48,24 +90,27 @@ pub(super) enum Literal {
     Uint(u64),
     Double(f64),
     Text(Box<str>),
-    Bytes(Rc<[u8]>),
+    Bytes(Arc<[u8]>),
 }
 
 impl<'a> Val<'a> {
-    pub(crate) fn text(text: impl Into<Rc<str>>) -> Val<'a> {
+    /// A string that was made.
+    pub fn text(text: impl Into<Rc<str>>) -> Val<'a> {
         Val::Text(text.into())
     }
 
-    pub(crate) fn list(items: Vec<Val<'a>>) -> Val<'a> {
+    /// A list that was made.
+    pub fn list(items: Vec<Val<'a>>) -> Val<'a> {
         Val::List(Rc::new(items))
     }
 
-    pub(crate) fn some(value: Val<'a>) -> Val<'a> {
+    /// A value that may be absent, and is there.
+    pub fn some(value: Val<'a>) -> Val<'a> {
         Val::Optional(Some(Rc::new(value)))
     }
 
     /// A scalar of JSON as the scalar that it is.
-    pub(crate) fn simple(self) -> Val<'a> {
+    pub fn simple(self) -> Val<'a> {
         match self {
             Val::Json(value) => match value {
                 Value::Null => Val::Null,
@@ -82,7 +127,8 @@ impl<'a> Val<'a> {
         }
     }
 
-    pub(crate) fn as_str(&self) -> Option<&str> {
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
         match self {
             Val::Str(text) => Some(text),
             Val::Text(text) => Some(text),
@@ -91,7 +137,8 @@ impl<'a> Val<'a> {
         }
     }
 
-    pub(crate) fn type_name(&self) -> &'static str {
+    /// What its type is called in messages.
+    pub fn type_name(&self) -> &'static str {
         match self {
             Val::Null | Val::Json(Value::Null) => "null_type",
             Val::Bool(_) | Val::Json(Value::Bool(_)) => "bool",
@@ -103,7 +150,7 @@ impl<'a> Val<'a> {
             Val::Str(_) | Val::Text(_) | Val::Json(Value::String(_)) => "string",
             Val::Bytes(_) => "bytes",
             Val::List(_) | Val::Json(Value::Array(_)) => "list",
-            Val::Map(_) | Val::Json(Value::Object(_)) => "map",
+            Val::Map(_) | Val::Record(_) | Val::Json(Value::Object(_)) => "map",
             Val::Duration(_) => "google.protobuf.Duration",
             Val::Timestamp(_) => "google.protobuf.Timestamp",
             Val::Type(_) => "type",
@@ -120,7 +167,7 @@ impl<'a> Val<'a> {
     }
 
     /// The elements of a list.
-    pub(crate) fn items(&self) -> Option<Vec<Val<'a>>> {
+    pub fn items(&self) -> Option<Vec<Val<'a>>> {
         match self {
             Val::List(list) => Some(list.to_vec()),
             Val::Json(Value::Array(list)) => Some(list.iter().map(|item| Val::Json(item).simple()).collect()),
@@ -129,9 +176,13 @@ impl<'a> Val<'a> {
     }
 
     /// The keys and values of a map.
-    pub(crate) fn entries(&self) -> Option<Vec<(Val<'a>, Val<'a>)>> {
+    pub fn entries(&self) -> Option<Vec<(Val<'a>, Val<'a>)>> {
         match self {
             Val::Map(map) => Some(map.to_vec()),
+            Val::Record(record) => {
+                let entry = |name| Some((Val::Str(name), record.field(name)?));
+                Some(record.names().into_iter().filter_map(entry).collect())
+            }
             Val::Json(Value::Object(map)) => {
                 Some(map.iter().map(|(key, value)| (Val::Str(key), Val::Json(value).simple())).collect())
             }
@@ -139,10 +190,13 @@ impl<'a> Val<'a> {
         }
     }
 
-    pub(crate) fn len(&self) -> Option<usize> {
+    /// How many elements, entries, bytes or characters it has; None for what has none.
+    #[expect(clippy::len_without_is_empty, reason = "not every value has a length")]
+    pub fn len(&self) -> Option<usize> {
         Some(match self {
             Val::List(list) => list.len(),
             Val::Map(map) => map.len(),
+            Val::Record(_) => self.entries()?.len(),
             Val::Json(Value::Array(list)) => list.len(),
             Val::Json(Value::Object(map)) => map.len(),
             Val::Bytes(bytes) => bytes.len(),
@@ -151,22 +205,25 @@ impl<'a> Val<'a> {
     }
 
     /// The value at a key of a map, an index of a list, or a field of what has fields; None where there is none.
-    pub(crate) fn at(&self, key: &Val<'a>) -> Option<Val<'a>> {
+    pub fn at(&self, key: &Val<'a>) -> Option<Val<'a>> {
         match self {
             Val::Json(Value::Object(map)) => map.get(key.as_str()?).map(|value| Val::Json(value).simple()),
             Val::Map(map) => map.iter().find(|(known, _)| known.equals(key)).map(|(_, value)| value.clone()),
+            Val::Record(record) => record.field(key.as_str()?),
             Val::Json(Value::Array(list)) => list.get(key.index()?).map(|value| Val::Json(value).simple()),
             Val::List(list) => list.get(key.index()?).cloned(),
             _ => None,
         }
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<Val<'a>> {
+    /// The value of a field of a map.
+    pub fn field(&self, name: &str) -> Option<Val<'a>> {
         match self {
             Val::Json(Value::Object(map)) => map.get(name).map(|value| Val::Json(value).simple()),
             Val::Map(map) => {
                 map.iter().find(|(known, _)| known.as_str() == Some(name)).map(|(_, value)| value.clone())
             }
+            Val::Record(record) => record.field(name),
             _ => None,
         }
     }
@@ -180,7 +237,8 @@ impl<'a> Val<'a> {
         }
     }
 
-    pub(crate) fn equals(&self, other: &Val<'_>) -> bool {
+    /// Equality, in which 1 is 1.0 and strings are what they say.
+    pub fn equals(&self, other: &Val<'_>) -> bool {
         if let (Some(left), Some(right)) = (self.as_str(), other.as_str()) {
             return left == right;
         }
@@ -188,7 +246,7 @@ impl<'a> Val<'a> {
             (Val::Null, Val::Null) => true,
             (Val::Bool(left), Val::Bool(right)) => left == right,
             (Val::Int(left), Val::Int(right)) => left == right,
-            (Val::Json(left), Val::Json(right)) => crate::jmespath::equal(left, right),
+            (Val::Json(left), Val::Json(right)) => json::equal(left, right),
             (Val::Bytes(left), Val::Bytes(right)) => left == right,
             (Val::Duration(left), Val::Duration(right)) => left == right,
             (Val::Timestamp(left), Val::Timestamp(right)) => left == right,
@@ -237,7 +295,8 @@ impl<'a> Val<'a> {
         false
     }
 
-    pub(crate) fn number(&self) -> Option<f64> {
+    /// The number, if it is one.
+    pub fn number(&self) -> Option<f64> {
         match self {
             Val::Int(value) => Some(*value as f64),
             Val::Uint(value) => Some(*value as f64),
@@ -248,7 +307,7 @@ impl<'a> Val<'a> {
     }
 
     /// The order of what has one.
-    pub(crate) fn compare(&self, other: &Val<'_>) -> Option<Ordering> {
+    pub fn compare(&self, other: &Val<'_>) -> Option<Ordering> {
         if let (Some(left), Some(right)) = (self.as_str(), other.as_str()) {
             return Some(left.cmp(right));
         }
@@ -266,13 +325,16 @@ impl<'a> Val<'a> {
     }
 
     /// As JSON.
-    pub(crate) fn to_json(&self) -> Result<Value, String> {
+    ///
+    /// # Errors
+    /// It has no such form.
+    pub fn to_json(&self) -> Result<Value, String> {
         Ok(match self {
             Val::Null => Value::Null,
             Val::Bool(value) => Value::Bool(*value),
             Val::Int(value) => Value::from(*value),
             Val::Uint(value) => Value::from(*value),
-            Val::Double(value) => yaml::number(*value).ok_or("a number is not finite")?,
+            Val::Double(value) => json::number(*value).ok_or("a number is not finite")?,
             Val::Str(text) => Value::from(*text),
             Val::Text(text) => Value::from(&**text),
             Val::Bytes(bytes) => {
@@ -291,12 +353,13 @@ impl<'a> Val<'a> {
             }
             Val::Optional(Some(value)) => value.to_json()?,
             Val::Optional(None) => Value::Null,
+            Val::Record(_) => Val::Map(Rc::new(self.entries().unwrap_or_default())).to_json()?,
             other => Value::from(other.print().ok_or_else(|| format!("{} has no JSON", other.type_name()))?),
         })
     }
 
     /// As a string, where it has such a form.
-    pub(crate) fn print(&self) -> Option<String> {
+    pub fn print(&self) -> Option<String> {
         Some(match self {
             Val::Bool(value) => value.to_string(),
             Val::Int(value) => value.to_string(),

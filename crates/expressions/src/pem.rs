@@ -10,7 +10,7 @@ use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 use x509_cert::name::Name;
 
 /// A certificate, or the key of a request for one, from PEM.
-pub(crate) fn certificate(text: &str) -> Result<Value, String> {
+pub fn certificate(text: &str) -> Result<Value, String> {
     let (label, der) =
         pem_rfc7468::decode_vec(text.trim().as_bytes()).map_err(|why| format!("not PEM: {why}"))?;
     if label != "CERTIFICATE" {

@@ -2,18 +2,19 @@
 
 use super::Program;
 use super::library;
+use super::library::Signature;
 use super::parser::{Binary, Loop, LoopKind, Node};
 use super::value::{Literal, Val};
-use crate::jmespath::World;
-use crate::lookup::Lookup;
+use crate::World;
 use crate::meter::Spent;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Why there is no result.
 #[derive(Clone, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Something is wrong.
     No(Rc<str>),
     /// Something from outside is asked for first.
@@ -23,7 +24,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) fn no(why: impl Into<String>) -> Fault {
+    /// Something is wrong.
+    pub fn no(why: impl Into<String>) -> Fault {
         Fault::No(why.into().into())
     }
 }
@@ -44,45 +46,67 @@ impl std::fmt::Display for Fault {
     }
 }
 
-pub(super) type Found<'a> = Result<Val<'a>, Fault>;
+/// A value, or why there is none.
+pub type Found<'a> = Result<Val<'a>, Fault>;
 
 /// What expressions ask of who evaluates them.
-pub(crate) trait Host<'a> {
-    /// The answer to a question.
-    fn ask(&self, question: &Lookup) -> Result<&'a Value, Fault>;
-    /// Objects that are to be made, in a namespace.
-    fn generate(&self, namespace: &str, objects: Vec<Value>) -> Result<(), Fault>;
+pub trait Host<'a> {
+    /// The functions that it has besides those of the language.
+    fn functions(&self) -> &'static [Signature] {
+        &[]
+    }
+    /// Calls one of them. What `of` it is called on is in its signature; a value (`.`) is the first argument.
+    ///
+    /// # Errors
+    /// The function fails, or something from outside is asked for first.
+    fn call(
+        &self,
+        evaluation: &Evaluation<'_, '_, 'a>,
+        of: &str,
+        name: &str,
+        arguments: &[Val<'a>],
+    ) -> Found<'a> {
+        let _ = (evaluation, of);
+        library::no(name, arguments)
+    }
     /// Keeps a value as long as the request's.
     fn keep(&self, value: Value) -> &'a Value;
 }
 
 /// The variables of a policy, each worked out when it is asked for first.
 #[derive(Default)]
-pub(crate) struct Variables<'a> {
+pub struct Variables<'a> {
     programs: &'a [(Box<str>, Program)],
     found: RefCell<Vec<Option<Found<'a>>>>,
 }
 
 impl<'a> Variables<'a> {
-    pub(crate) fn new(programs: &'a [(Box<str>, Program)]) -> Variables<'a> {
+    /// By name, none of them worked out.
+    pub fn new(programs: &'a [(Box<str>, Program)]) -> Variables<'a> {
         Variables { programs, found: RefCell::new(vec![None; programs.len()]) }
     }
 }
 
 /// What an expression is evaluated with.
-pub(crate) struct Scope<'s, 'a> {
-    pub(crate) roots: &'s [(&'static str, Val<'a>)],
-    pub(crate) variables: &'s Variables<'a>,
-    pub(crate) host: &'s dyn Host<'a>,
-    pub(crate) world: &'s World,
+pub struct Scope<'s, 'a> {
+    /// Names and what they stand for.
+    pub roots: &'s [(&'static str, Val<'a>)],
+    /// What `variables` has.
+    pub variables: &'s Variables<'a>,
+    /// Who evaluates.
+    pub host: &'s dyn Host<'a>,
+    /// Time, randomness and budget.
+    pub world: &'s World,
 }
 
 pub(super) fn run<'a>(node: &'a Node, scope: &Scope<'_, 'a>) -> Found<'a> {
     Evaluation { scope, locals: RefCell::new(Vec::new()) }.node(node)
 }
 
-pub(super) struct Evaluation<'e, 's, 'a> {
-    pub(super) scope: &'e Scope<'s, 'a>,
+/// An expression under way.
+pub struct Evaluation<'e, 's, 'a> {
+    /// What it is evaluated with.
+    pub scope: &'e Scope<'s, 'a>,
     locals: RefCell<Vec<(&'a str, Val<'a>)>>,
 }
 
@@ -91,7 +115,11 @@ fn wrong(what: &str, value: &Val<'_>) -> Fault {
 }
 
 impl<'a> Evaluation<'_, '_, 'a> {
-    pub(super) fn spend(&self, steps: usize) -> Result<(), Fault> {
+    /// Takes steps from the budget.
+    ///
+    /// # Errors
+    /// There are not as many left.
+    pub fn spend(&self, steps: usize) -> Result<(), Fault> {
         Ok(self.scope.world.meter.spend(steps)?)
     }
 
@@ -105,7 +133,7 @@ impl<'a> Evaluation<'_, '_, 'a> {
                 Literal::Uint(value) => Val::Uint(*value),
                 Literal::Double(value) => Val::Double(*value),
                 Literal::Text(text) => Val::Str(text),
-                Literal::Bytes(bytes) => Val::Bytes(Rc::clone(bytes)),
+                Literal::Bytes(bytes) => Val::Bytes(Arc::clone(bytes)),
             }),
             Node::Ident(name) => self.ident(name),
             Node::Select(inner, name, optional) => self.select(inner, name, *optional),
@@ -175,7 +203,13 @@ impl<'a> Evaluation<'_, '_, 'a> {
         if let Some((_, value)) = self.scope.roots.iter().find(|(known, _)| *known == name) {
             return Ok(value.clone());
         }
-        library::ident(name).ok_or_else(|| Fault::no(format!("undeclared reference to {name}")))
+        let of_host = || {
+            let mut functions = self.scope.host.functions().iter();
+            functions.find(|known| known.of == name).map(|known| Val::Space(known.of))
+        };
+        library::ident(name)
+            .or_else(of_host)
+            .ok_or_else(|| Fault::no(format!("undeclared reference to {name}")))
     }
 
     fn variable(&self, name: &str) -> Found<'a> {
@@ -216,7 +250,10 @@ impl<'a> Evaluation<'_, '_, 'a> {
         if let Val::Space("variables") = value {
             return Ok(Val::Bool(self.scope.variables.programs.iter().any(|(known, _)| **known == *name)));
         }
-        if !matches!(value, Val::Map(_) | Val::Json(Value::Object(_)) | Val::Space(_) | Val::Image(_)) {
+        if !matches!(
+            value,
+            Val::Map(_) | Val::Record(_) | Val::Json(Value::Object(_)) | Val::Space(_) | Val::Image(_)
+        ) {
             return Err(missing(&value, name));
         }
         Ok(Val::Bool(library::field(&value, name).is_some()))
@@ -281,7 +318,9 @@ impl<'a> Evaluation<'_, '_, 'a> {
                     return Ok(Val::Bool(items.iter().any(|item| item.equals(left))));
                 }
                 match right {
-                    Val::Map(_) | Val::Json(Value::Object(_)) => Ok(Val::Bool(right.at(left).is_some())),
+                    Val::Map(_) | Val::Record(_) | Val::Json(Value::Object(_)) => {
+                        Ok(Val::Bool(right.at(left).is_some()))
+                    }
                     other => Err(wrong("in", other)),
                 }
             }
@@ -448,7 +487,9 @@ impl<'a> Gathered<'a> {
 
 fn missing(value: &Val<'_>, name: &str) -> Fault {
     match value {
-        Val::Map(_) | Val::Json(Value::Object(_)) => Fault::no(format!("no such key: {name}")),
+        Val::Map(_) | Val::Record(_) | Val::Json(Value::Object(_)) => {
+            Fault::no(format!("no such key: {name}"))
+        }
         other => Fault::no(format!("no such field: {name} of {}", other.type_name())),
     }
 }

@@ -5,16 +5,20 @@ use std::fmt;
 
 /// An image reference with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Image {
-    pub(crate) registry: String,
-    pub(crate) path: String,
-    pub(crate) tag: String,
-    pub(crate) digest: String,
+pub struct Image {
+    /// Such as `docker.io`.
+    pub registry: String,
+    /// Such as `library/nginx`.
+    pub path: String,
+    /// Empty where there is none.
+    pub tag: String,
+    /// With its algorithm; empty where there is none.
+    pub digest: String,
 }
 
 impl Image {
     /// `nginx` is `docker.io/nginx:latest`; with a digest there is no default tag.
-    pub(crate) fn parse(text: &str) -> Result<Image, String> {
+    pub fn parse(text: &str) -> Result<Image, String> {
         let (rest, digest) = text.split_once('@').unwrap_or((text, ""));
         let colon = rest.rfind(':').filter(|at| !rest[*at..].contains('/'));
         let (rest, tag) = colon.map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
@@ -42,12 +46,12 @@ impl Image {
     }
 
     /// The last part of the path.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
     /// What the variables `images.containers.NAME` of policies hold.
-    pub(crate) fn info(&self, pointer: &str) -> Value {
+    pub fn info(&self, pointer: &str) -> Value {
         let mut map = Map::new();
         map.insert("registry".into(), self.registry.clone().into());
         map.insert("path".into(), self.path.clone().into());

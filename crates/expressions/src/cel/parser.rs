@@ -8,7 +8,7 @@ use regex::Regex;
 const DEPTH: usize = 96;
 
 /// How many operators it may have: each makes the tree deeper.
-const LINKS: usize = 800;
+const LINKS: usize = 250;
 
 #[derive(Debug)]
 pub(super) enum Node {

@@ -1,7 +1,7 @@
 //! The nearest right spelling of a wrong name.
 
 /// `; did you mean NAME?` where a known name is near, else nothing.
-pub(crate) fn hint<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+pub fn hint<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     match nearest(name, known) {
         Some(near) => format!("; did you mean {near}?"),
         None => String::new(),
@@ -9,7 +9,7 @@ pub(crate) fn hint<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> 
 }
 
 /// The known name with the fewest letters different, where those are at most a third of it.
-pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let allowed = name.chars().count().div_ceil(3).min(3);
     known
         .into_iter()

@@ -3,21 +3,24 @@
 use sha2::Digest as _;
 use std::cell::Cell;
 
-pub(crate) fn sha256(text: &str) -> String {
+/// SHA-256, in hexadecimal.
+pub fn sha256(text: &str) -> String {
     hex::encode(sha2::Sha256::digest(text))
 }
 
-pub(crate) fn sha1(text: &str) -> String {
+/// SHA-1, in hexadecimal.
+pub fn sha1(text: &str) -> String {
     hex::encode(sha1::Sha1::digest(text))
 }
 
-pub(crate) fn md5(text: &str) -> String {
+/// MD5, in hexadecimal.
+pub fn md5(text: &str) -> String {
     use md5::Digest as _;
     hex::encode(md5::Md5::digest(text))
 }
 
 /// The next number of a sequence that begins at a seed (SplitMix64).
-pub(crate) fn next(seed: &Cell<u64>) -> u64 {
+pub fn next(seed: &Cell<u64>) -> u64 {
     seed.set(seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
     let mut z = seed.get();
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +29,10 @@ pub(crate) fn next(seed: &Cell<u64>) -> u64 {
 }
 
 /// A text of a pattern such as `[a-z0-9]{8}`: literal characters and classes, each with a count or a range of counts.
-pub(crate) fn random_text(pattern: &str, seed: &Cell<u64>) -> Result<String, String> {
+///
+/// # Errors
+/// It is no such pattern, or the text is too long.
+pub fn random_text(pattern: &str, seed: &Cell<u64>) -> Result<String, String> {
     let fault = || format!("{pattern} is not a pattern such as [a-z0-9]{{8}}");
     let mut text = String::new();
     let mut rest = pattern.chars().peekable();

@@ -1,13 +1,12 @@
 //! The functions: the standard's, the extensions of cel-go, those of Kubernetes, and those of Kyverno.
 
 mod collections;
-mod outside;
 
 use super::eval::{Evaluation, Fault, Found};
 use super::parser::Binary;
 use super::value::Val;
 use super::{number, text, time};
-use crate::{crypt, image, meter, pem, yaml};
+use crate::{crypt, duration, image, meter, pem};
 use regex::Regex;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -16,11 +15,15 @@ use std::rc::Rc;
 pub(super) use collections::sort;
 
 /// A function: what it is called on (nothing, `.` for a value, or a namespace) and how many arguments it takes.
-pub(super) struct Signature {
-    pub(super) of: &'static str,
-    pub(super) name: &'static str,
-    pub(super) least: usize,
-    pub(super) most: usize,
+pub struct Signature {
+    /// Nothing, `.` for a value, or a namespace.
+    pub of: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// The fewest arguments it takes.
+    pub least: usize,
+    /// The most.
+    pub most: usize,
 }
 
 /// What functions are called on that is no value.
@@ -34,21 +37,14 @@ pub(super) const SPACES: &[&str] = &[
     "regex",
     "format",
     "jsonpatch",
-    "resource",
-    "http",
-    "globalContext",
     "image",
-    "imageData",
     "json",
-    "yaml",
     "time",
     "transform",
     "x509",
     "hash",
     "user",
     "gzip",
-    "generator",
-    "envoy",
     "variables",
     "cel",
 ];
@@ -65,8 +61,7 @@ functions! {
     "": size 1 1, int 1 1, uint 1 1, double 1 1, string 1 1, bool 1 1, bytes 1 1, dyn 1 1, timestamp 1 1, duration 1 1, matches 2 2,
         quantity 1 1, isQuantity 1 1, semver 1 2, isSemver 1 2, ip 1 1, isIP 1 1, cidr 1 1, isCIDR 1 1, url 1 1, isURL 1 1,
         image 1 1, isImage 1 1, parseImageReference 1 1, sha1 1 1, sha256 1 1, md5 1 1, random 0 1, parseServiceAccount 1 1,
-        listObjToMap 4 4, verifyImageSignatures 2 2, verifyAttestationSignatures 3 3, getImageData 1 1, extractPayload 2 2,
-        payload 2 2, has 1 1, type 1 1;
+        listObjToMap 4 4, has 1 1, type 1 1;
     ".": size 0 0, contains 1 1, startsWith 1 1, endsWith 1 1, matches 1 1, charAt 1 1, indexOf 1 2, lastIndexOf 1 2, lowerAscii 0 0,
         upperAscii 0 0, replace 2 3, split 1 2, substring 1 2, trim 0 0, join 0 1, format 1 1, reverse 0 0, find 1 1, findAll 1 2,
         isSorted 0 0, sum 0 0, min 0 0, max 0 0, slice 2 2, flatten 0 1, distinct 0 0, sort 0 0, first 0 0, last 0 0,
@@ -77,8 +72,7 @@ functions! {
         sub 1 1, major 0 0, minor 0 0, patch 0 0, hasValue 0 0, value 0 0, orValue 1 1, or 1 1, validate 1 1,
         getFullYear 0 1, getMonth 0 1, getDate 0 1, getDayOfMonth 0 1, getDayOfYear 0 1, getDayOfWeek 0 1, getHours 0 1,
         getMinutes 0 1, getSeconds 0 1, getMilliseconds 0 1,
-        registry 0 0, repository 0 0, identifier 0 0, tag 0 0, digest 0 0, containsDigest 0 0,
-        get 1 3, post 2 4, apply 2 2, response 0 1, withHeader 2 2, withBody 1 1, withMessage 1 1;
+        registry 0 0, repository 0 0, identifier 0 0, tag 0 0, digest 0 0, containsDigest 0 0;
     "math": greatest 1 99, least 1 99, ceil 1 1, floor 1 1, round 1 2, trunc 1 1, abs 1 1, sign 1 1, isNaN 1 1, isInf 1 1,
         isFinite 1 1, sqrt 1 1, bitAnd 2 2, bitOr 2 2, bitXor 2 2, bitNot 1 1, bitShiftLeft 2 2, bitShiftRight 2 2;
     "sets": contains 2 2, equivalent 2 2, intersects 2 2;
@@ -90,21 +84,14 @@ functions! {
     "format": named 1 1, dns1123Label 0 0, dns1123Subdomain 0 0, dns1035Label 0 0, qualifiedName 0 0, dns1123LabelPrefix 0 0,
         dns1123SubdomainPrefix 0 0, dns1035LabelPrefix 0 0, labelValue 0 0, uri 0 0, uuid 0 0, byte 0 0, date 0 0, datetime 0 0;
     "jsonpatch": escapeKey 1 1;
-    "resource": get 4 4, list 3 4, post 3 4, toGVR 2 2;
-    "http": get 1 2, post 2 3, client 1 1, allowed 0 0, denied 0 1;
-    "envoy": allowed 0 0, denied 0 1;
-    "globalContext": get 1 2;
-    "image": parse 1 1, getMetadata 1 1;
-    "imageData": get 1 1;
+    "image": parse 1 1;
     "json": unmarshal 1 1, marshal 1 1;
-    "yaml": parse 1 1;
     "time": now 0 0, toCron 1 1, truncate 2 2;
     "transform": listObjToMap 4 4;
     "x509": decode 1 1;
     "hash": sha1 1 1, sha256 1 1, md5 1 1;
     "user": parseServiceAccount 1 1;
     "gzip": compress 1 1, uncompress 1 1, decompress 1 1;
-    "generator": apply 2 2;
 }
 
 /// Names that are no variables: namespaces and types.
@@ -161,10 +148,22 @@ pub(super) fn call<'a>(
     regex: Option<&Regex>,
 ) -> Found<'a> {
     match target {
+        None if of_host(evaluation, "", name) => evaluation.scope.host.call(evaluation, "", name, arguments),
         None => global(evaluation, name, arguments),
-        Some(Val::Space(space)) => spaced(evaluation, space, &lower_first(name), arguments),
+        Some(Val::Space(space)) => {
+            let (name, simple) = (lower_first(name), |value: &Val<'a>| value.clone().simple());
+            let arguments: Vec<Val<'a>> = arguments.iter().map(simple).collect();
+            match of_host(evaluation, space, &name) {
+                true => evaluation.scope.host.call(evaluation, space, &name, &arguments),
+                false => spaced(evaluation, space, &name, &arguments),
+            }
+        }
         Some(target) => member(evaluation, target.simple(), &lower_first(name), arguments, regex),
     }
+}
+
+fn of_host(evaluation: &Evaluation<'_, '_, '_>, of: &str, name: &str) -> bool {
+    evaluation.scope.host.functions().iter().any(|known| known.of == of && known.name == name)
 }
 
 fn global<'a>(evaluation: &Evaluation<'_, '_, 'a>, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
@@ -195,14 +194,6 @@ fn global<'a>(evaluation: &Evaluation<'_, '_, 'a>, name: &str, arguments: &[Val<
         ("random", Some(pattern)) => random(evaluation, pattern)?,
         ("parseServiceAccount", Some(text)) => service_account(text),
         ("listObjToMap", _) => collections::to_map(arguments)?,
-        (
-            "verifyImageSignatures"
-            | "verifyAttestationSignatures"
-            | "getImageData"
-            | "extractPayload"
-            | "payload",
-            _,
-        ) => outside::images(evaluation, name, arguments)?,
         _ => no(name, arguments)?,
     })
 }
@@ -264,7 +255,7 @@ fn convert<'a>(name: &str, value: Val<'a>) -> Found<'a> {
                     _ => Err(unread()),
                 },
                 "bytes" => Ok(Val::Bytes(text.as_bytes().into())),
-                "duration" => crate::duration::parse(text).map(Val::Duration).ok_or_else(unread),
+                "duration" => duration::parse(text).map(Val::Duration).ok_or_else(unread),
                 _ => time::parse(text).map(Val::Timestamp).ok_or_else(unread),
             }
         }
@@ -307,7 +298,10 @@ fn member<'a>(
         }
         Val::Timestamp(_) | Val::Duration(_) => time::call(&target, name, arguments),
         Val::Image(image) => of_image(image, name, &target),
-        Val::Map(_) | Val::Json(Value::Object(_)) => outside::member(evaluation, &target, name, arguments),
+        Val::Map(_) | Val::Json(Value::Object(_)) if of_host(evaluation, ".", name) => {
+            let arguments: Vec<Val<'a>> = std::iter::once(&target).chain(arguments).cloned().collect();
+            evaluation.scope.host.call(evaluation, ".", name, &arguments)
+        }
         _ => no(name, std::slice::from_ref(&target)),
     }
 }
@@ -338,32 +332,22 @@ fn of_image<'a>(image: &image::Image, name: &str, target: &Val<'a>) -> Found<'a>
     })
 }
 
-fn spaced<'a>(
-    evaluation: &Evaluation<'_, '_, 'a>,
-    space: &str,
-    name: &str,
-    arguments: &[Val<'a>],
-) -> Found<'a> {
-    let simple: Vec<Val<'a>> = arguments.iter().map(|value| value.clone().simple()).collect();
+fn spaced<'a>(evaluation: &Evaluation<'_, '_, 'a>, space: &str, name: &str, simple: &[Val<'a>]) -> Found<'a> {
     let text = simple.first().and_then(Val::as_str);
     Ok(match (space, name, text) {
-        ("math", ..) => number::math(name, &simple)?,
-        ("sets", ..) => collections::sets(evaluation, name, &simple)?,
-        ("lists", "range", _) => collections::range(evaluation, &simple)?,
+        ("math", ..) => number::math(name, simple)?,
+        ("sets", ..) => collections::sets(evaluation, name, simple)?,
+        ("lists", "range", _) => collections::range(evaluation, simple)?,
         ("strings", "quote", Some(text)) => Val::text(format!("{text:?}")),
-        ("base64" | "regex" | "format" | "jsonpatch", ..) => text::spaced(space, name, &simple)?,
+        ("base64" | "regex" | "format" | "jsonpatch", ..) => text::spaced(space, name, simple)?,
         ("optional", "none", _) => Val::Optional(None),
-        ("optional", "of", _) => Val::some(simple.into_iter().next().unwrap_or(Val::Null)),
+        ("optional", "of", _) => Val::some(simple.first().cloned().unwrap_or(Val::Null)),
         ("optional", _, _) => {
-            let value = simple.into_iter().next().unwrap_or(Val::Null);
+            let value = simple.first().cloned().unwrap_or(Val::Null);
             let zero = value.len() == Some(0)
                 || value.number() == Some(0.0)
                 || matches!(value, Val::Null | Val::Bool(false));
             if zero { Val::Optional(None) } else { Val::some(value) }
-        }
-        ("image", "getMetadata", _) => outside::images(evaluation, "getImageData", &simple)?,
-        ("resource" | "http" | "globalContext" | "imageData" | "generator" | "envoy", ..) => {
-            outside::spaced(evaluation, space, name, &simple)?
         }
         ("image", "parse", Some(text)) => {
             image::Image::parse(text).map(|image| Val::Image(Rc::new(image))).map_err(Fault::no)?
@@ -373,22 +357,15 @@ fn spaced<'a>(
             Err(why) => return Err(Fault::no(why.to_string())),
         },
         ("json", "marshal", _) => Val::text(simple[0].to_json().map_err(Fault::no)?.to_string()),
-        ("yaml", "parse", Some(text)) => match yaml::values(text) {
-            Ok(mut values) if !values.is_empty() => {
-                Val::Json(evaluation.scope.host.keep(values.swap_remove(0))).simple()
-            }
-            Ok(_) => Val::Null,
-            Err(why) => return Err(Fault::no(why.to_string())),
-        },
-        ("time", ..) => time::spaced(name, &simple, evaluation.scope.world.now)?,
-        ("transform", ..) => collections::to_map(&simple)?,
+        ("time", ..) => time::spaced(name, simple, evaluation.scope.world.now)?,
+        ("transform", ..) => collections::to_map(simple)?,
         ("x509", "decode", Some(text)) => {
             Val::Json(evaluation.scope.host.keep(pem::certificate(text).map_err(Fault::no)?)).simple()
         }
         ("hash", _, Some(text)) => digest(name, text),
         ("user", _, Some(text)) => service_account(text),
-        ("gzip", ..) => text::gzip(name, &simple)?,
-        _ => no(&format!("{space}.{name}"), &simple)?,
+        ("gzip", ..) => text::gzip(name, simple)?,
+        _ => no(&format!("{space}.{name}"), simple)?,
     })
 }
 

@@ -6,15 +6,18 @@ use std::fmt;
 
 /// How a quantity was written, and so how a sum of it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
+    /// `1500m`
     Decimal,
+    /// `1Gi`
     Binary,
+    /// `2e3`
     Exponent,
 }
 
 /// A quantity in billionths, the finest the API knows. What is finer is rounded up, as there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Quantity {
+pub struct Quantity {
     nano: i128,
     format: Format,
 }
@@ -26,7 +29,7 @@ const DECIMAL: [(&str, i32); 10] =
 
 impl Quantity {
     /// None where the text is not a quantity, or one beyond what fits.
-    pub(crate) fn parse(text: &str) -> Option<Quantity> {
+    pub fn parse(text: &str) -> Option<Quantity> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
@@ -53,39 +56,45 @@ impl Quantity {
         Some(Quantity { nano: if negative { -nano } else { nano }, format })
     }
 
-    pub(crate) fn from_int(value: i64, format: Format) -> Quantity {
+    /// A whole number.
+    pub fn from_int(value: i64, format: Format) -> Quantity {
         Quantity { nano: i128::from(value) * NANO, format }
     }
 
-    pub(crate) fn format(self) -> Format {
+    /// How it was written.
+    pub fn format(self) -> Format {
         self.format
     }
 
-    pub(crate) fn nano(self) -> i128 {
+    /// In billionths.
+    pub fn nano(self) -> i128 {
         self.nano
     }
 
-    pub(crate) fn to_f64(self) -> f64 {
+    /// As a number, rounded.
+    pub fn to_f64(self) -> f64 {
         self.nano as f64 / NANO as f64
     }
 
     /// The whole number, where it is one that fits.
-    pub(crate) fn to_int(self) -> Option<i64> {
+    pub fn to_int(self) -> Option<i64> {
         if self.nano % NANO == 0 { i64::try_from(self.nano / NANO).ok() } else { None }
     }
 
-    pub(crate) fn add(self, other: Quantity) -> Option<Quantity> {
+    /// The sum, in the format of the first; None beyond what fits.
+    pub fn add(self, other: Quantity) -> Option<Quantity> {
         let format = if self.nano == 0 { other.format } else { self.format };
         Some(Quantity { nano: self.nano.checked_add(other.nano)?, format })
     }
 
-    pub(crate) fn sub(self, other: Quantity) -> Option<Quantity> {
+    /// The difference; None beyond what fits.
+    pub fn sub(self, other: Quantity) -> Option<Quantity> {
         let format = if self.nano == 0 { other.format } else { self.format };
         Some(Quantity { nano: self.nano.checked_sub(other.nano)?, format })
     }
 
     /// Times a number that is itself written as a quantity.
-    pub(crate) fn mul(self, factor: Quantity) -> Option<Quantity> {
+    pub fn mul(self, factor: Quantity) -> Option<Quantity> {
         let nano = match self.nano.checked_mul(factor.nano) {
             Some(product) => product / NANO,
             None => (self.nano / NANO).checked_mul(factor.nano)?,
@@ -94,7 +103,7 @@ impl Quantity {
     }
 
     /// Divided by a number, rounded towards zero at the finer of the two scales.
-    pub(crate) fn div(self, divisor: Quantity) -> Option<Quantity> {
+    pub fn div(self, divisor: Quantity) -> Option<Quantity> {
         let unit = self.unit().min(divisor.unit());
         let quotient = self.nano.checked_mul(NANO)?.checked_div(divisor.nano)?;
         Some(Quantity { nano: quotient / unit * unit, format: self.format })

@@ -5,7 +5,7 @@ use std::fmt::Write;
 const NANOS: i64 = 1_000_000_000;
 
 /// Nanoseconds; None where the text is not a duration, or one beyond what fits.
-pub(crate) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let negative = text.starts_with('-');
     let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     if rest == "0" {
@@ -46,7 +46,7 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 }
 
 /// As Go prints a duration: `1h30m0s`, `1.5s`, `250ms`.
-pub(crate) fn format(nanos: i64) -> String {
+pub fn format(nanos: i64) -> String {
     let mut text = String::new();
     let total = nanos.unsigned_abs();
     if nanos < 0 {

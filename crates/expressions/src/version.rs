@@ -4,10 +4,13 @@ use std::cmp::Ordering;
 
 /// A version; its build part does not count in comparisons.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Version {
-    pub(crate) major: u64,
-    pub(crate) minor: u64,
-    pub(crate) patch: u64,
+pub struct Version {
+    /// The first number.
+    pub major: u64,
+    /// The second.
+    pub minor: u64,
+    /// The third.
+    pub patch: u64,
     pre: Vec<Part>,
 }
 
@@ -23,7 +26,8 @@ fn number(text: &str) -> Option<u64> {
 }
 
 impl Version {
-    pub(crate) fn parse(text: &str) -> Option<Version> {
+    /// None for what is no version.
+    pub fn parse(text: &str) -> Option<Version> {
         let (text, build) =
             text.split_once('+').map_or((text, None), |(before, after)| (before, Some(after)));
         let word = |part: &str| {
@@ -55,7 +59,7 @@ impl Version {
     }
 
     /// Read as people write versions: `v1.2` is 1.2.0, and leading zeros do not matter.
-    pub(crate) fn parse_tolerant(text: &str) -> Option<Version> {
+    pub fn parse_tolerant(text: &str) -> Option<Version> {
         let text = text.trim().strip_prefix('v').unwrap_or(text.trim());
         let end = text.find(['-', '+']).unwrap_or(text.len());
         let (core, rest) = text.split_at(end);
@@ -108,7 +112,7 @@ fn compare_pre(left: &[Part], right: &[Part]) -> Ordering {
 }
 
 /// A range: alternatives by `||`, each of comparisons that all hold, such as `>=1.2.0 <2.0.0 || >3.0.0`. A part may be `x`.
-pub(crate) struct Range(Vec<Vec<(Comparison, Version)>>);
+pub struct Range(Vec<Vec<(Comparison, Version)>>);
 
 #[derive(Clone, Copy)]
 enum Comparison {
@@ -121,11 +125,13 @@ enum Comparison {
 }
 
 impl Range {
-    pub(crate) fn parse(text: &str) -> Option<Range> {
+    /// None for what is no range.
+    pub fn parse(text: &str) -> Option<Range> {
         text.split("||").map(all_of).collect::<Option<Vec<_>>>().map(Range)
     }
 
-    pub(crate) fn holds(&self, version: &Version) -> bool {
+    /// Whether a version is in it.
+    pub fn holds(&self, version: &Version) -> bool {
         self.0.iter().any(|all| {
             all.iter().all(|(comparison, bound)| match comparison {
                 Comparison::Eq => version.cmp(bound).is_eq(),

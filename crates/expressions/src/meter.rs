@@ -4,34 +4,44 @@ use std::cell::Cell;
 
 /// Steps of one request with one policy. A step is a node of an expression, an element of a list or a value copied; a
 /// million of them take some tens of milliseconds.
-pub(crate) const STEPS: u64 = 5_000_000;
+pub const STEPS: u64 = 5_000_000;
 
 /// The longest text that an expression may make, in bytes.
-pub(crate) const TEXT: usize = 4 << 20;
+pub const TEXT: usize = 4 << 20;
 
 /// How large a regular expression may be when compiled, in bytes.
 const REGEX: usize = 1 << 20;
 
 /// What is left to spend.
 #[derive(Debug)]
-pub(crate) struct Meter(Cell<u64>);
+pub struct Meter(Cell<u64>);
 
 /// The budget is used up.
-#[derive(Debug)]
-pub(crate) struct Spent;
+#[derive(Clone, Copy, Debug)]
+pub struct Spent;
 
 impl std::fmt::Display for Spent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the evaluation takes more than {STEPS} steps: make its lists or its nesting smaller")
+        f.write_str("the evaluation takes more steps than it may: make its lists or its nesting smaller")
     }
 }
 
 impl Meter {
-    pub(crate) fn new() -> Meter {
-        Meter(Cell::new(STEPS))
+    /// The budget of a policy: [`STEPS`].
+    pub fn new() -> Meter {
+        Meter::of(STEPS)
     }
 
-    pub(crate) fn spend(&self, steps: usize) -> Result<(), Spent> {
+    /// A budget of so many steps.
+    pub fn of(steps: u64) -> Meter {
+        Meter(Cell::new(steps))
+    }
+
+    /// Takes steps.
+    ///
+    /// # Errors
+    /// There are not as many left.
+    pub fn spend(&self, steps: usize) -> Result<(), Spent> {
         let left = self.0.get().checked_sub(steps as u64).ok_or(Spent)?;
         self.0.set(left);
         Ok(())
@@ -39,7 +49,10 @@ impl Meter {
 }
 
 /// A regular expression in Go's syntax, bounded in size. Matching takes time linear in the text.
-pub(crate) fn regex(pattern: &str) -> Result<regex::Regex, String> {
+///
+/// # Errors
+/// It is none, or too large.
+pub fn regex(pattern: &str) -> Result<regex::Regex, String> {
     // Go quotes a stretch with \Q..\E and ends a text with \z, which are written otherwise here.
     let pattern = if pattern.contains("\\Q") { quoted(pattern) } else { pattern.to_owned() };
     regex::RegexBuilder::new(&pattern).size_limit(REGEX).dfa_size_limit(REGEX).build().map_err(

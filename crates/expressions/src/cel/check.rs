@@ -1,36 +1,50 @@
 //! What can be found out about an expression before it is evaluated: names, functions, numbers of arguments, and types where they are
 //! plain.
 
-use super::library::{self, FUNCTIONS, SPACES};
+use super::library::{self, FUNCTIONS, SPACES, Signature};
 use super::parser::{Binary, Loop, LoopKind, Node};
 use super::value::Literal;
 use crate::nearest;
 
 /// The names that expressions of a policy may use.
 #[derive(Clone, Copy)]
-pub(crate) struct Names<'n> {
+pub struct Names<'n> {
     /// `object`, `request` and their like.
-    pub(crate) roots: &'n [&'static str],
+    pub roots: &'n [&'static str],
     /// The variables defined so far.
-    pub(crate) variables: &'n [Box<str>],
+    pub variables: &'n [Box<str>],
+    /// The functions of who will evaluate, besides the language's.
+    pub functions: &'static [Signature],
+    /// What messages are named that may be made, as in `Object.spec{...}`: they become maps.
+    pub types: &'n [&'static str],
 }
 
 /// What kind of value an expression yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// It cannot be told.
     Any,
+    /// Null.
     Null,
+    /// True or false.
     Bool,
+    /// A number of any kind.
     Number,
+    /// A string.
     Text,
+    /// Bytes.
     Bytes,
+    /// A list.
     List,
+    /// A map.
     Map,
+    /// A value that may be absent.
     Optional,
 }
 
 impl Kind {
-    pub(super) fn name(self) -> &'static str {
+    /// As it is called in messages.
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Any => "anything",
             Kind::Null => "null",
@@ -130,9 +144,12 @@ impl<'c> Check<'c> {
                 Kind::Map
             }
             Node::Object(name, fields) => {
-                let known = ["Object", "JSONPatch"];
+                let known = self.names.types;
                 if !known.contains(&name.split('.').next().unwrap_or_default()) {
-                    return Err(format!("there is no type {name}{}", nearest::hint(name, known)));
+                    return Err(format!(
+                        "there is no type {name}{}",
+                        nearest::hint(name, known.iter().copied())
+                    ));
                 }
                 for (_, _, item) in fields {
                     self.node(item)?;
@@ -191,9 +208,14 @@ impl<'c> Check<'c> {
         }
     }
 
+    fn is_space(&self, name: &str) -> bool {
+        SPACES.contains(&name) || (name != "." && self.names.functions.iter().any(|known| known.of == name))
+    }
+
     fn ident(&self, name: &str) -> Checked {
         let local = self.locals.contains(&name);
-        if local || self.names.roots.contains(&name) || library::ident(name).is_some() {
+        if local || self.names.roots.contains(&name) || self.is_space(name) || library::ident(name).is_some()
+        {
             return Ok(Kind::Any);
         }
         let known = self.names.roots.iter().chain(SPACES).copied().chain(self.locals.iter().copied());
@@ -242,7 +264,7 @@ impl<'c> Check<'c> {
             self.node(argument)?;
         }
         let space = match target {
-            Some(Node::Ident(space)) if SPACES.contains(&&**space) && !self.locals.contains(&&**space) => {
+            Some(Node::Ident(space)) if self.is_space(space) && !self.locals.contains(&&**space) => {
                 Some(&**space)
             }
             Some(target) => {
@@ -257,11 +279,12 @@ impl<'c> Check<'c> {
             (None, None) => "",
         };
         let called = library::lower_first(name);
-        let named = |known: &&library::Signature| {
+        let named = |known: &&Signature| {
             known.of == of && (known.name == name || (!of.is_empty() && known.name == called))
         };
-        let Some(known) = FUNCTIONS.iter().find(named) else {
-            let near = FUNCTIONS.iter().filter(|known| known.of == of).map(|known| known.name);
+        let functions = || FUNCTIONS.iter().chain(self.names.functions);
+        let Some(known) = functions().find(named) else {
+            let near = functions().filter(|known| known.of == of).map(|known| known.name);
             let whole = if space.is_some() { format!("{of}.{name}") } else { name.to_owned() };
             return Err(format!("there is no function {whole}{}", nearest::hint(name, near)));
         };
