@@ -7,7 +7,7 @@ use keyward_testkit::cluster::{BUSYBOX, Cluster, Error, NODE_ADDRESS, Options};
 use keyward_testkit::process::{run, wait_for};
 use keyward_tests::binary::keyward;
 use keyward_tests::server::{ON_DISK, SOON, Server};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +16,8 @@ use tempfile::TempDir;
 /// What the pods read at first, and later.
 pub(crate) const FIRST: &str = "canary-one-Zq8Wm3";
 pub(crate) const SECOND: &str = "canary-two-Rk5Yt7";
+
+pub(crate) const ZEN: &str = "canary-zen-Hx4Lp9";
 
 const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"reviewer","namespace":"default"}},
@@ -168,6 +170,31 @@ impl World {
             "printf '%s' '{password}' | keyward set apps/shop/db.yaml password --from - --sign-with author.key && \
              git add . && git -c user.name=ada -c user.email=ada@example.com commit --quiet --message 'Change the password'"
         ));
+    }
+
+    /// A ZenLock as zen-lock's own tool writes it, sealed with age for the namespace's classic identity.
+    pub(crate) fn zenlock(&self, values: &[(&str, &str)]) -> String {
+        let made = || {
+            let asked = self.server.root().write("sealed/namespaces/shop", &json!({ "zenlock": true }));
+            asked.expect(200).data()["zenlock_recipients"][0].as_str().unwrap().to_owned()
+        };
+        let recipient = self.cluster.in_namespace(made).unwrap();
+        let sealed = values.iter().map(|(key, value)| {
+            let armored =
+                self.in_repository(&format!("printf '%s' '{value}' | keyward seal --age -r {recipient} -"));
+            let body: String = armored.lines().filter(|line| !line.starts_with("-----")).collect();
+            ((*key).to_owned(), Value::from(body))
+        });
+        let sealed: Map<String, Value> = sealed.collect();
+        json!({
+            "apiVersion": "security.kube-zen.io/v1alpha1", "kind": "ZenLock",
+            "metadata": {"name": "db-credentials", "namespace": "shop"},
+            "spec": {
+                "algorithm": "age", "encryptedData": sealed,
+                "allowedSubjects": [{"kind": "ServiceAccount", "name": "web", "namespace": "shop"}],
+            },
+        })
+        .to_string()
     }
 
     /// It is sealed then.
