@@ -9,7 +9,7 @@ use keyward_tests::binary::keyward;
 use keyward_tests::server::{ON_DISK, SOON, Server};
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -210,7 +210,7 @@ impl World {
 
 fn shell(folder: &Path, script: &str) -> String {
     let path = std::env::var("PATH").unwrap();
-    let own = keyward().parent().map(Path::to_owned).unwrap_or_else(PathBuf::new);
+    let own = keyward().parent().map(Path::to_owned).unwrap_or_default();
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script])
         .current_dir(folder)
