@@ -403,7 +403,7 @@ async fn a_workload_logs_in_when_it_must_and_no_more() {
     config.token = Some(Secret::new("hvs.not-its-own".to_owned()));
     let kubernetes = KubernetesLogin { mount: "kubernetes".to_owned(), role: "web".to_owned(), token_file };
     let workload = Workload::new(config, kubernetes).unwrap();
-    let ask = || workload.request(Method::Get, "a", None, &RequestOptions::default());
+    let ask = async || workload.request(Method::Get, "a", None, &RequestOptions::default()).await;
     ask().await.unwrap();
     // Whoever is refused right after a login is refused: a new one would change nothing.
     assert!(matches!(ask().await, Err(ClientError::Denied(_))));
