@@ -14,7 +14,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use keyward_authority_client::{Address, Body, Client, ClientConfig, ClientError, Method, RequestOptions};
+use keyward_authority_client::{
+    Address, Body, Client, ClientConfig, ClientError, KubernetesLogin, Method, RequestOptions, Workload,
+};
 use keyward_crypto::Secret;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
@@ -365,6 +367,10 @@ async fn tls_is_checked() {
     by_path.ca_path = Some(folder_of_cas);
     get(&Client::new(by_path).unwrap(), "a").await.unwrap();
 
+    let mut by_text = config(&address);
+    by_text.ca_pem = Some(ours.pem.clone());
+    get(&Client::new(by_text).unwrap(), "a").await.unwrap();
+
     let mut foreign = config(&address);
     foreign.ca_file = Some(write(folder.path(), "other.pem", &theirs.pem));
     let error = get(&Client::new(foreign).unwrap(), "a").await.unwrap_err();
@@ -379,6 +385,33 @@ async fn tls_is_checked() {
     let mut blind = config(&address);
     blind.skip_verify = true;
     get(&Client::new(blind).unwrap(), "a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_workload_logs_in_when_it_must_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = write(folder.path(), "token", "eyJ.a.b\n");
+    let login = |token: &str, life: u64| {
+        answer_of(200, &format!(r#"{{"auth":{{"client_token":"{token}","lease_duration":{life}}}}}"#))
+    };
+    let script = Script::answering(vec![
+        login("hvs.first", 3600),
+        answer_of(200, "{}"),
+        answer_of(403, r#"{"errors":["permission denied"]}"#),
+    ]);
+    let mut config = config(&tcp(script.clone()).await);
+    config.token = Some(Secret::new("hvs.not-its-own".to_owned()));
+    let kubernetes = KubernetesLogin { mount: "kubernetes".to_owned(), role: "web".to_owned(), token_file };
+    let workload = Workload::new(config, kubernetes).unwrap();
+    let ask = async || workload.request(Method::Get, "a", None, &RequestOptions::default()).await;
+    ask().await.unwrap();
+    // Whoever is refused right after a login is refused: a new one would change nothing.
+    assert!(matches!(ask().await, Err(ClientError::Denied(_))));
+    assert_eq!(script.seen(), ["POST /v1/auth/kubernetes/login", "GET /v1/a", "GET /v1/a"]);
+    let seen = script.seen.lock().unwrap();
+    let token = |at: usize| seen[at].1.get("x-vault-token").map(|value| value.to_str().unwrap());
+    assert_eq!((token(0), token(1)), (None, Some("hvs.first")));
+    assert_eq!(&seen[0].2[..], br#"{"jwt":"eyJ.a.b","role":"web"}"#);
 }
 
 #[tokio::test]

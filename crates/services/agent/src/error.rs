@@ -33,12 +33,19 @@ impl AgentError {
     }
 }
 
+/// On one line: an event shows no other.
+fn flat(messages: &[String]) -> String {
+    let lines = messages.iter().flat_map(|message| message.lines());
+    let said = lines.map(|line| line.trim_start_matches(['\t', ' ', '*']).trim_end());
+    said.filter(|line| !line.is_empty() && !line.ends_with("occurred:")).collect::<Vec<_>>().join("; ")
+}
+
 impl From<ClientError> for AgentError {
     fn from(error: ClientError) -> AgentError {
         match &error {
             ClientError::Sealed(_) => AgentError::Sealed,
             ClientError::Denied(said) | ClientError::NotFound(said) | ClientError::BadRequest(said) => {
-                AgentError::Refused(format!("{}: {}", said.path, said.messages.join("; ")))
+                AgentError::Refused(format!("{}: {}", said.path, flat(&said.messages)))
             }
             ClientError::Invalid(why) => AgentError::Refused(why.clone()),
             _ => AgentError::Unreachable(error.to_string()),
@@ -65,3 +72,14 @@ impl fmt::Display for AgentError {
 }
 
 impl std::error::Error for AgentError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_authority_says_fits_on_a_line() {
+        let said = ["1 error occurred:\n\t* permission denied\n\n".to_owned(), "sealed".to_owned()];
+        assert_eq!(flat(&said), "permission denied; sealed");
+    }
+}

@@ -7,15 +7,17 @@ use keyward_testkit::cluster::{BUSYBOX, Cluster, Error, NODE_ADDRESS, Options};
 use keyward_testkit::process::{run, wait_for};
 use keyward_tests::binary::keyward;
 use keyward_tests::server::{ON_DISK, SOON, Server};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
 /// What the pods read at first, and later.
 pub(crate) const FIRST: &str = "canary-one-Zq8Wm3";
 pub(crate) const SECOND: &str = "canary-two-Rk5Yt7";
+
+pub(crate) const ZEN: &str = "canary-zen-Hx4Lp9";
 
 const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"reviewer","namespace":"default"}},
@@ -170,6 +172,31 @@ impl World {
         ));
     }
 
+    /// A ZenLock as zen-lock's own tool writes it, sealed with age for the namespace's classic identity.
+    pub(crate) fn zenlock(&self, values: &[(&str, &str)]) -> String {
+        let made = || {
+            let asked = self.server.root().write("sealed/namespaces/shop", &json!({ "zenlock": true }));
+            asked.expect(200).data()["zenlock_recipients"][0].as_str().unwrap().to_owned()
+        };
+        let recipient = self.cluster.in_namespace(made).unwrap();
+        let sealed = values.iter().map(|(key, value)| {
+            let armored =
+                self.in_repository(&format!("printf '%s' '{value}' | keyward seal --age -r {recipient} -"));
+            let body: String = armored.lines().filter(|line| !line.starts_with("-----")).collect();
+            ((*key).to_owned(), Value::from(body))
+        });
+        let sealed: Map<String, Value> = sealed.collect();
+        json!({
+            "apiVersion": "security.kube-zen.io/v1alpha1", "kind": "ZenLock",
+            "metadata": {"name": "db-credentials", "namespace": "shop"},
+            "spec": {
+                "algorithm": "age", "encryptedData": sealed,
+                "allowedSubjects": [{"kind": "ServiceAccount", "name": "web", "namespace": "shop"}],
+            },
+        })
+        .to_string()
+    }
+
     /// It is sealed then.
     pub(crate) fn restart_authority(&mut self) {
         let server = &mut self.server;
@@ -183,7 +210,7 @@ impl World {
 
 fn shell(folder: &Path, script: &str) -> String {
     let path = std::env::var("PATH").unwrap();
-    let own = keyward().parent().map(Path::to_owned).unwrap_or_else(PathBuf::new);
+    let own = keyward().parent().map(Path::to_owned).unwrap_or_default();
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script])
         .current_dir(folder)
