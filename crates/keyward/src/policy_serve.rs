@@ -40,7 +40,7 @@ pub(crate) struct ServeArgs {
     listen: SocketAddr,
     /// Our own namespace, where leases are; no policy is asked about what is in it
     #[arg(long, value_name = "NAME", default_value = "keyward", env = "POD_NAMESPACE")]
-    namespace: String,
+    own_namespace: String,
     /// Which replica this is; different for each
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     identity: Option<String>,
@@ -100,7 +100,7 @@ fn options(args: &ServeArgs) -> Options {
     let reached = match &args.url {
         Some(url) => Reached::Url(url.clone()),
         None => Reached::Service {
-            namespace: args.namespace.clone(),
+            namespace: args.own_namespace.clone(),
             name: args.service.clone(),
             port: args.service_port,
         },
@@ -113,7 +113,7 @@ fn options(args: &ServeArgs) -> Options {
         source: args.cluster.source(),
         listen: args.listen,
         reached,
-        namespace: args.namespace.clone(),
+        namespace: args.own_namespace.clone(),
         identity: args.identity.clone().unwrap_or_else(host),
         names: args.names.clone(),
         files,

@@ -146,7 +146,8 @@ impl World {
         }
         let crds = run(Command::new(keyward()).args(["policy", "crds"]), b"", LIMIT).unwrap();
         assert!(crds.status.success(), "{}", crds.stderr);
-        world.kubectl(&["apply", "--server-side", "--filename=-"], &crds.stdout).unwrap();
+        let crds = String::from_utf8(crds.stdout).unwrap();
+        world.kubectl(&["apply", "--server-side", "--filename=-"], &crds).unwrap();
         world.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "").unwrap();
         world
     }
@@ -215,13 +216,8 @@ impl World {
     fn shown(&self, folder: &Path) -> String {
         let mut command = self.cluster.command_in_namespace("openssl");
         command.args(["s_client", "-connect", &format!("{NODE_ADDRESS}:{}", self.port)]).current_dir(folder);
-        run(&mut command, b"", LIMIT)
-            .unwrap()
-            .stdout
-            .split("END CERTIFICATE")
-            .next()
-            .unwrap_or_default()
-            .to_owned()
+        let shown = String::from_utf8(run(&mut command, b"", LIMIT).unwrap().stdout).unwrap();
+        shown.split("END CERTIFICATE").next().unwrap_or_default().to_owned()
     }
 }
 

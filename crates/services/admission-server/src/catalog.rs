@@ -41,12 +41,7 @@ impl Catalog {
         })
     }
 
-    /// Whether a kind is served.
-    pub(crate) fn has(&self, group: &str, kind: &str) -> bool {
-        self.served.iter().any(|served| served.kind.group == group && served.kind.kind == kind)
-    }
-
-    /// Whether policies of the file or of other kinds name it by a subject that nothing served has.
+    /// Whether something is named that is not served.
     pub(crate) fn lacks(&self, interest: &Interest) -> bool {
         let exact = match &interest.subject {
             Subject::Kind(name) | Subject::Resource(name) => !name.contains(['*', '?']),

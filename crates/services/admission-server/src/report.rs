@@ -158,8 +158,11 @@ impl Reports {
         let mut found = BTreeSet::new();
         for namespaced in [true, false] {
             let objects = self.cluster.objects(&self.dialect.kind(namespaced), None);
-            let listed =
-                objects.list(&selection, |object| drop(found.insert(Key::of(&object).namespace))).await;
+            let listed = objects
+                .list(&selection, |object| {
+                    found.insert(Key::of(&object).namespace);
+                })
+                .await;
             match listed {
                 Err(why) if !why.is_missing() => return Err(why),
                 _ => {}

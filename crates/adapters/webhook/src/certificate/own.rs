@@ -76,7 +76,9 @@ impl Own {
     }
 
     pub(super) fn bundle(&self) -> Arc<str> {
-        self.authorities.iter().map(|authority| authority.certificate.pem()).collect::<String>().into()
+        // Go reads no block that begins on the line where another ends.
+        let pem = |authority: &Authority| format!("{}\n", authority.certificate.pem().trim_end());
+        self.authorities.iter().map(pem).collect::<String>().into()
     }
 
     /// True where something is new.

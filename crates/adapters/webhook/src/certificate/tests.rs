@@ -17,6 +17,8 @@ fn made() -> Certificate {
 
 fn authorities(certificate: &Certificate) -> Vec<X509> {
     let bundle = certificate.bundle().borrow().clone();
+    assert!(bundle.lines().all(|line| !line.contains("-----B") || line.starts_with("-----B")), "{bundle}");
+    assert!(bundle.ends_with('\n'));
     pem::blocks(&bundle).unwrap().iter().map(|block| X509::read(&block.der).unwrap()).collect()
 }
 
