@@ -87,7 +87,7 @@ impl Heartbeat {
 fn micros(text: &str) -> String {
     let bare = text.trim_end_matches('Z');
     let (seconds, fraction) = bare.split_once('.').unwrap_or((bare, ""));
-    format!("{seconds}.{:0<6.6}Z", fraction)
+    format!("{seconds}.{fraction:0<6.6}Z")
 }
 
 /// A replica as it was last heard of.

@@ -153,7 +153,7 @@ fn rules(entry: &Entry, catalog: &Catalog, tasks: &[RuleKind]) -> Rules {
             match interest.subresource.as_str() {
                 // Containers that are added to a pod are containers of the pod.
                 "" if kind.group.is_empty() && kind.plural == "pods" => {
-                    parts.push(part("ephemeralcontainers"))
+                    parts.push(part("ephemeralcontainers"));
                 }
                 "" => {}
                 pattern => {
