@@ -1,6 +1,6 @@
 //! All that an API server serves, and requests by path.
 
-use kube::discovery::{Discovery, Scope, verbs};
+use kube::discovery::{ApiGroup, Discovery, Scope, verbs};
 use serde_json::Value;
 
 use crate::objects::bounded;
@@ -23,9 +23,7 @@ impl Cluster {
         let doing = || "asking which kinds are served".to_owned();
         let found = bounded(doing, Discovery::new(self.client.clone()).run_aggregated()).await?;
         let mut served = Vec::new();
-        for (resource, capabilities) in
-            found.groups().flat_map(kube::discovery::ApiGroup::recommended_resources)
-        {
+        for (resource, capabilities) in found.groups().flat_map(ApiGroup::recommended_resources) {
             let watched =
                 capabilities.supports_operation(verbs::LIST) && capabilities.supports_operation(verbs::WATCH);
             let part = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
