@@ -165,7 +165,7 @@ fn rules(entry: &Entry, catalog: &Catalog, tasks: &[RuleKind]) -> Rules {
                 }
             }
             for resource in parts {
-                let connects = resource.contains('/');
+                let connects = !interest.subresource.is_empty() && resource.contains('/');
                 let wanted = operations.clone().filter(|name| connects || *name != Operation::Connect.name());
                 let found: BTreeSet<&'static str> = wanted.collect();
                 if !found.is_empty() {
