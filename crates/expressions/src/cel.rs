@@ -16,7 +16,7 @@ mod value;
 
 pub use check::{Kind, Names};
 pub use eval::{Evaluation, Fault, Found, Host, Scope, Variables};
-pub use library::Signature;
+pub use library::{Signature, no};
 pub use value::{Record, Val};
 
 use parser::Node;

@@ -135,7 +135,11 @@ pub(super) fn field<'a>(value: &Val<'a>, name: &str) -> Option<Val<'a>> {
     }
 }
 
-pub(super) fn no<'a>(name: &str, values: &[Val<'a>]) -> Found<'a> {
+/// That a function does not take such values.
+///
+/// # Errors
+/// Always.
+pub fn no<'a>(name: &str, values: &[Val<'a>]) -> Found<'a> {
     let types: Vec<&str> = values.iter().map(Val::type_name).collect();
     Err(Fault::no(format!("no such overload: {name}({})", types.join(", "))))
 }

@@ -4,7 +4,7 @@ use crate::context::Frame;
 use crate::jmespath;
 use crate::lookup::Lookup;
 use crate::yaml;
-use keyward_expressions::cel::{Evaluation, Fault, Found, Host, Signature, Val};
+use keyward_expressions::cel::{Evaluation, Fault, Found, Host, Signature, Val, no};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -100,11 +100,6 @@ impl<'a> Outside<'_, 'a> {
     pub(crate) fn keep(&self, value: Value) -> &'a Value {
         self.frame.arena.alloc(value)
     }
-}
-
-fn no<'a>(name: &str, values: &[Val<'a>]) -> Found<'a> {
-    let types: Vec<&str> = values.iter().map(Val::type_name).collect();
-    Err(Fault::no(format!("no such overload: {name}({})", types.join(", "))))
 }
 
 fn text(value: Option<&Val<'_>>) -> String {
