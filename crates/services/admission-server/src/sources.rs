@@ -8,6 +8,7 @@ use crate::world::{RoleBinding, World};
 use arc_swap::ArcSwap;
 use keyward_admission::{Exception, Loaded, load};
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Object, Selection};
+use keyward_core::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -271,6 +272,8 @@ impl Item {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 (entry.api_version, entry.uid) =
                     (text(&object["apiVersion"]), text(&object["metadata"]["uid"]));
+                let created = object["metadata"]["creationTimestamp"].as_str();
+                entry.created = created.and_then(Timestamp::parse_rfc3339).map_or(0, Timestamp::secs);
                 Compiled::Policy(entry)
             }
             Ok(_) => Compiled::Raw,

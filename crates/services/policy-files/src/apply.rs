@@ -92,7 +92,7 @@ impl Apply {
         let mut said: Vec<(&Policy, RuleOutcome)> = Vec::new();
         let mut changed = false;
         for kind in
-            [RuleKind::Mutation, RuleKind::ImageVerification, RuleKind::Validation, RuleKind::Generation]
+            [RuleKind::Mutation, RuleKind::ExistingMutation, RuleKind::ImageVerification, RuleKind::Validation, RuleKind::Generation]
         {
             for policy in &self.policies.policies {
                 let suits =
