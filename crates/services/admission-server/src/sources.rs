@@ -7,8 +7,8 @@ use crate::policies::{Entry, Set};
 use crate::world::{RoleBinding, World};
 use arc_swap::ArcSwap;
 use keyward_admission::{Exception, Loaded, load};
-use keyward_kubernetes::{Change, Cluster, Key, Kind, Object, Selection};
 use keyward_core::Timestamp;
+use keyward_kubernetes::{Change, Cluster, Key, Kind, Object, Selection};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -103,6 +103,11 @@ enum Tag {
     Policies(usize),
     Namespaces,
     Roles,
+}
+
+/// Where policies of a kind are.
+pub(crate) fn kind(api_version: &str, kind: &str) -> Option<Kind> {
+    KINDS.iter().find(|known| known.kind == kind && known.api_version() == api_version).cloned()
 }
 
 /// The object as JSON, with what kind it is, and without what the API server keeps for itself.

@@ -24,7 +24,7 @@ const TIMEOUT: u32 = 10;
 /// Namespaces that no policy holds up.
 const EXEMPT: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 /// Groups whose objects no policy holds up: heartbeats, events, reviews, webhooks and APIs, and reports.
-const NEVER: [&str; 8] = [
+pub(crate) const NEVER: [&str; 8] = [
     "coordination.k8s.io",
     "events.k8s.io",
     "authentication.k8s.io",
