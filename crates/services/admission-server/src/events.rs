@@ -2,6 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::policies::Entry;
+use crate::report::Found;
 use crate::verdict::Finding;
 use keyward_kubernetes::{About, Cluster, Events, Severity};
 use std::sync::Arc;
@@ -49,6 +50,17 @@ impl Outbox {
         let rule = &finding.rule;
         let note = format!("{object}: [{}] {} ({done}); {}", rule.rule, rule.status.name(), rule.message);
         self.tell(finding.entry, Severity::Warning, "PolicyViolation", action, note);
+    }
+
+    /// Tells of a rule that does not hold for an object that is there, under the policy.
+    pub(crate) fn scanned(&self, entry: &Entry, object: &str, found: &Found) {
+        let note = format!(
+            "{object}: [{}] {} (background scan); {}",
+            found.rule,
+            found.status.name(),
+            found.message
+        );
+        self.tell(entry, Severity::Warning, "PolicyViolation", "Resource Passed", note);
     }
 
     /// Tells of work for a policy that cannot be done, under the policy.

@@ -22,6 +22,7 @@ mod review;
 mod scan;
 mod serve;
 mod sources;
+mod statuses;
 mod verdict;
 pub mod webhooks;
 mod world;

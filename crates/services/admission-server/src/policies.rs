@@ -123,7 +123,7 @@ impl Set {
     }
 }
 
-fn is_wild(interest: &Interest) -> bool {
+pub(crate) fn is_wild(interest: &Interest) -> bool {
     let (Subject::Kind(name) | Subject::Resource(name)) = &interest.subject;
     name.contains(['*', '?'])
 }

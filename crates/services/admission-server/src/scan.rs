@@ -2,10 +2,11 @@
 //! of them again when policies change and once in a while.
 
 use crate::catalog::Catalog;
+use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::policies::Set;
-use crate::report::{About, Reports, Scanned};
+use crate::report::{About, Found, Reports, Scanned};
 use crate::sources::{Known, json_of};
 use crate::world::World;
 use keyward_admission::{Interest, Mode, Operation, Request, RuleKind, Subject};
@@ -41,6 +42,7 @@ pub(crate) struct Scanner {
     pub(crate) world: Arc<World>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) outbox: Outbox,
     /// Namespaces that are not looked at.
     pub(crate) exempt: Arc<HashSet<String>>,
     /// After how long everything is looked at again.
@@ -115,7 +117,11 @@ impl Scanner {
                     }
                     if !self.exempt.contains(&*key.namespace) {
                         let said = self.look(&kind, &key, object, &set, &abouts).await;
-                        self.reports.put(&key.namespace, &scanned(&key), &said.0, said.1);
+                        let found = self.reports.put(&key.namespace, &scanned(&key), &said.0, said.1);
+                        // What failed already when we began was told then, or by another.
+                        if listing.is_none() {
+                            self.tell(&set, &format!("{name}/{key}"), &found);
+                        }
                     }
                 }
                 Change::Listed => {
@@ -128,6 +134,15 @@ impl Scanner {
                 }
                 Change::Gone(key) => self.reports.remove(&key.namespace, &scanned(&key)),
                 Change::Trouble(why) => log::warn(&format!("objects are not looked at: {why}")),
+            }
+        }
+    }
+
+    fn tell(&self, set: &Set, object: &str, found: &[Found]) {
+        for one in found {
+            let entry = set.entries.iter().find(|entry| entry.policy.metadata.full_name() == one.policy);
+            if let Some(entry) = entry {
+                self.outbox.scanned(entry, object, one);
             }
         }
     }

@@ -161,6 +161,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
             world: world.clone(),
             reports: Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone())),
             metrics: metrics.clone(),
+            outbox: outbox.clone(),
             exempt: exempt.clone(),
             every: options.scan_every,
         };

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-use tokio::time::timeout_at;
+use tokio::sync::Semaphore;
+use tokio::time::{timeout, timeout_at};
 
 /// How long an answer is kept: many requests at once ask the same.
 const KEPT: Duration = Duration::from_secs(5);
@@ -24,6 +25,10 @@ const KEPT: Duration = Duration::from_secs(5);
 const MOST_KEPT: usize = 1000;
 /// How often a decision may come back with another question.
 const ROUNDS: usize = 16;
+/// Decisions that may wait for answers at a time: fewer than reviews, so that those that ask for nothing are still answered
+/// where something outside hangs. More wait for a moment and then do without.
+const ASKING: usize = 64;
+const MOMENT: Duration = Duration::from_millis(25);
 /// The longest that a service other than the API server may take, and the most that it may say.
 const SERVICE: Limits = Limits { duration: Duration::from_secs(10), body: 2 << 20 };
 
@@ -112,6 +117,7 @@ pub(crate) struct World {
     pub(crate) globals: RwLock<HashMap<String, Value>>,
     kept: Mutex<Kept>,
     services: Client,
+    asking: Semaphore,
 }
 
 /// Answers that are kept.
@@ -143,6 +149,7 @@ impl World {
             globals: RwLock::default(),
             kept: Mutex::default(),
             services: Client::new(SERVICE),
+            asking: Semaphore::new(ASKING),
         }
     }
 
@@ -252,7 +259,10 @@ impl World {
             }
             kept.epoch
         };
-        let answer = self.find(question).await;
+        let answer = match timeout(MOMENT, self.asking.acquire()).await {
+            Ok(_place) => self.find(question).await,
+            Err(_) => return Err("too many decisions wait for answers from outside".to_owned().into()),
+        };
         let mut kept = self.kept.lock();
         if kept.answers.len() >= MOST_KEPT {
             kept.answers.clear();
