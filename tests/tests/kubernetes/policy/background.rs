@@ -1,9 +1,8 @@
 //! What policies make, change and remove, besides answering reviews.
 
 use super::POLICIES;
-use super::world::{LIMIT, World};
+use super::world::World;
 use keyward_testkit::cluster::check;
-use keyward_testkit::process::wait_for;
 use keyward_testkit::require;
 use serde_json::{Value, json};
 use std::time::Duration;

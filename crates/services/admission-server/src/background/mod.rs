@@ -191,7 +191,12 @@ impl Desk {
     fn request(&self, kind: &Kind, object: Value, operation: Operation) -> Request {
         let namespace =
             object["metadata"]["namespace"].as_str().and_then(|name| self.around.world.namespace(name));
-        Request::of_object(object, operation)
+        let mut request = Request::of_object(object, operation);
+        if operation == Operation::Update {
+            // What was there before is not known, which is not what is there now.
+            request.set_variable("request.oldObject", Value::Null);
+        }
+        request
             .with_resource(&kind.plural)
             .with_namespace(namespace)
             // A rule for some users is not one for everybody.
