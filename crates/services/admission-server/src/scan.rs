@@ -66,6 +66,14 @@ impl Scanner {
     }
 
     async fn lead(&self, generations: &mut watch::Receiver<u64>) {
+        // Goes on from scan to scan, however soon the next begins.
+        let write = async {
+            loop {
+                tokio::time::sleep(WRITE).await;
+                self.reports.write().await;
+            }
+        };
+        tokio::pin!(write);
         loop {
             let _ = generations.wait_for(|generation| *generation > 0).await;
             generations.mark_unchanged();
@@ -83,16 +91,10 @@ impl Scanner {
             for kind in kinds {
                 scans.spawn(self.clone().of_kind(kind, set.clone(), abouts.clone()));
             }
-            let write = async {
-                loop {
-                    tokio::time::sleep(WRITE).await;
-                    self.reports.write().await;
-                }
-            };
             tokio::select! {
                 _ = generations.changed() => {}
                 () = tokio::time::sleep(self.every) => {}
-                () = write => {}
+                () = &mut write => {}
             }
         }
     }

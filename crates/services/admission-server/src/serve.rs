@@ -119,14 +119,8 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     log::info(&format!("reviews are answered at https://{}", server.address()));
     let serving = tokio::spawn(server.serve(Arc::new(reviewer), stop.clone()));
 
-    let election = Election {
-        namespace: options.namespace.clone(),
-        name: "keyward-policy-leader".to_owned(),
-        identity: options.identity.clone(),
-        term: TERM,
-    };
     let mut leadership =
-        election.stand(&cluster, |why| log::warn(&format!("the leader is not found out: {why}")));
+        election(&options).stand(&cluster, |why| log::warn(&format!("the leader is not found out: {why}")));
     let (tell_leads, leads) = watch::channel(false);
     let heartbeat = Heartbeat::new(&cluster, &options.namespace, &options.identity);
     let keeper = Keeper {
@@ -139,9 +133,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         observed: observed.clone(),
         leads: leads.clone(),
     };
-    let exempt: Arc<HashSet<String>> = Arc::new(
-        ["kube-system", "kube-public", "kube-node-lease", &options.namespace].map(str::to_owned).into(),
-    );
+    let exempt = exempt(&options.namespace);
     let background = Background {
         cluster: cluster.clone(),
         known: known.clone(),
@@ -214,6 +206,20 @@ fn certificate(options: &Options) -> Result<Certificate, keyward_webhook::certif
         }
     }
     Certificate::own(&names, options.lives, Clients::Silent, Wall.now())
+}
+
+fn election(options: &Options) -> Election {
+    Election {
+        namespace: options.namespace.clone(),
+        name: "keyward-policy-leader".to_owned(),
+        identity: options.identity.clone(),
+        term: TERM,
+    }
+}
+
+/// The namespaces that are left alone: the cluster's own, and ours.
+fn exempt(own: &str) -> Arc<HashSet<String>> {
+    Arc::new(["kube-system", "kube-public", "kube-node-lease", own].map(str::to_owned).into())
 }
 
 /// The name by which the API server knows us.

@@ -201,7 +201,8 @@ fn a_replica_that_is_killed_leaves_its_work_to_the_other() {
         tried.unwrap_err().contains(BAD).then_some(())
     })
     .unwrap();
-    world.wait_until("the other to take over the queue", || made("two"));
+    wait_for("the other to take over the queue", LIMIT, || made("two").then_some(()))
+        .unwrap_or_else(|why| panic!("{why}: {}", second.output().unwrap()));
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     drop(second);
 }

@@ -29,7 +29,7 @@ impl Mark {
         }
     }
 
-    /// Seconds since 1970; now where there never was a leader.
+    /// Seconds since 1970. Where there never was a leader it is now, which is noted, so that who comes after us knows.
     pub(super) async fn read(&self) -> u64 {
         loop {
             match self.leases.get(NAME).await {
@@ -37,6 +37,9 @@ impl Mark {
                     let at = lease.and_then(|lease| {
                         lease.data["spec"]["renewTime"].as_str().and_then(Timestamp::parse_rfc3339)
                     });
+                    if at.is_none() {
+                        self.write(Wall.now()).await;
+                    }
                     return at.unwrap_or_else(|| Wall.now()).secs();
                 }
                 Err(why) => {

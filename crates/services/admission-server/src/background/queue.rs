@@ -84,7 +84,9 @@ impl Queue {
         if state.running.contains(&work) {
             match state.again.get_mut(&work) {
                 Some(known) => known.join(extent),
-                None => drop(state.again.insert(work, extent)),
+                None => {
+                    state.again.insert(work, extent);
+                }
             }
         } else if let Some(known) = state.waiting.get_mut(&work) {
             known.extent.join(extent);
@@ -146,7 +148,7 @@ impl Queue {
         match (failed, again) {
             (false, None) => {}
             (false, Some(extent)) => {
-                state.enter(work, Pending { extent, attempts: 0, since: Instant::now() })
+                state.enter(work, Pending { extent, attempts: 0, since: Instant::now() });
             }
             (true, again) => {
                 if let Some(again) = again {
