@@ -5,11 +5,11 @@ use crate::catalog::Catalog;
 use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::policies::Set;
+use crate::policies::{Set, is_wild};
 use crate::report::{About, Found, Reports, Scanned};
 use crate::sources::{Known, json_of};
 use crate::world::World;
-use keyward_admission::{Interest, Mode, Operation, Request, RuleKind, Subject};
+use keyward_admission::{Mode, Operation, Request, RuleKind};
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Selection};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -197,9 +197,7 @@ fn kinds(set: &Set, catalog: &Catalog) -> Vec<Kind> {
             }
             for served in catalog.of(&interest).filter(|served| served.watched) {
                 let kind = &served.kind;
-                let passing = PASSING.contains(&&*kind.group)
-                    || (kind.group.is_empty() && matches!(&*kind.plural, "events" | "secrets"));
-                if !passing || !is_wild(&interest) {
+                if !is_passing(kind) || !is_wild(&interest) {
                     kinds.insert(kind.to_string(), kind.clone());
                 }
             }
@@ -208,7 +206,8 @@ fn kinds(set: &Set, catalog: &Catalog) -> Vec<Kind> {
     kinds.into_values().collect()
 }
 
-fn is_wild(interest: &Interest) -> bool {
-    let (Subject::Kind(name) | Subject::Resource(name)) = &interest.subject;
-    name.contains(['*', '?'])
+/// Whether a policy of everything does not mean a kind.
+pub(crate) fn is_passing(kind: &Kind) -> bool {
+    PASSING.contains(&&*kind.group)
+        || (kind.group.is_empty() && matches!(&*kind.plural, "events" | "secrets"))
 }

@@ -98,6 +98,13 @@ impl Desk {
         for (rule, upkeep) in rules {
             let before: Vec<&Reference> =
                 made.iter().filter(|(_, of)| of.rule == rule).map(|(object, _)| object).collect();
+            if !upkeep.synchronize {
+                // What it made is nobody's, also where it was the rule's before.
+                before.iter().for_each(|object| drop(self.downstreams.gone(object)));
+            }
+            if upkeep.by_user {
+                continue;
+            }
             let said =
                 |decided: &Decided| decided.outcome.rules.iter().find(|said| said.rule == rule).cloned();
             let follows = upkeep.synchronize && (extent.rules.contains(&rule) || !before.is_empty());

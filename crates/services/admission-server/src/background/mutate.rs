@@ -31,7 +31,9 @@ impl Desk {
         let decided = self.around.world.find_out(set, &entry.policy, task, &request, deadline(), true).await;
         let before = before(&decided);
         let mut failed = None;
-        for said in &decided.outcome.rules {
+        let by_user: Vec<_> = entry.policy.upkeep(task).into_iter().filter(|upkeep| upkeep.by_user).collect();
+        let known = |rule: &str| !by_user.iter().any(|upkeep| *upkeep.rule == *rule);
+        for said in decided.outcome.rules.iter().filter(|said| known(&said.rule)) {
             if said.status == Status::Error {
                 failed = Some(Failure(format!("{}: {}", said.rule, said.message)));
             }

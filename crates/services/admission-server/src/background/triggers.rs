@@ -4,7 +4,8 @@ use super::downstream::LABEL;
 use super::work::{Extent, Reference, Work};
 use super::{Desk, TRIGGERED};
 use crate::log::{self, Wall};
-use crate::policies::{Entry, Set};
+use crate::policies::{Entry, Set, is_wild};
+use crate::scan::is_passing;
 use crate::sources::json_of;
 use keyward_admission::{Operation, RuleKind};
 use keyward_core::Clock as _;
@@ -131,8 +132,7 @@ async fn changed(desk: &Arc<Desk>, entry: &Entry, tasks: &mut JoinSet<()>, new: 
         .find(|upkeep| upkeep.by_user);
     if let Some(upkeep) = by_user {
         let note = format!(
-            "the rule {} looks at who asks, which is known in reviews alone: it makes and changes nothing for rules of users, \
-             roles and groups",
+            "the rule {} looks at who asks, which is known in reviews alone: it makes and changes nothing",
             upkeep.rule
         );
         log::warn(&format!("{}: {note}", entry.key()));
@@ -216,7 +216,8 @@ fn kinds(desk: &Desk, set: &Set) -> BTreeMap<String, Kind> {
             if !interest.subresource.is_empty() {
                 continue;
             }
-            for served in catalog.of(&interest).filter(|served| served.watched) {
+            let meant = |kind: &Kind| !(is_passing(kind) && is_wild(&interest));
+            for served in catalog.of(&interest).filter(|served| served.watched && meant(&served.kind)) {
                 kinds.insert(served.kind.to_string(), served.kind.clone());
             }
         }
