@@ -84,6 +84,27 @@ spec:
   conditions: [{name: old, expression: "object.metadata.name.startsWith('old-')"}]
 "#;
 
+/// A policy of a namespace that reaches for others: by what it makes, and by what it copies.
+const REACHING: &str = r#"
+apiVersion: kyverno.io/v1
+kind: Policy
+metadata: {name: reaching, namespace: production}
+spec:
+  rules:
+  - name: elsewhere
+    match: {any: [{resources: {kinds: [ConfigMap], names: [settings]}}]}
+    generate: {apiVersion: v1, kind: ConfigMap, name: reached, namespace: default, data: {data: {a: b}}}
+---
+apiVersion: kyverno.io/v1
+kind: Policy
+metadata: {name: copying, namespace: production}
+spec:
+  rules:
+  - name: from-elsewhere
+    match: {any: [{resources: {kinds: [ConfigMap], names: [settings]}}]}
+    generate: {apiVersion: v1, kind: Secret, name: token, namespace: production, clone: {namespace: default, name: token}}
+"#;
+
 fn config(name: &str, namespace: &str, labels: Value, data: Value) -> String {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data,
         "metadata": {"name": name, "namespace": namespace, "labels": labels}})
@@ -121,6 +142,7 @@ fn policies_make_change_and_remove() {
     copies(&world);
     changes(&world);
     removes(&world);
+    stays_within(&world);
     // Nothing is kept in the cluster to remember work.
     let work = world.kubectl(&["get", "updaterequests", "--all-namespaces"], "").unwrap_or_default();
     assert!(!work.contains("ur-"), "{work}");
@@ -282,4 +304,27 @@ fn removes(world: &World) {
     let wrong = REMOVED.split("---").next().unwrap().replace("* * * * *", "* * 31 2 *");
     let refused = world.apply(&wrong).unwrap_err();
     assert!(refused.contains("never comes"), "{refused}");
+}
+
+/// A policy of a namespace has no power beyond it, and says so where it tries.
+fn stays_within(world: &World) {
+    let token =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "default"}});
+    world.apply(&token.to_string()).unwrap();
+    world.apply(REACHING).unwrap();
+    world.wait_until("the policies to be read", || {
+        let policies = world.json(&["get", "policies.kyverno.io", "--namespace=production"]);
+        policies["items"].as_array().unwrap().iter().all(|policy| policy["status"]["ready"] == true)
+    });
+    world.apply(&config("settings", "production", json!({}), json!({"revision": "3"}))).unwrap();
+    world.wait_until("what is stuck to be counted", || {
+        world.metrics().contains("keyward_policy_queue_stuck 2\n")
+    });
+    let events = world.json(&["get", "events", "--namespace=production"]).to_string();
+    assert!(events.contains("PolicyError"), "{events}");
+    assert!(events.contains("a policy of a namespace makes nothing elsewhere"), "{events}");
+    assert!(events.contains("may look only there"), "{events}");
+    assert!(world.find("configmap", "default", "reached").is_none());
+    assert!(world.find("secret", "production", "token").is_none());
+    world.kubectl(&["delete", "policies.kyverno.io", "--all", "--namespace=production"], "").unwrap();
 }
