@@ -21,6 +21,6 @@ pub use error::{Error, Why};
 pub use events::{About, Events, Severity};
 pub use kind::Kind;
 pub use kube::core::DynamicObject as Object;
-pub use objects::{Key, Objects, Selection};
+pub use objects::{Dependents, Key, Objects, Pages, Selection};
 pub use served::Served;
 pub use watch::{Change, Changes};

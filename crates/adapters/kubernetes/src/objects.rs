@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use kube::api::{
-    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective,
+    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+    ValidationDirective,
 };
 use kube::{Client, ResourceExt};
 use serde_json::Value;
@@ -92,18 +93,19 @@ impl Objects {
 
     /// Shows every selected object to `each`, in pages.
     pub async fn list(&self, selection: &Selection, mut each: impl FnMut(Object)) -> Result<(), Error> {
-        let mut page = ListParams::default().limit(PAGE);
-        page.label_selector = selection.labels.clone();
-        page.field_selector = selection.fields.clone();
-        loop {
-            let listed = bounded(|| self.doing("listing", ""), self.api.list(&page)).await?;
-            let next = listed.metadata.continue_.filter(|token| !token.is_empty());
-            listed.items.into_iter().for_each(&mut each);
-            match next {
-                Some(_) => page.continue_token = next,
-                None => return Ok(()),
-            }
+        let mut pages = self.pages(selection);
+        while let Some(page) = pages.next().await? {
+            page.into_iter().for_each(&mut each);
         }
+        Ok(())
+    }
+
+    /// The selected objects, page by page, for who has something to wait for between them.
+    pub fn pages(&self, selection: &Selection) -> Pages {
+        let mut ask = ListParams::default().limit(PAGE);
+        ask.label_selector = selection.labels.clone();
+        ask.field_selector = selection.fields.clone();
+        Pages { objects: self.clone(), ask: Some(ask) }
     }
 
     /// Makes an object.
@@ -153,8 +155,20 @@ impl Objects {
     /// Deletes an object; with a `uid`, only that one and none that was made after it under the same name. True
     /// when there was one.
     pub async fn delete(&self, name: &str, uid: Option<&str>) -> Result<bool, Error> {
+        self.delete_with(name, uid, None).await
+    }
+
+    /// Deletes as [`delete`](Objects::delete), and says what becomes of what the object owns; without that it is what
+    /// the API server does for the kind.
+    pub async fn delete_with(
+        &self,
+        name: &str,
+        uid: Option<&str>,
+        dependents: Option<Dependents>,
+    ) -> Result<bool, Error> {
         let uid = uid.map(str::to_owned);
-        let how = DeleteParams::default().preconditions(Preconditions { uid, resource_version: None });
+        let mut how = DeleteParams::default().preconditions(Preconditions { uid, resource_version: None });
+        how.propagation_policy = dependents.map(Dependents::policy);
         let deleted = bounded(|| self.doing("deleting", name), self.api.delete(name, &how)).await;
         match deleted {
             Ok(_) => Ok(true),
@@ -166,6 +180,49 @@ impl Objects {
     fn object(&self, verb: &str, object: &Value) -> Result<Object, Error> {
         let read: Result<Object, _> = serde_json::from_value(object.clone());
         read.map_err(|why| Error::new(self.doing(verb, ""), Why::Invalid(why.to_string())))
+    }
+}
+
+/// What becomes of the objects that a deleted object owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// They are deleted before it.
+    First,
+    /// They are deleted after it.
+    Afterwards,
+    /// They stay, without an owner.
+    Stay,
+}
+
+impl Dependents {
+    fn policy(self) -> PropagationPolicy {
+        match self {
+            Dependents::First => PropagationPolicy::Foreground,
+            Dependents::Afterwards => PropagationPolicy::Background,
+            Dependents::Stay => PropagationPolicy::Orphan,
+        }
+    }
+}
+
+/// A list, a page at a time.
+pub struct Pages {
+    objects: Objects,
+    /// None when nothing is left to ask for.
+    ask: Option<ListParams>,
+}
+
+impl Pages {
+    /// The next page of at most 100 objects; none after the last.
+    pub async fn next(&mut self) -> Result<Option<Vec<Object>>, Error> {
+        let Some(mut ask) = self.ask.take() else { return Ok(None) };
+        let objects = &self.objects;
+        let listed = bounded(|| objects.doing("listing", ""), objects.api.list(&ask)).await?;
+        let next = listed.metadata.continue_.filter(|token| !token.is_empty());
+        if next.is_some() {
+            ask.continue_token = next;
+            self.ask = Some(ask);
+        }
+        Ok(Some(listed.items))
     }
 }
 

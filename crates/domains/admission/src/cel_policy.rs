@@ -17,6 +17,7 @@ use crate::policy::{Metadata, Mode, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::{Kind, Operation, Request};
 use crate::settings::{Interest, Settings, Subject};
+use crate::upkeep::{Removal, Upkeep};
 use constraints::Constraints;
 use exception::Excepted;
 use keyward_expressions::World;
@@ -44,6 +45,9 @@ pub(crate) struct CelPolicy {
     /// The kind of what bindings pass in as `params`.
     param_kind: Option<(String, String)>,
     pub(crate) settings: Settings,
+    /// How what it makes is kept: of a policy of any other task without meaning.
+    upkeep: Upkeep,
+    removal: Option<Removal>,
     task: Task,
 }
 
@@ -115,6 +119,8 @@ impl CelPolicy {
             controllers: controllers(&spec, constraints.as_ref(), native)?,
             param_kind,
             settings: Settings::compile(&spec)?,
+            upkeep: upkeep(&spec, metadata),
+            removal: spec.get("schedule").map(|_| Removal::compile(&spec)).transpose()?,
             task: Task::compile(&spec, metadata, &names)?,
             constraints,
             variables,
@@ -123,6 +129,14 @@ impl CelPolicy {
 
     pub(crate) fn kind(&self) -> RuleKind {
         self.task.kind()
+    }
+
+    pub(crate) fn upkeep(&self) -> Vec<Upkeep> {
+        vec![self.upkeep.clone()]
+    }
+
+    pub(crate) fn removal(&self) -> Option<&Removal> {
+        self.removal.as_ref()
     }
 
     pub(crate) fn interests(&self) -> Vec<Interest> {
@@ -208,7 +222,11 @@ impl CelPolicy {
         let patched = outcome.patched.take().map(|object| request.with_object(object));
         let frame = Frame::new(patched.as_ref().unwrap_or(request), &arena, around.snapshot, &world, &needs);
         let outside = Outside::new(&frame);
-        let said = |status, why: String| RuleOutcome::new(&self.name, self.kind(), status, why);
+        let told_as = match self.kind() {
+            RuleKind::ExistingMutation => RuleKind::Mutation,
+            kind => kind,
+        };
+        let said = |status, why: String| RuleOutcome::new(&self.name, told_as, status, why);
         let done = match self.evaluate(metadata, &frame, &outside, around, as_pod, binding) {
             Ok(done) => done,
             Err(why) if self.ignore && self.native => Done::said(Status::Skip, format!("ignored: {why}")),
@@ -310,6 +328,19 @@ impl CelPolicy {
                 name: binding.param_name.clone(),
             })
             .map(Val::Json)
+    }
+}
+
+fn upkeep(spec: &At<'_>, metadata: &Metadata) -> Upkeep {
+    let evaluation = &spec.value["evaluation"];
+    let on = |part: &str| evaluation[part]["enabled"] == Value::Bool(true);
+    Upkeep {
+        rule: metadata.name.as_str().into(),
+        synchronize: on("synchronize"),
+        existing: on("generateExisting") || evaluation["mutateExistingOnPolicyUpdate"]["enabled"] == true,
+        orphans: on("orphanDownstreamOnPolicyDelete"),
+        server_side_apply: false,
+        by_user: false,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::Request;
 use crate::settings::Interest;
+use crate::upkeep::Removal;
 use keyward_expressions::World;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use typed_arena::Arena;
 #[derive(Debug)]
 pub(crate) struct Cleanup {
     name: Arc<str>,
+    pub(crate) removal: Removal,
     matching: Matching,
     context: Vec<Entry>,
     conditions: Option<Conditions>,
@@ -26,12 +28,8 @@ impl Cleanup {
     pub(crate) fn compile(at: &At<'_>, metadata: &Metadata) -> Read<Cleanup> {
         let spec = at.need("spec")?;
         spec.only(&["match", "exclude", "schedule", "conditions", "context", "deletionPropagationPolicy"])?;
-        let schedule = spec.need("schedule")?;
-        let fields = schedule.str()?.split_whitespace().count();
-        if fields != 5 && !schedule.str()?.starts_with('@') {
-            return schedule.refuse("a schedule has five fields: minute, hour, day, month and weekday");
-        }
         Ok(Cleanup {
+            removal: Removal::compile(&spec)?,
             name: metadata.name.as_str().into(),
             matching: Matching::compile(&spec)?,
             context: Entry::compile_all(&spec)?,

@@ -14,6 +14,7 @@ use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::{Operation, Request};
 use crate::settings::{Interest, Settings};
+use crate::upkeep::Upkeep;
 use crate::wildcard::Glob;
 
 /// A compiled policy of rules.
@@ -24,7 +25,16 @@ pub(crate) struct ClusterPolicy {
     overrides: Vec<Override>,
     /// Only the first rule that applies counts.
     first_only: bool,
+    existing: Existing,
+    server_side_apply: bool,
     pub(crate) settings: Settings,
+}
+
+/// What the policy says where its rules say nothing: whether they are for what is there when the policy comes.
+#[derive(Debug)]
+struct Existing {
+    generate: bool,
+    mutate: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +112,12 @@ impl ClusterPolicy {
             action: spec.get("validationFailureAction").map_or(Ok(Action::Audit), |at| action(&at))?,
             overrides: overrides(&spec, "validationFailureActionOverrides")?,
             first_only,
+            existing: Existing {
+                generate: spec.flag("generateExisting", false)?
+                    || spec.flag("generateExistingOnPolicyUpdate", false)?,
+                mutate: spec.flag("mutateExistingOnPolicyUpdate", false)?,
+            },
+            server_side_apply: spec.flag("useServerSideApply", false)?,
             settings: Settings::compile(&spec)?,
         })
     }
@@ -123,12 +139,40 @@ impl ClusterPolicy {
     }
 
     pub(crate) fn interests(&self, kind: RuleKind) -> Vec<Interest> {
-        let rules = self.rules.iter().filter(|rule| rule.kind() == kind);
+        let rules = self.rules.iter().filter(|rule| rule.asked_as() == kind);
         rules.flat_map(|rule| rule.matching.interests(rule.task.operations())).collect()
     }
 
+    /// How what its rules make, or change elsewhere, is kept.
+    pub(crate) fn upkeep(&self, kind: RuleKind) -> Vec<Upkeep> {
+        let rules = self.rules.iter().filter(|rule| rule.asked_as() == kind);
+        rules
+            .map(|rule| {
+                let (synchronize, existing, orphans) = match &rule.task {
+                    Task::Generate(generate) => (
+                        generate.synchronize,
+                        generate.existing.unwrap_or(self.existing.generate),
+                        generate.orphans(),
+                    ),
+                    Task::Mutate(mutate) => {
+                        (false, mutate.on_policy_update().unwrap_or(self.existing.mutate), true)
+                    }
+                    Task::Validate(_) | Task::VerifyImages(_) => (false, false, true),
+                };
+                Upkeep {
+                    rule: rule.name.clone(),
+                    synchronize,
+                    existing,
+                    orphans,
+                    server_side_apply: self.server_side_apply,
+                    by_user: rule.matching.looks_at_users(),
+                }
+            })
+            .collect()
+    }
+
     pub(crate) fn has(&self, kind: RuleKind) -> bool {
-        self.rules.iter().any(|rule| rule.kind() == kind)
+        self.rules.iter().any(|rule| rule.asked_as() == kind)
     }
 
     pub(crate) fn decide(
@@ -144,7 +188,7 @@ impl ClusterPolicy {
         let exceptions: Vec<&Exception> =
             around.exceptions.iter().filter(|exception| exception.is_for(metadata)).collect();
         let mut outcome = Outcome::default();
-        for rule in self.rules.iter().filter(|rule| rule.kind() == kind) {
+        for rule in self.rules.iter().filter(|rule| rule.asked_as() == kind) {
             if !rule.matching.matches(request) {
                 continue;
             }

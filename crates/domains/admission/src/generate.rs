@@ -15,6 +15,10 @@ use std::sync::Arc;
 pub(crate) struct Generate {
     source: Option<Source>,
     loops: Vec<ForEach>,
+    pub(crate) synchronize: bool,
+    /// `generateExisting`, where it says.
+    pub(crate) existing: Option<bool>,
+    orphans: bool,
 }
 
 #[derive(Debug)]
@@ -68,7 +72,20 @@ impl Generate {
             })
         })?;
         let source = if loops.is_empty() { Some(Source::compile(at)?) } else { None };
-        Ok(Generate { source, loops })
+        let existing = at.get("generateExisting").map(|_| at.flag("generateExisting", false)).transpose()?;
+        Ok(Generate {
+            source,
+            loops,
+            synchronize: at.flag("synchronize", false)?,
+            existing,
+            orphans: at.flag("orphanDownstreamOnPolicyDelete", false)?,
+        })
+    }
+
+    /// Whether what it made stays when the rule goes: as it says, and always for copies.
+    pub(crate) fn orphans(&self) -> bool {
+        let sources = self.source.iter().chain(self.loops.iter().map(|each| &each.source));
+        self.orphans || sources.into_iter().any(|source| !matches!(source, Source::Data { .. }))
     }
 
     pub(crate) fn decide<'a>(&'a self, rule: &Arc<str>, frame: &Frame<'a>) -> Result<RuleOutcome, Error> {

@@ -35,6 +35,7 @@ mod request;
 mod search;
 mod settings;
 mod template;
+mod upkeep;
 mod wildcard;
 pub mod yaml;
 
@@ -50,6 +51,7 @@ pub use policy::{Loaded, Metadata, Mode, Policy, Surroundings, load};
 pub use refusal::Refusal;
 pub use request::{Kind, Operation, Request};
 pub use settings::{Interest, Settings, Subject};
+pub use upkeep::{Propagation, Removal, Upkeep};
 pub use wildcard::matches as matches_wildcards;
 
 /// What a JMESPath expression, with the functions of policies, finds in a value.

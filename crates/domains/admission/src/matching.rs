@@ -174,6 +174,17 @@ const RESOURCES: [&str; 9] = [
     "resources",
 ];
 
+impl Matching {
+    /// Whether it depends on who asks.
+    pub(crate) fn looks_at_users(&self) -> bool {
+        let filters =
+            [&self.include, &self.exclude].into_iter().flat_map(|some| some.any.iter().chain(&some.all));
+        filters
+            .into_iter()
+            .any(|one| !(one.roles.is_empty() && one.cluster_roles.is_empty() && one.subjects.is_empty()))
+    }
+}
+
 impl Filter {
     fn compile(at: &At<'_>) -> Read<Filter> {
         at.only(&["resources", "subjects", "roles", "clusterRoles", "any", "all"])?;

@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(crate) struct Mutate {
     change: Change,
     targets: Vec<Target>,
+    /// `mutateExistingOnPolicyUpdate`, where it says.
+    on_policy_update: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,18 @@ impl Mutate {
             "targets",
             "mutateExistingOnPolicyUpdate",
         ])?;
-        Ok(Mutate { change: change(at)?, targets: at.each_of("targets", target)? })
+        let update = "mutateExistingOnPolicyUpdate";
+        let on_policy_update = at.get(update).map(|_| at.flag(update, false)).transpose()?;
+        Ok(Mutate { change: change(at)?, targets: at.each_of("targets", target)?, on_policy_update })
+    }
+
+    /// Whether it changes other objects.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
+    pub(crate) fn on_policy_update(&self) -> Option<bool> {
+        self.on_policy_update
     }
 
     pub(crate) fn decide<'a>(

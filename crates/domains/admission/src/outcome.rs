@@ -38,8 +38,10 @@ impl Status {
 pub enum RuleKind {
     /// It checks.
     Validation,
-    /// It changes the object, or others.
+    /// It changes the object.
     Mutation,
+    /// It changes other objects, which are there already. What comes of it is told as a mutation.
+    ExistingMutation,
     /// It makes other objects.
     Generation,
     /// It checks signatures of images.

@@ -10,6 +10,7 @@ use crate::outcome::{Action, Outcome, RuleKind};
 use crate::refusal::{At, Read, Refusal};
 use crate::request::Request;
 use crate::settings::{Interest, Settings};
+use crate::upkeep::{Removal, Upkeep};
 use crate::yaml::Lines;
 use serde_json::{Map, Value};
 
@@ -214,6 +215,25 @@ impl Policy {
             Form::Rules(policy) => policy.interests(kind),
             Form::Cel(policy) if policy.kind() == kind => policy.interests(),
             Form::Cel(_) => Vec::new(),
+        }
+    }
+
+    /// How what its rules make, or change elsewhere, is kept.
+    pub fn upkeep(&self, kind: RuleKind) -> Vec<Upkeep> {
+        match &self.form {
+            Form::Cleanup(_) => Vec::new(),
+            Form::Rules(policy) => policy.upkeep(kind),
+            Form::Cel(policy) if policy.kind() == kind => policy.upkeep(),
+            Form::Cel(_) => Vec::new(),
+        }
+    }
+
+    /// When it removes what it is for.
+    pub fn removal(&self) -> Option<&Removal> {
+        match &self.form {
+            Form::Cleanup(policy) => Some(&policy.removal),
+            Form::Rules(_) => None,
+            Form::Cel(policy) => policy.removal(),
         }
     }
 

@@ -41,6 +41,19 @@ impl Catalog {
         })
     }
 
+    /// The kind of this name in exactly this group.
+    pub(crate) fn in_group(&self, group: &str, kind: &str) -> Option<&Kind> {
+        self.served
+            .iter()
+            .map(|served| &served.kind)
+            .find(|served| served.group == group && served.kind == kind)
+    }
+
+    /// Everything whose objects can be listed and watched.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = &Kind> {
+        self.served.iter().filter(|served| served.watched).map(|served| &served.kind)
+    }
+
     /// Whether something is named that is not served.
     pub(crate) fn lacks(&self, interest: &Interest) -> bool {
         let exact = match &interest.subject {

@@ -4,12 +4,13 @@
 use crate::heartbeat::{Alive, Heartbeat};
 use crate::log;
 use crate::mirror::{Mirror, follow};
-use crate::sources::{Known, Verdict};
+use crate::sources::Known;
+use crate::statuses::Statuses;
 use crate::webhooks::{self, CHECKING, LABEL, MUTATING, Place, VALIDATING, configurations};
 use crate::world::World;
 use base64::Engine as _;
 use keyward_kubernetes::{Cluster, Error, Kind, Object, Selection};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +108,7 @@ impl Keeper {
         let mut generations = self.known.generation.subscribe();
         let mut applied: BTreeMap<String, String> = BTreeMap::new();
         let mut wanted: Vec<Value> = Vec::new();
+        let mut statuses = Statuses::default();
         loop {
             let known = *generations.borrow_and_update() > 0 && self.observed.borrow_and_update().is_some();
             if *self.leads.borrow_and_update() && known {
@@ -114,7 +116,7 @@ impl Keeper {
                     log::warn(&format!("the webhook configurations are not as wanted: {why}"));
                     wanted.clear();
                 }
-                self.tell_statuses().await;
+                statuses.tell(&self.cluster, &self.known.verdicts.load()).await;
                 let dead = self.alive.borrow_and_update().dead.clone();
                 Heartbeat::bury(&self.cluster, &self.place.namespace, &dead).await;
             } else {
@@ -171,32 +173,6 @@ impl Keeper {
         *wanted = next;
         Ok(())
     }
-
-    /// Writes the condition Ready of policies whose status does not say what is so.
-    async fn tell_statuses(&self) {
-        for verdict in self.known.verdicts.load().iter() {
-            if verdict.ready == Some(verdict.refused.is_none()) {
-                continue;
-            }
-            let namespace = Some(&*verdict.key.namespace).filter(|name| !name.is_empty());
-            let objects = self.cluster.objects(&verdict.kind, namespace);
-            match objects.merge_status(&verdict.key.name, &status(verdict)).await {
-                Ok(_) => {}
-                Err(why) if why.is_missing() => {}
-                Err(why) => log::warn(&format!("{why}")),
-            }
-        }
-    }
-}
-
-fn status(verdict: &Verdict) -> Value {
-    let (status, reason, message) = match &verdict.refused {
-        None => ("True", "Succeeded", "Ready"),
-        Some(why) => ("False", "Refused", why.as_str()),
-    };
-    json!({"status": {"ready": verdict.refused.is_none(), "conditions": [
-        {"type": "Ready", "status": status, "reason": reason, "message": message},
-    ]}})
 }
 
 /// What is waited for until the API server believes us: our authority in every configuration that is there.

@@ -2,6 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::policies::Entry;
+use crate::report::Found;
 use crate::verdict::Finding;
 use keyward_kubernetes::{About, Cluster, Events, Severity};
 use std::sync::Arc;
@@ -13,19 +14,28 @@ const WAITING: usize = 256;
 /// Where events are handed in.
 #[derive(Clone)]
 pub(crate) struct Outbox {
-    waiting: mpsc::Sender<(About, String, &'static str)>,
+    waiting: mpsc::Sender<Event>,
     metrics: Arc<Metrics>,
+}
+
+/// An event that is to be written.
+struct Event {
+    about: About,
+    severity: Severity,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
 }
 
 impl Outbox {
     /// Writes what is handed in for as long as the process runs.
     pub(crate) fn open(cluster: &Cluster, instance: &str, metrics: Arc<Metrics>) -> Outbox {
-        let (waiting, mut events) = mpsc::channel::<(About, String, &'static str)>(WAITING);
+        let (waiting, mut events) = mpsc::channel::<Event>(WAITING);
         let written: Events = cluster.events("keyward.io/policy", Some(instance));
         tokio::spawn(async move {
-            while let Some((about, note, action)) = events.recv().await {
+            while let Some(Event { about, severity, reason, action, note }) = events.recv().await {
                 // One that cannot be written is nothing that anybody waits for.
-                let _ = written.publish(&about, Severity::Warning, "PolicyViolation", action, &note).await;
+                let _ = written.publish(&about, severity, reason, action, &note).await;
             }
         });
         Outbox { waiting, metrics }
@@ -39,7 +49,41 @@ impl Outbox {
         };
         let rule = &finding.rule;
         let note = format!("{object}: [{}] {} ({done}); {}", rule.rule, rule.status.name(), rule.message);
-        if self.waiting.try_send((about(finding.entry), note, action)).is_err() {
+        self.tell(finding.entry, Severity::Warning, "PolicyViolation", action, note);
+    }
+
+    /// Tells of a rule that does not hold for an object that is there, under the policy.
+    pub(crate) fn scanned(&self, entry: &Entry, object: &str, found: &Found) {
+        let note = format!(
+            "{object}: [{}] {} (background scan); {}",
+            found.rule,
+            found.status.name(),
+            found.message
+        );
+        self.tell(entry, Severity::Warning, "PolicyViolation", "Resource Passed", note);
+    }
+
+    /// Tells of work for a policy that cannot be done, under the policy.
+    pub(crate) fn stuck(&self, entry: &Entry, task: &'static str, why: &str) {
+        self.tell(entry, Severity::Warning, "PolicyError", task, why.to_owned());
+    }
+
+    /// Tells of an object that a policy removed, under the policy.
+    pub(crate) fn removed(&self, entry: &Entry, object: &str) {
+        let note = format!("successfully deleted the target resource {object}");
+        self.tell(entry, Severity::Normal, "PolicyApplied", "Resource Cleaned Up", note);
+    }
+
+    fn tell(
+        &self,
+        entry: &Entry,
+        severity: Severity,
+        reason: &'static str,
+        action: &'static str,
+        note: String,
+    ) {
+        let event = Event { about: about(entry), severity, reason, action, note };
+        if self.waiting.try_send(event).is_err() {
             self.metrics.events_dropped.add(1);
         }
     }

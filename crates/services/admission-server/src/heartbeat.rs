@@ -84,7 +84,7 @@ impl Heartbeat {
 }
 
 /// RFC 3339 with six digits of a second, which is what a Lease takes.
-fn micros(text: &str) -> String {
+pub(crate) fn micros(text: &str) -> String {
     let bare = text.trim_end_matches('Z');
     let (seconds, fraction) = bare.split_once('.').unwrap_or((bare, ""));
     format!("{seconds}.{fraction:0<6.6}Z")

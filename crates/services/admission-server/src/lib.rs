@@ -3,8 +3,10 @@
 //! [`serve`] starts everything. `sources` watches policies and compiles those that change into a [`policies::Set`], which every
 //! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out. `webhooks` says what
 //! the API server is to ask, and `configurations` keeps it that way, with `heartbeat` telling which replicas are alive. `scan`
-//! looks at what is there already, and `report` writes what changed of it.
+//! looks at what is there already, and `report` writes what changed of it. `background` makes, changes and removes objects as
+//! policies say.
 
+mod background;
 mod catalog;
 mod configurations;
 mod events;
@@ -14,11 +16,13 @@ mod metrics;
 mod mirror;
 mod patch;
 pub mod policies;
+mod reach;
 mod report;
 mod review;
 mod scan;
 mod serve;
 mod sources;
+mod statuses;
 mod verdict;
 pub mod webhooks;
 mod world;

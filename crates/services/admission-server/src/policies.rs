@@ -15,11 +15,18 @@ pub struct Entry {
     pub api_version: String,
     /// The uid of its object.
     pub uid: String,
+    /// When its object was made, in seconds since 1970.
+    pub created: u64,
     /// Which webhook asks it: `fail`, `ignore`, or `policy/NAME` for one with conditions of its own.
     pub group: String,
 }
 
 impl Entry {
+    /// What tells it from all others: its kind, then its name with the namespace in front.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.policy.metadata.kind, self.policy.metadata.full_name())
+    }
+
     /// Of a compiled policy.
     pub fn new(policy: Arc<Policy>) -> Entry {
         let settings = policy.settings();
@@ -28,7 +35,7 @@ impl Entry {
             (true, false) => "ignore".to_owned(),
             (false, _) => format!("policy/{}", policy.metadata.full_name().replace('/', ".")),
         };
-        Entry { policy, settings, api_version: String::new(), uid: String::new(), group }
+        Entry { policy, settings, api_version: String::new(), uid: String::new(), created: 0, group }
     }
 }
 
@@ -56,11 +63,12 @@ pub struct Set {
 type RuleKey = &'static str;
 
 /// The tasks, in the order in which they are carried out.
-pub const TASKS: [RuleKind; 5] = [
+pub const TASKS: [RuleKind; 6] = [
     RuleKind::Mutation,
     RuleKind::ImageVerification,
     RuleKind::Validation,
     RuleKind::Generation,
+    RuleKind::ExistingMutation,
     RuleKind::Deletion,
 ];
 
@@ -69,6 +77,7 @@ fn key(task: RuleKind) -> RuleKey {
         RuleKind::Validation => "validation",
         RuleKind::Mutation => "mutation",
         RuleKind::Generation => "generation",
+        RuleKind::ExistingMutation => "mutation elsewhere",
         RuleKind::ImageVerification => "images",
         RuleKind::Deletion => "deletion",
     }
@@ -114,7 +123,7 @@ impl Set {
     }
 }
 
-fn is_wild(interest: &Interest) -> bool {
+pub(crate) fn is_wild(interest: &Interest) -> bool {
     let (Subject::Kind(name) | Subject::Resource(name)) = &interest.subject;
     name.contains(['*', '?'])
 }

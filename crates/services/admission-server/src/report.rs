@@ -62,6 +62,26 @@ struct Row {
     exceptions: Vec<String>,
 }
 
+/// A rule that does not hold for an object, or could not be evaluated.
+pub(crate) struct Found {
+    /// With the namespace in front.
+    pub(crate) policy: String,
+    pub(crate) rule: Arc<str>,
+    pub(crate) status: Status,
+    pub(crate) message: Box<str>,
+}
+
+impl Row {
+    fn found(&self) -> Option<Found> {
+        matches!(self.status, Status::Fail | Status::Error).then(|| Found {
+            policy: self.entry.policy.clone(),
+            rule: self.rule.clone(),
+            status: self.status,
+            message: self.message.clone(),
+        })
+    }
+}
+
 /// What reports show of a policy.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct About {
@@ -116,22 +136,31 @@ impl Reports {
         Reports { dialect, cluster, metrics, namespaces: Mutex::default() }
     }
 
-    /// Puts what policies say of an object in the place of what they said before.
+    /// Puts what policies say of an object in the place of what they said before. What fails now and did not is handed back.
     pub(crate) fn put(
         &self,
         namespace: &str,
         object: &Scanned,
         uid: &str,
         said: Vec<(Arc<About>, RuleOutcome)>,
-    ) {
+    ) -> Vec<Found> {
         let rows: Vec<Row> = said.into_iter().map(|(entry, outcome)| row(entry, outcome)).collect();
         let mut namespaces = self.namespaces.lock();
         let within = namespaces.entry(namespace.into()).or_default();
         within.dirty = true;
-        match rows.is_empty() {
+        let failing: Vec<Found> = rows.iter().filter_map(Row::found).collect();
+        let before = match rows.is_empty() {
             true => within.objects.remove(object),
             false => within.objects.insert(object.clone(), (uid.into(), rows)),
         };
+        let before = before.map(|(_, rows)| rows).unwrap_or_default();
+        let known = |found: &Found| {
+            before
+                .iter()
+                .filter_map(Row::found)
+                .any(|old| old.policy == found.policy && old.rule == found.rule)
+        };
+        failing.into_iter().filter(|found| !known(found)).collect()
     }
 
     /// Forgets an object that is gone.

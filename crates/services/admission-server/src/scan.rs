@@ -2,13 +2,14 @@
 //! of them again when policies change and once in a while.
 
 use crate::catalog::Catalog;
+use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::policies::Set;
-use crate::report::{About, Reports, Scanned};
+use crate::policies::{Set, is_wild};
+use crate::report::{About, Found, Reports, Scanned};
 use crate::sources::{Known, json_of};
 use crate::world::World;
-use keyward_admission::{Interest, Mode, Operation, Request, RuleKind, Subject};
+use keyward_admission::{Mode, Operation, Request, RuleKind};
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Selection};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -41,6 +42,7 @@ pub(crate) struct Scanner {
     pub(crate) world: Arc<World>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) outbox: Outbox,
     /// Namespaces that are not looked at.
     pub(crate) exempt: Arc<HashSet<String>>,
     /// After how long everything is looked at again.
@@ -64,6 +66,14 @@ impl Scanner {
     }
 
     async fn lead(&self, generations: &mut watch::Receiver<u64>) {
+        // Goes on from scan to scan, however soon the next begins.
+        let write = async {
+            loop {
+                tokio::time::sleep(WRITE).await;
+                self.reports.write().await;
+            }
+        };
+        tokio::pin!(write);
         loop {
             let _ = generations.wait_for(|generation| *generation > 0).await;
             generations.mark_unchanged();
@@ -81,16 +91,10 @@ impl Scanner {
             for kind in kinds {
                 scans.spawn(self.clone().of_kind(kind, set.clone(), abouts.clone()));
             }
-            let write = async {
-                loop {
-                    tokio::time::sleep(WRITE).await;
-                    self.reports.write().await;
-                }
-            };
             tokio::select! {
                 _ = generations.changed() => {}
                 () = tokio::time::sleep(self.every) => {}
-                () = write => {}
+                () = &mut write => {}
             }
         }
     }
@@ -115,7 +119,11 @@ impl Scanner {
                     }
                     if !self.exempt.contains(&*key.namespace) {
                         let said = self.look(&kind, &key, object, &set, &abouts).await;
-                        self.reports.put(&key.namespace, &scanned(&key), &said.0, said.1);
+                        let found = self.reports.put(&key.namespace, &scanned(&key), &said.0, said.1);
+                        // What failed already when we began was told then, or by another.
+                        if listing.is_none() {
+                            self.tell(&set, &format!("{name}/{key}"), &found);
+                        }
                     }
                 }
                 Change::Listed => {
@@ -128,6 +136,15 @@ impl Scanner {
                 }
                 Change::Gone(key) => self.reports.remove(&key.namespace, &scanned(&key)),
                 Change::Trouble(why) => log::warn(&format!("objects are not looked at: {why}")),
+            }
+        }
+    }
+
+    fn tell(&self, set: &Set, object: &str, found: &[Found]) {
+        for one in found {
+            let entry = set.entries.iter().find(|entry| entry.policy.metadata.full_name() == one.policy);
+            if let Some(entry) = entry {
+                self.outbox.scanned(entry, object, one);
             }
         }
     }
@@ -180,9 +197,7 @@ fn kinds(set: &Set, catalog: &Catalog) -> Vec<Kind> {
             }
             for served in catalog.of(&interest).filter(|served| served.watched) {
                 let kind = &served.kind;
-                let passing = PASSING.contains(&&*kind.group)
-                    || (kind.group.is_empty() && matches!(&*kind.plural, "events" | "secrets"));
-                if !passing || !is_wild(&interest) {
+                if !is_passing(kind) || !is_wild(&interest) {
                     kinds.insert(kind.to_string(), kind.clone());
                 }
             }
@@ -191,7 +206,8 @@ fn kinds(set: &Set, catalog: &Catalog) -> Vec<Kind> {
     kinds.into_values().collect()
 }
 
-fn is_wild(interest: &Interest) -> bool {
-    let (Subject::Kind(name) | Subject::Resource(name)) = &interest.subject;
-    name.contains(['*', '?'])
+/// Whether a policy of everything does not mean a kind.
+pub(crate) fn is_passing(kind: &Kind) -> bool {
+    PASSING.contains(&&*kind.group)
+        || (kind.group.is_empty() && matches!(&*kind.plural, "events" | "secrets"))
 }

@@ -1,6 +1,7 @@
 //! Starts everything, and ends it in order.
 
 use crate::Catalog;
+use crate::background::Background;
 use crate::configurations::{Keeper, believed, observe, release};
 use crate::events::Outbox;
 use crate::heartbeat::{self, Heartbeat};
@@ -16,6 +17,7 @@ use keyward_core::Clock;
 use keyward_kubernetes::{Cluster, Election, Source};
 use keyward_webhook::{Certificate, Clients, Limits, Lives, Server, TlsFiles};
 use serde_json::json;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -106,24 +108,19 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     let own = options.files.is_none();
 
     let (tell, waits) = watch::channel("the policies are not read yet".to_owned());
+    let outbox = Outbox::open(&cluster, &options.identity, metrics.clone());
     let reviewer = Reviewer {
         set: known.set.clone(),
         world: world.clone(),
-        outbox: Outbox::open(&cluster, &options.identity, metrics.clone()),
+        outbox: outbox.clone(),
         metrics: metrics.clone(),
         waits,
     };
     log::info(&format!("reviews are answered at https://{}", server.address()));
     let serving = tokio::spawn(server.serve(Arc::new(reviewer), stop.clone()));
 
-    let election = Election {
-        namespace: options.namespace.clone(),
-        name: "keyward-policy-leader".to_owned(),
-        identity: options.identity.clone(),
-        term: TERM,
-    };
     let mut leadership =
-        election.stand(&cluster, |why| log::warn(&format!("the leader is not found out: {why}")));
+        election(&options).stand(&cluster, |why| log::warn(&format!("the leader is not found out: {why}")));
     let (tell_leads, leads) = watch::channel(false);
     let heartbeat = Heartbeat::new(&cluster, &options.namespace, &options.identity);
     let keeper = Keeper {
@@ -136,6 +133,18 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         observed: observed.clone(),
         leads: leads.clone(),
     };
+    let exempt = exempt(&options.namespace);
+    let background = Background {
+        cluster: cluster.clone(),
+        known: known.clone(),
+        world: world.clone(),
+        metrics: metrics.clone(),
+        outbox: outbox.clone(),
+        exempt: exempt.clone(),
+        namespace: options.namespace.clone(),
+        identity: options.identity.clone(),
+        every: options.scan_every,
+    };
     let scanning = async {
         let Some(dialect) = options.reports else { return std::future::pending().await };
         let scanner = Scanner {
@@ -144,11 +153,8 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
             world: world.clone(),
             reports: Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone())),
             metrics: metrics.clone(),
-            exempt: Arc::new(
-                ["kube-system", "kube-public", "kube-node-lease", &options.namespace]
-                    .map(str::to_owned)
-                    .into(),
-            ),
+            outbox: outbox.clone(),
+            exempt: exempt.clone(),
             every: options.scan_every,
         };
         scanner.run(leads.clone()).await;
@@ -163,6 +169,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         _ = stop.wait_for(|stop| *stop) => {}
         () = keeper.run() => {}
         () = scanning => {}
+        () = background.run(leads.clone()) => {}
         () = certificate.keep(&Wall, |why| log::warn(&format!("the certificate is not renewed: {why}"))) => {}
         () = discover(&cluster, &world, &known) => {}
         () = follow_leader(&mut leadership, &tell_leads) => {}
@@ -199,6 +206,20 @@ fn certificate(options: &Options) -> Result<Certificate, keyward_webhook::certif
         }
     }
     Certificate::own(&names, options.lives, Clients::Silent, Wall.now())
+}
+
+fn election(options: &Options) -> Election {
+    Election {
+        namespace: options.namespace.clone(),
+        name: "keyward-policy-leader".to_owned(),
+        identity: options.identity.clone(),
+        term: TERM,
+    }
+}
+
+/// The namespaces that are left alone: the cluster's own, and ours.
+fn exempt(own: &str) -> Arc<HashSet<String>> {
+    Arc::new(["kube-system", "kube-public", "kube-node-lease", own].map(str::to_owned).into())
 }
 
 /// The name by which the API server knows us.

@@ -7,6 +7,7 @@ use crate::policies::{Entry, Set};
 use crate::world::{RoleBinding, World};
 use arc_swap::ArcSwap;
 use keyward_admission::{Exception, Loaded, load};
+use keyward_core::Timestamp;
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Object, Selection};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -102,6 +103,11 @@ enum Tag {
     Policies(usize),
     Namespaces,
     Roles,
+}
+
+/// Where policies of a kind are.
+pub(crate) fn kind(api_version: &str, kind: &str) -> Option<Kind> {
+    KINDS.iter().find(|known| known.kind == kind && known.api_version() == api_version).cloned()
 }
 
 /// The object as JSON, with what kind it is, and without what the API server keeps for itself.
@@ -271,6 +277,8 @@ impl Item {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 (entry.api_version, entry.uid) =
                     (text(&object["apiVersion"]), text(&object["metadata"]["uid"]));
+                let created = object["metadata"]["creationTimestamp"].as_str();
+                entry.created = created.and_then(Timestamp::parse_rfc3339).map_or(0, Timestamp::secs);
                 Compiled::Policy(entry)
             }
             Ok(_) => Compiled::Raw,

@@ -5,7 +5,7 @@
 //! none is asked about what the cluster's own components or we do.
 
 use crate::catalog::Catalog;
-use crate::policies::{Entry, Set};
+use crate::policies::{Entry, Set, is_wild};
 use keyward_admission::{Operation, RuleKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ const TIMEOUT: u32 = 10;
 /// Namespaces that no policy holds up.
 const EXEMPT: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 /// Groups whose objects no policy holds up: heartbeats, events, reviews, webhooks and APIs, and reports.
-const NEVER: [&str; 8] = [
+pub(crate) const NEVER: [&str; 8] = [
     "coordination.k8s.io",
     "events.k8s.io",
     "authentication.k8s.io",
@@ -34,6 +34,9 @@ const NEVER: [&str; 8] = [
     "wgpolicyk8s.io",
     "openreports.io",
 ];
+
+/// Groups of policies, which only those are for that name them.
+const POLICIES: [&str; 2] = ["kyverno.io", "policies.kyverno.io"];
 
 /// Where the webhook is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +144,10 @@ fn rules(entry: &Entry, catalog: &Catalog, tasks: &[RuleKind]) -> Rules {
         // What is not served yet is not asked about; once it is, the configuration is made anew.
         for served in catalog.of(&interest) {
             let kind = &served.kind;
+            // Who writes a policy for everything does not mean policies, by which it could not be taken back.
+            if is_wild(&interest) && POLICIES.contains(&&*kind.group) {
+                continue;
+            }
             if NEVER.contains(&&*kind.group) || (kind.group.is_empty() && kind.plural == "events") {
                 continue;
             }

@@ -4,6 +4,7 @@
 use crate::catalog::Catalog;
 use crate::log::Wall;
 use crate::policies::Set;
+use crate::reach;
 use arc_swap::ArcSwap;
 use keyward_admission::{Lookup, Outcome, Policy, Request, RuleKind, Snapshot, Surroundings, search};
 use keyward_core::Clock;
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::time::{timeout, timeout_at};
 
 /// How long an answer is kept: many requests at once ask the same.
 const KEPT: Duration = Duration::from_secs(5);
@@ -22,6 +25,10 @@ const KEPT: Duration = Duration::from_secs(5);
 const MOST_KEPT: usize = 1000;
 /// How often a decision may come back with another question.
 const ROUNDS: usize = 16;
+/// Decisions that may wait for answers at a time: fewer than reviews, so that those that ask for nothing are still answered
+/// where something outside hangs. More wait for a moment and then do without.
+const ASKING: usize = 64;
+const MOMENT: Duration = Duration::from_millis(25);
 /// The longest that a service other than the API server may take, and the most that it may say.
 const SERVICE: Limits = Limits { duration: Duration::from_secs(10), body: 2 << 20 };
 
@@ -56,7 +63,49 @@ impl RoleBinding {
     }
 }
 
-type Answer = Result<Value, String>;
+type Answer = Result<Value, Unanswered>;
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Unanswered {
+    why: String,
+    /// What was asked for is not there; everything else may be answered later.
+    missing: bool,
+}
+
+impl From<String> for Unanswered {
+    fn from(why: String) -> Unanswered {
+        Unanswered { why, missing: false }
+    }
+}
+
+impl From<keyward_kubernetes::Error> for Unanswered {
+    fn from(why: keyward_kubernetes::Error) -> Unanswered {
+        Unanswered { missing: why.is_missing(), why: why.to_string() }
+    }
+}
+
+/// What a policy said, with what was found out for it.
+pub(crate) struct Decided {
+    pub(crate) outcome: Outcome,
+    answers: Answers,
+}
+
+impl Decided {
+    /// The questions that were asked, with the answers to those that have one.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (&Lookup, Option<&Value>)> {
+        self.answers.0.iter().map(|(question, answer)| (question, answer.as_ref().ok()))
+    }
+
+    /// Whether an object that was asked for by its name is not there.
+    pub(crate) fn lacks_an_object(&self) -> bool {
+        let gone = |answer: &Answer| answer.as_ref().is_err_and(|why| why.missing);
+        self.answers
+            .0
+            .iter()
+            .any(|(question, answer)| matches!(question, Lookup::Object { .. }) && gone(answer))
+    }
+}
 
 /// See the module.
 // house: each lock is of a cache of its own, and none is held with another.
@@ -66,8 +115,17 @@ pub(crate) struct World {
     pub(crate) namespaces: RwLock<HashMap<String, Value>>,
     pub(crate) roles: RwLock<BTreeMap<(String, String), RoleBinding>>,
     pub(crate) globals: RwLock<HashMap<String, Value>>,
-    kept: Mutex<HashMap<String, (Instant, Answer)>>,
+    kept: Mutex<Kept>,
     services: Client,
+    asking: Semaphore,
+}
+
+/// Answers that are kept.
+#[derive(Default)]
+struct Kept {
+    answers: HashMap<String, (Instant, Answer)>,
+    /// How often all were forgotten: an answer to an earlier question is not kept.
+    epoch: u64,
 }
 
 /// What one decision has found out.
@@ -77,7 +135,7 @@ struct Answers(Vec<(Lookup, Answer)>);
 impl Snapshot for Answers {
     fn answer(&self, question: &Lookup) -> Option<Result<Cow<'_, Value>, String>> {
         let (_, answer) = self.0.iter().find(|(known, _)| known == question)?;
-        Some(answer.as_ref().map(Cow::Borrowed).map_err(Clone::clone))
+        Some(answer.as_ref().map(Cow::Borrowed).map_err(|why| why.why.clone()))
     }
 }
 
@@ -91,6 +149,7 @@ impl World {
             globals: RwLock::default(),
             kept: Mutex::default(),
             services: Client::new(SERVICE),
+            asking: Semaphore::new(ASKING),
         }
     }
 
@@ -133,6 +192,20 @@ impl World {
         request: &Request,
         deadline: Instant,
     ) -> Outcome {
+        self.find_out(set, policy, task, request, deadline, false).await.outcome
+    }
+
+    /// As [`decide`](World::decide), with what was asked; of what is `fresh` nothing was found out before.
+    pub(crate) async fn find_out(
+        &self,
+        set: &Set,
+        policy: &Policy,
+        task: RuleKind,
+        request: &Request,
+        deadline: Instant,
+        fresh: bool,
+    ) -> Decided {
+        let home = &policy.metadata.namespace;
         let mut answers = Answers::default();
         for round in 0.. {
             let now = Wall.now().nanos();
@@ -150,33 +223,53 @@ impl World {
             let mut asked: Vec<Lookup> = outcome.lacks.clone();
             asked.retain(|question| answers.answer(question).is_none());
             if asked.is_empty() || round == ROUNDS {
-                return outcome;
+                return Decided { outcome, answers };
             }
             for question in asked {
                 if answers.answer(&question).is_some() {
                     continue;
                 }
-                let found = tokio::time::timeout_at(deadline.into(), self.ask(&question)).await;
-                let found = found.unwrap_or_else(|_| Err("there was no answer in time".to_owned()));
+                let found = match reach::within(home, &question) {
+                    Ok(question) if fresh => timeout_at(deadline.into(), self.find(&question)).await,
+                    Ok(question) => timeout_at(deadline.into(), self.ask(&question)).await,
+                    Err(why) => Ok(Err(why.into())),
+                };
+                let found = found.unwrap_or_else(|_| Err("there was no answer in time".to_owned().into()));
                 answers.0.push((question, found));
             }
         }
-        Outcome::default()
+        Decided { outcome: Outcome::default(), answers }
+    }
+
+    /// Forgets what was answered: something of it has changed.
+    pub(crate) fn forget(&self) {
+        let mut kept = self.kept.lock();
+        kept.epoch += 1;
+        kept.answers.clear();
     }
 
     async fn ask(&self, question: &Lookup) -> Answer {
         let key = format!("{question:?}");
-        if let Some((at, answer)) = self.kept.lock().get(&key)
-            && at.elapsed() < KEPT
-        {
-            return answer.clone();
-        }
-        let answer = self.find(question).await;
+        let epoch = {
+            let kept = self.kept.lock();
+            if let Some((at, answer)) = kept.answers.get(&key)
+                && at.elapsed() < KEPT
+            {
+                return answer.clone();
+            }
+            kept.epoch
+        };
+        let answer = match timeout(MOMENT, self.asking.acquire()).await {
+            Ok(_place) => self.find(question).await,
+            Err(_) => return Err("too many decisions wait for answers from outside".to_owned().into()),
+        };
         let mut kept = self.kept.lock();
-        if kept.len() >= MOST_KEPT {
-            kept.clear();
+        if kept.answers.len() >= MOST_KEPT {
+            kept.answers.clear();
         }
-        kept.insert(key, (Instant::now(), answer.clone()));
+        if kept.epoch == epoch {
+            kept.answers.insert(key, (Instant::now(), answer.clone()));
+        }
         answer
     }
 
@@ -185,33 +278,24 @@ impl World {
             Lookup::ConfigMap { namespace, name } => self.one("v1", "configmaps", namespace, name).await,
             Lookup::Kubernetes { method, path, body } => {
                 let body = (method == "POST").then_some(body);
-                self.cluster.call(path, body).await.map_err(|why| why.to_string())
+                Ok(self.cluster.call(path, body).await?)
             }
             Lookup::Object { api_version, resource, namespace, name } => {
                 self.one(api_version, resource, namespace, name).await
             }
             Lookup::Objects { api_version, resource, namespace, selector } => {
                 let path = self.path(api_version, resource, namespace)?;
-                let labels = selector.get("matchLabels").unwrap_or(selector).as_object();
-                let labels: Vec<String> = labels
-                    .into_iter()
-                    .flatten()
-                    .map(|(key, value)| format!("{key}%3D{}", value.as_str().unwrap_or_default()))
-                    .collect();
-                let query = if labels.is_empty() {
-                    String::new()
-                } else {
-                    format!("?labelSelector={}", labels.join("%2C"))
-                };
-                let listed = self.cluster.call(&format!("{path}{query}"), None).await;
-                listed.map_err(|why| why.to_string())
+                let query = reach::labels(selector)?;
+                let mut listed = self.cluster.call(&format!("{path}{query}"), None).await?;
+                self.complete(&mut listed, api_version, resource);
+                Ok(listed)
             }
             Lookup::Service { method, url, body, headers, ca_bundle } => {
                 self.service(method, url, body, headers, ca_bundle).await
             }
             Lookup::Global { name, projection } => Box::pin(self.global(name, projection)).await,
-            Lookup::Signatures { .. } => Err("signatures of images are not checked yet".to_owned()),
-            Lookup::Image { reference } => Err(format!("{reference}: registries are not asked yet")),
+            Lookup::Signatures { .. } => Err("signatures of images are not checked yet".to_owned().into()),
+            Lookup::Image { reference } => Err(format!("{reference}: registries are not asked yet").into()),
         }
     }
 
@@ -232,7 +316,23 @@ impl World {
 
     async fn one(&self, api_version: &str, resource: &str, namespace: &str, name: &str) -> Answer {
         let path = self.path(api_version, resource, namespace)?;
-        self.cluster.call(&format!("{path}/{name}"), None).await.map_err(|why| why.to_string())
+        Ok(self.cluster.call(&format!("{path}/{name}"), None).await?)
+    }
+
+    /// Says of what kind listed objects are, which the API server says of the list alone.
+    fn complete(&self, listed: &mut Value, api_version: &str, resource: &str) {
+        let catalog = self.catalog.load();
+        let Some(kind) = catalog.named(api_version, resource) else { return };
+        let version = match api_version {
+            "" | "*" => kind.api_version(),
+            given => given.to_owned(),
+        };
+        for item in listed["items"].as_array_mut().into_iter().flatten() {
+            if item["kind"].is_null() {
+                item["apiVersion"] = json!(version);
+                item["kind"] = json!(kind.kind);
+            }
+        }
     }
 
     async fn service(
@@ -246,7 +346,8 @@ impl World {
         if let Some((name, _)) = headers.iter().find(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
             return Err(format!(
                 "{url}: the header {name} cannot be sent: services are asked without credentials"
-            ));
+            )
+            .into());
         }
         let body = body.to_string();
         let verb = match method {
@@ -257,10 +358,10 @@ impl World {
         let reply = self.services.ask(&Ask { url, trust, authorization: None, verb }).await;
         let reply = reply.map_err(|why| format!("{url}: {why}"))?;
         if !(200..300).contains(&reply.status) {
-            return Err(format!("{url} answers with {}", reply.status));
+            return Err(format!("{url} answers with {}", reply.status).into());
         }
         serde_json::from_slice(&reply.body)
-            .map_err(|_| format!("{url} answers with something that is not JSON"))
+            .map_err(|_| format!("{url} answers with something that is not JSON").into())
     }
 
     /// An entry of the global context, with its projections.
@@ -292,6 +393,6 @@ impl World {
         let projections = entry["projections"].as_array();
         let wanted = projections.into_iter().flatten().find(|one| one["name"] == projection);
         let wanted = wanted.ok_or_else(|| format!("{name} has no projection {projection}"))?;
-        search(&text(wanted, "jmesPath"), &found)
+        Ok(search(&text(wanted, "jmesPath"), &found)?)
     }
 }

@@ -91,9 +91,13 @@ impl Apply {
         request = request.with_namespace(namespace);
         let mut said: Vec<(&Policy, RuleOutcome)> = Vec::new();
         let mut changed = false;
-        for kind in
-            [RuleKind::Mutation, RuleKind::ImageVerification, RuleKind::Validation, RuleKind::Generation]
-        {
+        for kind in [
+            RuleKind::Mutation,
+            RuleKind::ExistingMutation,
+            RuleKind::ImageVerification,
+            RuleKind::Validation,
+            RuleKind::Generation,
+        ] {
             for policy in &self.policies.policies {
                 let suits =
                     if kubernetes { policy.mode() == Mode::Kubernetes } else { policy.mode() == Mode::Json };

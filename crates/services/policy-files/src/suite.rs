@@ -288,11 +288,13 @@ fn unique(objects: Vec<Value>) -> Vec<Value> {
 }
 
 /// The order in which policies are asked, so that what checks sees what changes.
-const ORDER: [(RuleKind, bool); 9] = [
+const ORDER: [(RuleKind, bool); 11] = [
     (RuleKind::Mutation, false),
+    (RuleKind::ExistingMutation, false),
     (RuleKind::ImageVerification, false),
     (RuleKind::Validation, false),
     (RuleKind::Mutation, true),
+    (RuleKind::ExistingMutation, true),
     (RuleKind::Validation, true),
     (RuleKind::Generation, true),
     (RuleKind::Generation, false),

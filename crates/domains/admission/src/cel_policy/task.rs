@@ -98,7 +98,8 @@ impl Task {
         match self {
             Task::Validate { images: true, .. } => RuleKind::ImageVerification,
             Task::Validate { .. } => RuleKind::Validation,
-            Task::Mutate { .. } => RuleKind::Mutation,
+            Task::Mutate { existing: None, .. } => RuleKind::Mutation,
+            Task::Mutate { .. } => RuleKind::ExistingMutation,
             Task::Generate(_) => RuleKind::Generation,
             Task::Delete(_) => RuleKind::Deletion,
         }

@@ -106,6 +106,14 @@ impl Rule {
         }
     }
 
+    /// By which it is asked: a mutation of other objects is not one of the object.
+    pub(crate) fn asked_as(&self) -> RuleKind {
+        match &self.task {
+            Task::Mutate(mutate) if mutate.is_elsewhere() => RuleKind::ExistingMutation,
+            _ => self.kind(),
+        }
+    }
+
     fn outcome(&self, status: Status, message: impl Into<std::borrow::Cow<'static, str>>) -> RuleOutcome {
         RuleOutcome::new(&self.name, self.kind(), status, message)
     }
