@@ -90,9 +90,19 @@ impl Publisher {
         self.0.public()
     }
 
-    /// Signs a record; none where it cannot be signed, or has over [`LONGEST`] bytes.
+    /// Signs a record. Of a verdict that would have over [`LONGEST`] bytes the least of its rulings are left out. None where it
+    /// cannot be signed.
     pub fn sign(&self, record: &Record) -> Option<Signed> {
-        let text = serde_json::to_string(record).ok().filter(|text| text.len() <= LONGEST)?;
+        let mut text = serde_json::to_string(record).ok()?;
+        let mut shorter = None;
+        while text.len() > LONGEST {
+            let shorter = shorter.get_or_insert_with(|| record.clone());
+            match &mut shorter.said {
+                Said::Verdict(verdict) if verdict.rulings.len() > 1 => verdict.shorten(),
+                _ => return None,
+            }
+            text = serde_json::to_string(shorter).ok()?;
+        }
         let signature = self.0.sign(&[MAGIC, text.as_bytes()].concat()).ok()?;
         Some(Signed { text, signature })
     }
@@ -163,7 +173,7 @@ mod tests {
             rules: vec!["non-root".to_owned()],
             exceptions: Vec::new(),
         };
-        Verdict::new(subject, Timestamp::from_secs(1_767_225_000), [ruling])
+        Verdict::new(subject, Timestamp::from_secs(1_767_225_000), &[ruling])
     }
 
     #[test]
@@ -196,6 +206,29 @@ mod tests {
     fn publisher_text() -> String {
         let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
         publisher.sign(&record(7, Said::Verdict(verdict()))).unwrap().text
+    }
+
+    #[test]
+    fn a_verdict_of_many_long_names_is_shortened_and_no_better_for_it() {
+        let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
+        let ruling = |n: usize| Ruling {
+            policy: format!("{n:0300}"),
+            result: Finding::Fail,
+            tier: None,
+            critical: n == 50,
+            rules: (0..16).map(|rule| format!("{rule:063}")).collect(),
+            exceptions: Vec::new(),
+        };
+        let rulings: Vec<Ruling> = (0..90).map(ruling).collect();
+        let said = Said::Verdict(Verdict::new(verdict().subject, Timestamp::EPOCH, &rulings));
+        let signed = publisher.sign(&record(1, said)).unwrap();
+        let Said::Verdict(short) =
+            signed.open(&PublisherKey::read(&publisher.public()).unwrap()).unwrap().said
+        else {
+            panic!("another record")
+        };
+        assert!(signed.text.len() <= LONGEST && short.rulings.len() < 90);
+        assert_eq!((short.policies(), short.compliant()), (90, false));
     }
 
     #[test]

@@ -184,13 +184,17 @@ fn is_zero(number: &u32) -> bool {
 
 impl Verdict {
     /// What rulings come to; those of one policy are made into one.
-    pub fn new(subject: Subject, since: Timestamp, said: impl IntoIterator<Item = Ruling>) -> Verdict {
-        let mut merged: BTreeMap<String, Ruling> = BTreeMap::new();
+    pub fn new<'r>(
+        subject: Subject,
+        since: Timestamp,
+        said: impl IntoIterator<Item = &'r Ruling>,
+    ) -> Verdict {
+        let mut merged: BTreeMap<&str, Ruling> = BTreeMap::new();
         for ruling in said {
-            match merged.get_mut(&ruling.policy) {
-                Some(known) => known.merge(&ruling),
+            match merged.get_mut(ruling.policy.as_str()) {
+                Some(known) => known.merge(ruling),
                 None => {
-                    merged.insert(ruling.policy.clone(), ruling);
+                    merged.insert(&ruling.policy, ruling.clone());
                 }
             }
         }
@@ -199,6 +203,13 @@ impl Verdict {
         let left_out = rulings.len().saturating_sub(MOST_RULINGS);
         rulings.truncate(MOST_RULINGS);
         Verdict { subject, since, rulings, left_out: left_out.try_into().unwrap_or(u32::MAX), pods: None }
+    }
+
+    /// Leaves out the better half of its rulings.
+    pub(crate) fn shorten(&mut self) {
+        let (all, left) = (self.rulings.len(), self.rulings.len().div_ceil(2));
+        self.rulings.truncate(left);
+        self.left_out = self.left_out.saturating_add((all - left).try_into().unwrap_or(u32::MAX));
     }
 
     /// Whether no critical policy is violated.
@@ -260,18 +271,20 @@ mod tests {
             ruling("a", Finding::Fail, true),
             ruling("c", Finding::Fail, false),
         ];
-        let verdict = Verdict::new(pod(), Timestamp::EPOCH, said);
+        let verdict = Verdict::new(pod(), Timestamp::EPOCH, &said);
         assert!(!verdict.compliant());
         assert_eq!(verdict.critical().collect::<Vec<_>>(), ["a"]);
         assert_eq!(verdict.violations().collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(verdict.policies(), 3);
-        assert!(Verdict::new(pod(), Timestamp::EPOCH, []).compliant());
+        assert!(Verdict::new(pod(), Timestamp::EPOCH, &[]).compliant());
     }
 
     #[test]
     fn what_is_left_out_is_never_the_worst() {
-        let many = (0..500).map(|n| ruling(&format!("p{n:03}"), Finding::Pass, false));
-        let verdict = Verdict::new(pod(), Timestamp::EPOCH, many.chain([ruling("zz", Finding::Error, true)]));
+        let mut many: Vec<Ruling> =
+            (0..500).map(|n| ruling(&format!("p{n:03}"), Finding::Pass, false)).collect();
+        many.push(ruling("zz", Finding::Error, true));
+        let verdict = Verdict::new(pod(), Timestamp::EPOCH, &many);
         assert_eq!(verdict.rulings.len(), MOST_RULINGS);
         assert_eq!((verdict.policies(), verdict.compliant()), (501, false));
         assert_eq!(verdict.rulings[0].policy, "zz");

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) events_dropped: Count,
     pub(crate) objects_scanned: Count,
     pub(crate) reports_written: Count,
+    pub(crate) verdicts_published: Count,
     within: [Count; BOUNDS.len()],
     micros: Count,
 }
@@ -85,6 +86,12 @@ impl Metrics {
             &self.objects_scanned,
         );
         counter("counter", "keyward_policy_reports_written_total", "Reports written.", &self.reports_written);
+        counter(
+            "counter",
+            "keyward_policy_verdicts_published_total",
+            "Verdicts on pods and namespaces that the authority has taken.",
+            &self.verdicts_published,
+        );
         let name = "keyward_policy_reviews_total";
         let _ = writeln!(out, "# HELP {name} Admission reviews that were answered.\n# TYPE {name} counter");
         for (allowed, count) in [("true", &self.allowed), ("false", &self.refused)] {

@@ -6,6 +6,7 @@ use crate::events::Outbox;
 use crate::heartbeat::{self, Heartbeat};
 use crate::log::{self, Wall};
 use crate::metrics::Metrics;
+use crate::posture::{self, Posture};
 use crate::report::{Dialect, Reports};
 use crate::review::Reviewer;
 use crate::scan::Scanner;
@@ -52,6 +53,8 @@ pub struct Options {
     pub reports: Option<Dialect>,
     /// After how long everything is looked at again.
     pub scan_every: Duration,
+    /// Where verdicts are published; nowhere without.
+    pub posture: Option<posture::Options>,
 }
 
 /// Why policies are not served.
@@ -61,6 +64,8 @@ pub enum Failure {
     Cluster(keyward_kubernetes::Error),
     /// There is no certificate to show.
     Certificate(keyward_webhook::certificate::Error),
+    /// The way to the authority that verdicts are published to is configured wrongly.
+    Posture(keyward_authority_client::ConfigError),
     /// The address cannot be listened at.
     Listen(SocketAddr, std::io::Error),
 }
@@ -70,6 +75,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Cluster(why) => why.fmt(f),
             Failure::Certificate(why) => why.fmt(f),
+            Failure::Posture(why) => why.fmt(f),
             Failure::Listen(address, why) => write!(f, "{address} cannot be listened at: {why}"),
         }
     }
@@ -136,13 +142,20 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         observed: observed.clone(),
         leads: leads.clone(),
     };
+    let posture = options.posture.map(|options| Posture::new(options, metrics.clone())).transpose();
+    let posture = posture.map_err(Failure::Posture)?.map(Arc::new);
     let scanning = async {
-        let Some(dialect) = options.reports else { return std::future::pending().await };
+        if options.reports.is_none() && posture.is_none() {
+            return std::future::pending().await;
+        }
         let scanner = Scanner {
             cluster: cluster.clone(),
             known: known.clone(),
             world: world.clone(),
-            reports: Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone())),
+            reports: options
+                .reports
+                .map(|dialect| Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone()))),
+            posture: posture.clone(),
             metrics: metrics.clone(),
             exempt: Arc::new(
                 ["kube-system", "kube-public", "kube-node-lease", &options.namespace]
@@ -178,6 +191,9 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     }
     Heartbeat::new(&cluster, &options.namespace, &options.identity).end().await;
     leadership.resign().await;
+    if let Some(posture) = &posture {
+        posture.log_out().await;
+    }
     let _ = serving.await;
     Ok(())
 }

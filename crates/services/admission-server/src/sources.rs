@@ -181,7 +181,10 @@ impl Sources {
                     Change::There(key, value) => {
                         let kept = json!({"metadata": {"name": *key.name,
                             "labels": value["metadata"]["labels"], "annotations": value["metadata"]["annotations"]}});
-                        self.world.namespaces.write().insert(key.name.into(), kept);
+                        let labels = kept["metadata"]["labels"].clone();
+                        let before = self.world.namespaces.write().insert(key.name.into(), kept);
+                        // Policies select by them: what is in the namespace is looked at again.
+                        return before.is_some_and(|before| before["metadata"]["labels"] != labels);
                     }
                     Change::Gone(key) => {
                         self.world.namespaces.write().remove(&*key.name);
@@ -255,7 +258,8 @@ impl Item {
     /// Compiles an object, unless it is what it was.
     fn of(object: &Value, known: Option<Item>) -> Item {
         let value = json!({
-            "spec": object["spec"], "uid": object["metadata"]["uid"], "annotations": object["metadata"]["annotations"],
+            "spec": object["spec"], "uid": object["metadata"]["uid"],
+            "annotations": object["metadata"]["annotations"], "labels": object["metadata"]["labels"],
         });
         let conditions = object["status"]["conditions"].as_array();
         let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");

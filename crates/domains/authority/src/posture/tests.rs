@@ -82,7 +82,7 @@ fn pod(uid: &str, compliant: bool) -> Said {
         rules: Vec::new(),
         exceptions: Vec::new(),
     };
-    Said::Verdict(Verdict::new(subject, at(0), [ruling]))
+    Said::Verdict(Verdict::new(subject, at(0), &[ruling]))
 }
 
 #[test]

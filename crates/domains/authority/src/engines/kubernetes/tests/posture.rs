@@ -80,11 +80,11 @@ fn violating(subject: Subject, critical: bool) -> Said {
         rules: vec!["non-root".to_owned()],
         exceptions: Vec::new(),
     };
-    Said::Verdict(Verdict::new(subject, keyward_core::Timestamp::EPOCH, [ruling]))
+    Said::Verdict(Verdict::new(subject, keyward_core::Timestamp::EPOCH, &[ruling]))
 }
 
 fn compliant(subject: Subject) -> Said {
-    Said::Verdict(Verdict::new(subject, keyward_core::Timestamp::EPOCH, []))
+    Said::Verdict(Verdict::new(subject, keyward_core::Timestamp::EPOCH, &[]))
 }
 
 impl Engine {
