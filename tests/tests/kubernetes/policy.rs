@@ -121,14 +121,14 @@ fn pod(name: &str, namespace: &str, image: &str, root: bool) -> String {
 }
 
 /// A cluster, and who serves its policies.
-struct World {
-    cluster: Cluster,
-    folder: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) folder: tempfile::TempDir,
     port: u16,
 }
 
 impl World {
-    fn start(name: &str) -> World {
+    pub(crate) fn start(name: &str) -> World {
         let cluster = Cluster::start(Options::named(name)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let port = cluster.in_namespace(free_port).unwrap().unwrap();
@@ -152,11 +152,11 @@ impl World {
         world
     }
 
-    fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         self.cluster.kubectl(arguments, input).map_err(|why| why.to_string())
     }
 
-    fn apply(&self, manifest: &str) -> Result<String, String> {
+    pub(crate) fn apply(&self, manifest: &str) -> Result<String, String> {
         self.kubectl(&["apply", "--filename=-"], manifest)
     }
 
@@ -182,7 +182,7 @@ impl World {
         file
     }
 
-    fn serve(&self, identity: &str, more: &[&str]) -> Process {
+    pub(crate) fn serve(&self, identity: &str, more: &[&str]) -> Process {
         let mut command = self.cluster.command_in_namespace(keyward());
         let address = format!("{NODE_ADDRESS}:{}", self.port);
         command.args(["policy", "serve", "--listen", &address, "--url", &format!("https://{address}")]);

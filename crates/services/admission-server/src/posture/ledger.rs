@@ -131,8 +131,8 @@ impl Ledger {
         let known: Vec<Key> = match judged {
             Judged::Pods => self.pods.keys().filter(|key| !there.contains(key)).cloned().collect(),
             Judged::Namespaces => {
-                let key = |name: &Box<str>| Key { namespace: "".into(), name: name.clone() };
-                self.namespaces.keys().map(key).filter(|key| !there.contains(key)).collect()
+                let key = |name: &str| Key { namespace: "".into(), name: name.into() };
+                self.namespaces.keys().map(|name| key(name)).filter(|key| !there.contains(key)).collect()
             }
         };
         for key in known {
