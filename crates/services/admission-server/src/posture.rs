@@ -34,6 +34,8 @@ const GATHER: Duration = Duration::from_millis(200);
 const MOST: usize = 250;
 /// After how long it is tried again to begin.
 const REST: Duration = Duration::from_secs(2);
+/// A session that was good for so long is followed by another at once.
+const LASTED: Duration = Duration::from_secs(5);
 /// The longest that a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -146,10 +148,17 @@ impl Posture {
     pub(crate) async fn publish(&self) {
         *self.ledger.lock() = Ledger::default();
         loop {
+            let began = Instant::now();
             let why = match self.begin().await {
                 Ok(mut session) => self.follow(&mut session).await,
                 Err(why) => why,
             };
+            // A session ends with the token that it was begun with, which is renewed once in a while, and when the authority
+            // starts.
+            if matches!(why, Failed::Client(ClientError::BadRequest(_))) && began.elapsed() > LASTED {
+                log::info(&format!("another session is begun: {why}"));
+                continue;
+            }
             log::warn(&format!("verdicts are not published, and it is tried again: {why}"));
             tokio::time::sleep(REST).await;
         }

@@ -93,7 +93,9 @@ fn may_read(cx: &Context<'_, '_>, namespace: &str, name: &str) -> Result<(), Ref
     });
     match verdict.allowed {
         true => Ok(()),
-        false => Err(Refusal::denied(format!("no policy of the token allows to read {path}"))),
+        false => {
+            Err(Refusal::denied(format!("no policy of the token allows to read {path}{}", seen.words())))
+        }
     }
 }
 

@@ -170,11 +170,7 @@ fn list(cx: &mut Context<'_, '_>, of: Subjects) -> Result<Response, Refusal> {
 
 fn read(cx: &mut Context<'_, '_>, of: Subjects) -> Result<Response, Refusal> {
     let name = cx.param("subject").to_owned();
-    let Some((mount, found)) = known(cx, of).remove(&name) else {
-        return Err(Refusal::Missing(vec![format!(
-            "no verdict on {name} is known, or the last one is too old: the policy engine confirms them while it runs"
-        )]));
-    };
+    let (mount, found) = known(cx, of).remove(&name).ok_or(Refusal::missing())?;
     let mut shown = found.summary();
     let known = &found.known;
     for (field, value) in [

