@@ -144,13 +144,14 @@ fn authority(world: &World) -> Server {
         root.write(&format!("sys/policies/acl/{name}"), &json!({ "policy": rules })).expect(204);
     }
     root.write("sys/auth/kubernetes", &json!({"type": "kubernetes"})).expect(204);
-    for (role, account, namespace, policy, condition) in [
-        ("api", "api", "prod", "api", ""),
-        ("gated", "api", "prod", "api", "posture.compliant"),
-        ("engine", "keyward-policy", "keyward", "engine", ""),
+    for (role, account, namespace, policy, ttl, condition) in [
+        ("api", "api", "prod", "api", "1h", ""),
+        ("gated", "api", "prod", "api", "1h", "posture.compliant"),
+        // The engine's session ends with its token, twice in this test.
+        ("engine", "keyward-policy", "keyward", "engine", "15s", ""),
     ] {
         let body = json!({"bound_service_account_names": account, "bound_service_account_namespaces": namespace,
-            "audience": "keyward", "token_policies": policy, "token_ttl": "1h", "condition": condition});
+            "audience": "keyward", "token_policies": policy, "token_ttl": ttl, "condition": condition});
         root.write(&format!("auth/kubernetes/role/{role}"), &body).expect(204);
     }
     Setting { cluster: &world.cluster, server: &server }.configure("token-review");
@@ -202,6 +203,13 @@ fn a_pod_that_violates_a_critical_policy_reads_no_secret() {
     assert!(setup.reason().contains("no verdict on the pod is known, or the last one is too old"));
     let engine = setup.engine("second");
     setup.wait_until(&pod, 200, &engine);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(25) {
+        setup.there(|| pod.read("secret/data/api")).expect(200);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let output = engine.output().unwrap();
+    assert!(output.contains("another session is begun"), "{output}");
 }
 
 /// By an exception, for as long as there is one, and by mending the pod.

@@ -55,8 +55,11 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// Scans for as long as it is awaited, while we lead.
+    /// Scans for as long as it is awaited, while we lead and somebody wants to know.
     pub(crate) async fn run(self, mut leads: watch::Receiver<bool>) {
+        if self.reports.is_none() && self.posture.is_none() {
+            return std::future::pending().await;
+        }
         let mut generations = self.known.generation.subscribe();
         loop {
             let _ = leads.wait_for(|leads| *leads).await;

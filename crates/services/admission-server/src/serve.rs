@@ -17,6 +17,7 @@ use keyward_core::Clock;
 use keyward_kubernetes::{Cluster, Election, Source};
 use keyward_webhook::{Certificate, Clients, Limits, Lives, Server, TlsFiles};
 use serde_json::json;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -144,27 +145,17 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     };
     let posture = options.posture.map(|options| Posture::new(options, metrics.clone())).transpose();
     let posture = posture.map_err(Failure::Posture)?.map(Arc::new);
-    let scanning = async {
-        if options.reports.is_none() && posture.is_none() {
-            return std::future::pending().await;
-        }
-        let scanner = Scanner {
-            cluster: cluster.clone(),
-            known: known.clone(),
-            world: world.clone(),
-            reports: options
-                .reports
-                .map(|dialect| Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone()))),
-            posture: posture.clone(),
-            metrics: metrics.clone(),
-            exempt: Arc::new(
-                ["kube-system", "kube-public", "kube-node-lease", &options.namespace]
-                    .map(str::to_owned)
-                    .into(),
-            ),
-            every: options.scan_every,
-        };
-        scanner.run(leads.clone()).await;
+    let scanner = Scanner {
+        cluster: cluster.clone(),
+        known: known.clone(),
+        world: world.clone(),
+        reports: options
+            .reports
+            .map(|dialect| Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone()))),
+        posture: posture.clone(),
+        metrics: metrics.clone(),
+        exempt: Arc::new(exempt(&options.namespace)),
+        every: options.scan_every,
     };
     let bundle = certificate.bundle();
     let mut stop = stop;
@@ -175,7 +166,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         () = keeper.run() => {}
-        () = scanning => {}
+        () = scanner.run(leads) => {}
         () = certificate.keep(&Wall, |why| log::warn(&format!("the certificate is not renewed: {why}"))) => {}
         () = discover(&cluster, &world, &known) => {}
         () = follow_leader(&mut leadership, &tell_leads) => {}
@@ -196,6 +187,11 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     }
     let _ = serving.await;
     Ok(())
+}
+
+/// The namespaces that no policy is asked about.
+fn exempt(own: &str) -> HashSet<String> {
+    ["kube-system", "kube-public", "kube-node-lease", own].map(str::to_owned).into()
 }
 
 fn certificate(options: &Options) -> Result<Certificate, keyward_webhook::certificate::Error> {
