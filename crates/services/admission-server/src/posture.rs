@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ pub(crate) struct Posture {
     metrics: Arc<Metrics>,
     ledger: Mutex<Ledger>,
     changed: Notify,
+    /// Whether changes of policies are not heard of.
+    deaf: Arc<AtomicBool>,
 }
 
 /// Why nothing is published.
@@ -98,7 +101,11 @@ struct Session {
 }
 
 impl Posture {
-    pub(crate) fn new(options: Options, metrics: Arc<Metrics>) -> Result<Posture, ConfigError> {
+    pub(crate) fn new(
+        options: Options,
+        metrics: Arc<Metrics>,
+        deaf: Arc<AtomicBool>,
+    ) -> Result<Posture, ConfigError> {
         let mut client = options.client;
         // What fails is begun anew.
         client.max_retries = 0;
@@ -110,6 +117,7 @@ impl Posture {
             metrics,
             ledger: Mutex::default(),
             changed: Notify::new(),
+            deaf,
         })
     }
 
@@ -203,7 +211,8 @@ impl Posture {
             let said = {
                 let mut ledger = self.ledger.lock();
                 // Whatever is said confirms what was said before.
-                if ledger.is_blind() { None } else { Some(ledger.take(MOST, Wall.now())) }
+                let knows = !ledger.is_blind() && !self.deaf.load(Ordering::Relaxed);
+                knows.then(|| ledger.take(MOST, Wall.now()))
             };
             let late = Instant::now() >= due;
             let said = match said {

@@ -143,8 +143,8 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         observed: observed.clone(),
         leads: leads.clone(),
     };
-    let posture = options.posture.map(|options| Posture::new(options, metrics.clone())).transpose();
-    let posture = posture.map_err(Failure::Posture)?.map(Arc::new);
+    let posture = options.posture.map(|options| Posture::new(options, metrics.clone(), known.deaf.clone()));
+    let posture = posture.transpose().map_err(Failure::Posture)?.map(Arc::new);
     let scanner = Scanner {
         cluster: cluster.clone(),
         known: known.clone(),

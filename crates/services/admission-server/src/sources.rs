@@ -9,8 +9,9 @@ use arc_swap::ArcSwap;
 use keyward_admission::{Exception, Loaded, load};
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Object, Selection};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -80,6 +81,8 @@ pub(crate) struct Known {
     pub(crate) verdicts: Arc<ArcSwap<Vec<Verdict>>>,
     /// Grows with every change of the policies or of what is served; zero until all were read once.
     pub(crate) generation: watch::Sender<u64>,
+    /// Whether changes of policies or namespaces are not heard of now.
+    pub(crate) deaf: Arc<AtomicBool>,
 }
 
 /// A compiled object of the sources.
@@ -97,7 +100,7 @@ struct Item {
     ready: Option<bool>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Tag {
     Policies(usize),
     Namespaces,
@@ -117,7 +120,12 @@ pub(crate) fn json_of(kind: &Kind, object: &Object) -> Value {
 
 /// Follows everything for as long as the process runs.
 pub(crate) fn start(cluster: &Cluster, world: Arc<World>, metrics: Arc<Metrics>) -> Known {
-    let known = Known { set: Arc::default(), verdicts: Arc::default(), generation: watch::Sender::new(0) };
+    let known = Known {
+        set: Arc::default(),
+        verdicts: Arc::default(),
+        generation: watch::Sender::new(0),
+        deaf: Arc::default(),
+    };
     let (to, changes) = mpsc::channel(1024);
     for (index, kind) in KINDS.iter().enumerate() {
         let objects = cluster.objects(kind, None);
@@ -138,6 +146,7 @@ pub(crate) fn start(cluster: &Cluster, world: Arc<World>, metrics: Arc<Metrics>)
         policies: KINDS.iter().map(|_| Mirror::default()).collect(),
         compiled: HashMap::new(),
         namespaces: false,
+        deaf: HashSet::new(),
     };
     tokio::spawn(sources.run(changes));
     known
@@ -151,6 +160,8 @@ struct Sources {
     compiled: HashMap<(usize, Key), Item>,
     /// All namespaces were read once.
     namespaces: bool,
+    /// What cannot be listened to.
+    deaf: HashSet<Tag>,
 }
 
 impl Sources {
@@ -169,6 +180,11 @@ impl Sources {
 
     /// True where policies may have changed.
     fn take(&mut self, (tag, change): (Tag, Change<Value>)) -> bool {
+        match &change {
+            Change::Trouble(why) if !why.is_missing() => self.deaf.insert(tag),
+            _ => self.deaf.remove(&tag),
+        };
+        self.known.deaf.store(!self.deaf.is_empty(), Ordering::Relaxed);
         match tag {
             Tag::Policies(index) => {
                 if let Some(why) = self.policies[index].apply(change) {

@@ -25,8 +25,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Subjects of one cluster that verdicts are kept of; some kilobytes each.
+/// Subjects of one cluster that verdicts are kept of.
 pub const MOST_SUBJECTS: usize = 200_000;
+/// Bytes of their records. A verdict on 40 policies has 3 KB.
+pub const MOST_BYTES: usize = 512 << 20;
 
 /// See the module. One lock, held for a look into maps.
 #[derive(Default)]
@@ -48,6 +50,8 @@ struct Cluster {
     pods: HashMap<String, Held>,
     /// By name.
     namespaces: HashMap<String, Held>,
+    /// Bytes of the records of both.
+    bytes: usize,
 }
 
 /// A verdict, and the number of the session that it was reported in.
@@ -140,16 +144,16 @@ impl Cluster {
         })
     }
 
-    fn subjects(&self) -> usize {
-        self.pods.len() + self.namespaces.len()
-    }
-
     /// Forgets sessions that ended, and what was reported in them.
     fn sweep(&mut self, now: Timestamp) {
         let last = self.sessions.last_key_value().map(|(number, _)| *number);
         self.sessions.retain(|number, session| Some(*number) == last || now < session.until);
         for held in [&mut self.pods, &mut self.namespaces] {
-            held.retain(|_, held| self.sessions.contains_key(&held.session));
+            held.retain(|_, held| {
+                let keep = self.sessions.contains_key(&held.session);
+                self.bytes -= if keep { 0 } else { held.known.signed.text.len() };
+                keep
+            });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who reports: sessions of publishers, each with a key of its own.
 
-use super::{Cluster, Held, Known, LONGEST_VALIDITY, MOST_SUBJECTS, State, Verdicts};
+use super::{Cluster, Held, Known, LONGEST_VALIDITY, MOST_BYTES, MOST_SUBJECTS, State, Verdicts};
 use crate::refusal::Refusal;
 use keyward_core::{Random, Timestamp, random};
 use keyward_posture::{PublisherKey, Record, Said, Signed, Subject};
@@ -208,10 +208,10 @@ impl Cluster {
         line: &Arc<str>,
         now: Timestamp,
     ) -> Result<Taken, Refusal> {
-        let mut more = self.subjects();
+        let (mut subjects, mut bytes) = (self.pods.len() + self.namespaces.len(), self.bytes);
         let Some(session) = self.sessions.get_mut(&number) else { return refused("the session has ended") };
         let (mut sequence, mut confirmed) = (session.sequence, session.confirmed);
-        for (record, _) in &records {
+        for (record, signed) in &records {
             session.fits(record, now)?;
             if record.sequence <= session.sequence {
                 continue;
@@ -222,10 +222,14 @@ impl Cluster {
             }
             sequence = record.sequence;
             confirmed = confirmed.max(record.at.min(now));
-            more += usize::from(matches!(record.said, Said::Verdict(_)));
+            if matches!(record.said, Said::Verdict(_)) {
+                (subjects, bytes) = (subjects + 1, bytes + signed.text.len());
+            }
         }
-        if more > MOST_SUBJECTS {
-            return refused(format!("verdicts on more than {MOST_SUBJECTS} subjects are not kept"));
+        if subjects > MOST_SUBJECTS || bytes > MOST_BYTES {
+            return refused(format!(
+                "verdicts of more than {MOST_BYTES} bytes, or on more than {MOST_SUBJECTS} subjects, are not kept of one cluster"
+            ));
         }
         let before = std::mem::replace(&mut session.sequence, sequence);
         session.confirmed = confirmed;
@@ -238,14 +242,10 @@ impl Cluster {
     }
 
     fn apply(&mut self, number: u64, said: Said, signed: &Signed, line: &Arc<str>) {
-        match said {
-            Said::Holds => {}
-            Said::Gone(Subject::Pod { uid, .. }) => {
-                self.pods.remove(&uid);
-            }
-            Said::Gone(Subject::Namespace { name }) => {
-                self.namespaces.remove(&name);
-            }
+        let before = match said {
+            Said::Holds => None,
+            Said::Gone(Subject::Pod { uid, .. }) => self.pods.remove(&uid),
+            Said::Gone(Subject::Namespace { name }) => self.namespaces.remove(&name),
             Said::Verdict(verdict) => {
                 let (held, key) = match &verdict.subject {
                     Subject::Pod { uid, .. } => (&mut self.pods, uid.clone()),
@@ -253,9 +253,11 @@ impl Cluster {
                 };
                 let known =
                     Known { verdict, digest: signed.digest(), signed: signed.clone(), key: line.clone() };
-                held.insert(key, Held { session: number, known: Arc::new(known) });
+                self.bytes += signed.text.len();
+                held.insert(key, Held { session: number, known: Arc::new(known) })
             }
-        }
+        };
+        self.bytes -= before.map_or(0, |before| before.known.signed.text.len());
     }
 }
 

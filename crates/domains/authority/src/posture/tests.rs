@@ -167,6 +167,26 @@ fn a_later_session_goes_on_where_an_earlier_one_ended() {
 }
 
 #[test]
+fn what_is_kept_is_counted() {
+    let mut world = World::new();
+    let bytes = |world: &World| world.verdicts.read(|state| state.clusters[MOUNT].bytes);
+    world.say(0, pod("a", true)).unwrap();
+    let one = bytes(&world);
+    assert!(one > 0);
+    world.say(0, pod("b", true)).unwrap();
+    world.say(0, pod("b", false)).unwrap();
+    assert!(bytes(&world) > one);
+    for uid in ["a", "b"] {
+        let Said::Verdict(verdict) = pod(uid, true) else { return };
+        world.say(0, Said::Gone(verdict.subject)).unwrap();
+    }
+    assert_eq!(bytes(&world), 0);
+    world.say(0, pod("a", true)).unwrap();
+    begin(&world.verdicts, &world.publisher, 100).unwrap();
+    assert_eq!(bytes(&world), 0, "what ended is not counted");
+}
+
+#[test]
 fn sessions_that_cannot_be_are_refused() {
     let verdicts = Verdicts::default();
     let line = Publisher::new(&SeededRandom::new(1)).unwrap().public();

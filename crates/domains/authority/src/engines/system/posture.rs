@@ -15,7 +15,7 @@ use std::time::Duration;
 /// How long verdicts count without being confirmed, where nothing is said.
 const VALIDITY: Duration = Duration::from_secs(60);
 
-/// A report may have hundreds of signatures.
+/// A report may have hundreds of signatures, and a list hundreds of thousands of subjects.
 const HEAVY: Traits = Traits { heavy: true, ..Route::EMPTY.traits };
 const LISTED: &[Field] = &[
     field("compliant", Kind::Bool, "Only those that are compliant, or only those that are not."),
@@ -62,7 +62,7 @@ pub(super) const ROUTES: &[Route] = &[
 type Served = &'static [(Operation, Handler)];
 
 const fn of(pattern: &'static str, operations: Served, help: &'static str) -> Route {
-    Route { pattern, operations, fields: LISTED, help, ..Route::EMPTY }
+    Route { pattern, operations, fields: LISTED, traits: HEAVY, help, ..Route::EMPTY }
 }
 
 /// The mount at which the caller logged in, which must be one of pods: it says of which cluster they may speak.
