@@ -12,6 +12,7 @@ mod objects;
 mod pod;
 mod policy;
 mod posture;
+mod rebuild;
 mod sealed;
 mod tokens;
 mod tour;
