@@ -7,7 +7,7 @@ use crate::cli::{Connection, Failure, OutputArgs, Session};
 use crate::mounts::{self, Class};
 use crate::{
     agent, audit, audit_search, data, dev, examples, inject, inventory, kms, kv, lease, login, operator,
-    policy, server, status, token, transit,
+    policy, policy_serve, posture, server, status, token, transit,
 };
 use clap::Subcommand;
 
@@ -56,6 +56,9 @@ pub(crate) enum Command {
     /// Manage ACL policies of the authority, and check admission policies in files
     #[command(subcommand, after_help = examples::POLICY)]
     Policy(policy::Policy),
+    /// Show which pods and namespaces comply with the policies of their cluster
+    #[command(subcommand, after_help = examples::POSTURE)]
+    Posture(posture::Posture),
     /// Manage tokens
     #[command(subcommand, after_help = examples::TOKEN)]
     Token(token::Token),
@@ -98,6 +101,7 @@ pub(crate) fn run(connection: &Connection, output: &OutputArgs, command: Command
         Command::Kms(command) => return kms::run(connection, output, command),
         Command::Inject(command) => return inject::run(connection, command),
         Command::Agent(args) => return agent::run(connection, *args),
+        Command::Policy(policy::Policy::Serve(args)) => return policy_serve::serve(connection, &args),
         command => command,
     };
     match &command {
@@ -135,6 +139,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Kv(command) => kv::run(session, &command).await,
         Command::Transit(command) => transit::run(session, &command).await,
         Command::Policy(command) => policy::run(session, &command).await,
+        Command::Posture(command) => posture::run(session, &command).await,
         Command::Token(command) => token::run(session, &command).await,
         Command::Inventory(args) => inventory::run(session, &args).await,
         #[cfg(feature = "seal")]

@@ -55,6 +55,7 @@ Examples:
   keyward policy apply policies/ --resource app.yaml               # what they would say
   keyward policy crds | kubectl apply -f -                         # once a cluster
   keyward policy serve                                             # in a pod: webhooks and reports
+  keyward policy serve --posture-cluster prod --role policy        # and verdicts for the authority
 
 ACL rules grant capabilities on paths: path \"secret/data/app/*\" { capabilities = [\"read\", \"list\"] }";
 
@@ -83,6 +84,13 @@ Examples:
   keyward lease lookup auth/token/create/h4f0
   keyward lease renew --increment 1h auth/token/create/h4f0
   keyward lease revoke --prefix auth/userpass/login/mona";
+
+pub(crate) const POSTURE: &str = "\
+Examples:
+  keyward posture list --violating               # pods that are refused where posture.compliant is demanded
+  keyward posture list --namespaces
+  keyward posture get shop/api-7d9f              # policy by policy
+  keyward posture publishers";
 
 pub(crate) const SECRETS: &str = "\
 Examples:

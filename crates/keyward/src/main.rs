@@ -41,6 +41,8 @@ mod policy;
 mod policy_files;
 #[cfg(feature = "authority")]
 mod policy_serve;
+#[cfg(feature = "authority")]
+mod posture;
 #[cfg(feature = "seal")]
 mod sealing;
 #[cfg(feature = "authority")]

@@ -1,6 +1,8 @@
 //! `keyward policy serve`, `crds` and `release`: admission policies in a cluster.
 
-use crate::cli::{Failure, output};
+use crate::cli::{Connection, Failure, client_config, output};
+use crate::services::LoginArgs;
+use keyward_admission_server::posture;
 use keyward_admission_server::webhooks::Reached;
 use keyward_admission_server::{
     Clients, Cluster, Dialect, Lives, Options, Source, TlsFiles, release as release_webhooks,
@@ -74,6 +76,22 @@ pub(crate) struct ServeArgs {
     /// After how long everything that is there is looked at again
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     scan_every: Duration,
+    #[command(flatten)]
+    posture: PostureArgs,
+}
+
+/// Verdicts for the authority
+#[derive(clap::Args)]
+#[command(next_help_heading = "Posture")]
+struct PostureArgs {
+    /// Publish verdicts on pods to the authority at --address, as those of the cluster of this name
+    #[arg(long, value_name = "NAME", requires = "role", env = "KEYWARD_POSTURE_CLUSTER")]
+    posture_cluster: Option<String>,
+    /// How long they count when nobody confirms them: 10s to 10m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = validity)]
+    posture_validity: Duration,
+    #[command(flatten)]
+    login: LoginArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -86,6 +104,15 @@ enum Reports {
     None,
 }
 
+/// They are confirmed four times as often, and the authority keeps none for longer.
+fn validity(text: &str) -> Result<Duration, String> {
+    let validity = duration(text)?;
+    match (10..=600).contains(&validity.as_secs()) {
+        true => Ok(validity),
+        false => Err("verdicts count for 10s to 10m".to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|why| why.to_string())
 }
@@ -96,7 +123,19 @@ impl ClusterArgs {
     }
 }
 
-fn options(args: &ServeArgs) -> Options {
+impl PostureArgs {
+    fn options(&self, connection: &Connection) -> Result<Option<posture::Options>, Failure> {
+        let Some(cluster) = &self.posture_cluster else { return Ok(None) };
+        Ok(Some(posture::Options {
+            client: client_config(connection)?,
+            login: self.login.clone().login()?,
+            cluster: cluster.clone(),
+            validity: self.posture_validity,
+        }))
+    }
+}
+
+fn options(args: &ServeArgs, posture: Option<posture::Options>) -> Options {
     let reached = match &args.url {
         Some(url) => Reached::Url(url.clone()),
         None => Reached::Service {
@@ -124,10 +163,12 @@ fn options(args: &ServeArgs) -> Options {
             Reports::None => None,
         },
         scan_every: args.scan_every,
+        posture,
     }
 }
 
-pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
+pub(crate) fn serve(connection: &Connection, args: &ServeArgs) -> Result<(), Failure> {
+    let options = options(args, args.posture.options(connection)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
@@ -140,7 +181,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
             }
             stop.send_replace(true);
         });
-        serve_policies(options(args), stopped).await.map_err(|why| Failure::Usage(why.to_string()))
+        serve_policies(options, stopped).await.map_err(|why| Failure::Usage(why.to_string()))
     })
 }
 

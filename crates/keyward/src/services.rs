@@ -27,7 +27,7 @@ impl ClusterArgs {
 }
 
 /// How to log in to the authority: with the token of a ServiceAccount, by the auth method kubernetes
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Authority")]
 pub(crate) struct LoginArgs {
     /// Where the auth method is mounted below auth/

@@ -18,6 +18,7 @@ mod ldap;
 mod node_vault;
 mod oidc;
 mod pki;
+mod posture;
 mod sealed;
 mod ssh;
 mod totp;

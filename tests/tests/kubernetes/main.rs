@@ -11,6 +11,7 @@ mod login;
 mod objects;
 mod pod;
 mod policy;
+mod posture;
 mod rebuild;
 mod sealed;
 mod tokens;

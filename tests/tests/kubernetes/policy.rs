@@ -8,7 +8,8 @@ use keyward_testkit::cluster::check;
 use keyward_testkit::process::{run, wait_for};
 use keyward_testkit::require;
 use serde_json::{Value, json};
-use world::{LIMIT, World, pod};
+pub(crate) use world::World;
+use world::{LIMIT, pod};
 
 /// A policy that refuses, one that changes and one that makes: as the document on zero trust has them.
 const POLICIES: &str = r#"

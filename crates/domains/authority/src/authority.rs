@@ -19,7 +19,8 @@ use crate::mounts::{self, Mount};
 use crate::nonces::Nonces;
 use crate::outside::Gathered;
 use crate::params::Params;
-use crate::policy::{Ask, Parameters};
+use crate::policy::{Ask, Parameters, Reason};
+use crate::posture::{Seen, Verdicts};
 use crate::refusal::Refusal;
 use crate::request::{Media, Operation, Request};
 use crate::response::{Data, Response};
@@ -31,6 +32,7 @@ use crate::txn::Txn;
 use crate::work;
 use crate::wrapping;
 use keyward_core::{Batch, Random, Timestamp, View};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,7 @@ pub struct Authority {
     root: RootKey,
     memo: Memo,
     nonces: Nonces,
+    verdicts: Verdicts,
     settings: Settings,
 }
 
@@ -59,6 +62,8 @@ pub struct Admitted {
     pub caller: Option<Caller>,
     /// The policies that allow it, by name.
     pub granting: Vec<String>,
+    /// Which verdicts conditions looked at; see [`Seen::digests`].
+    pub posture: BTreeMap<String, String>,
     /// Claims one use of a token with a limited number; committed before the request is carried out. When that
     /// was done, a conflict calls for [`Authority::carry_out`] alone: admitting again would claim again.
     pub claim: Batch,
@@ -72,6 +77,8 @@ pub struct Rejected {
     pub caller: Option<Caller>,
     /// The mount, if there is one at the path.
     pub mount: Option<Arc<Mount>>,
+    /// As [`Admitted::posture`].
+    pub posture: BTreeMap<String, String>,
     /// As [`Admitted::claim`]: a refused request is a use too, so that nobody tries a token out unnoticed.
     pub claim: Batch,
 }
@@ -136,7 +143,8 @@ impl Outcome {
 impl Authority {
     /// An authority that `root` opens.
     pub fn new(root: RootKey, settings: Settings) -> Authority {
-        Authority { root, memo: Memo::new(MEMO_ITEMS), nonces: Nonces::default(), settings }
+        let (memo, nonces, verdicts) = (Memo::new(MEMO_ITEMS), Nonces::default(), Verdicts::default());
+        Authority { root, memo, nonces, verdicts, settings }
     }
 
     /// The operator's settings.
@@ -182,9 +190,7 @@ impl Authority {
     ) -> Result<Box<Admitted>, Box<Rejected>> {
         match self.begin(view, random) {
             Ok(mut txn) => self.admit_in(&mut txn, view, request, now, random),
-            Err(refusal) => {
-                Err(Box::new(Rejected { refusal, caller: None, mount: None, claim: Batch::default() }))
-            }
+            Err(refusal) => Err(Rejected::of(refusal, Known::default(), Batch::default())),
         }
     }
 
@@ -203,13 +209,13 @@ impl Authority {
             Err(Refusal::Storage(_)) => Ok(Batch::default()),
             _ => self.claim(view, &known, now, random),
         };
-        let Known { caller, granting, mount } = known;
         match (decided, claim) {
             (Ok((operation, mount, route, params)), Ok(claim)) => {
-                Ok(Box::new(Admitted { operation, mount, route, params, caller, granting, claim }))
+                let Known { caller, granting, posture, .. } = known;
+                Ok(Box::new(Admitted { operation, mount, route, params, caller, granting, posture, claim }))
             }
-            (Err(refusal), Ok(claim)) => Err(Box::new(Rejected { refusal, caller, mount, claim })),
-            (_, Err(refusal)) => Err(Box::new(Rejected { refusal, caller, mount, claim: Batch::default() })),
+            (Err(refusal), Ok(claim)) => Err(Rejected::of(refusal, known, claim)),
+            (_, Err(refusal)) => Err(Rejected::of(refusal, known, Batch::default())),
         }
     }
 
@@ -272,9 +278,14 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let caller = known.caller.as_ref().ok_or(Refusal::denied("no token was sent"))?;
-        let verdict = caller.acl.check(&ask(request, caller, operation, now));
+        let seen = Seen::default();
+        let verdict = caller.acl.check(&self.ask(request, caller, &seen, operation, now));
+        known.posture = seen.digests();
         if !verdict.allowed {
-            return Err(Refusal::denied("no policy of the token allows the operation on this path"));
+            return Err(match verdict.reason {
+                Reason::Condition(unmet) => Refusal::denied(format!("{unmet}{}", seen.words())),
+                _ => Refusal::denied("no policy of the token allows the operation on this path"),
+            });
         }
         if sudo && !verdict.sudo {
             return Err(Refusal::denied("the path needs the sudo capability"));
@@ -306,6 +317,7 @@ impl Authority {
                     settings: &self.settings,
                     gathered: &Gathered::default(),
                     nonces: &self.nonces,
+                    verdicts: &self.verdicts,
                     effects: &mut effects,
                 };
                 Ok(if exists(&mut context)? { Operation::Update } else { Operation::Create })
@@ -371,12 +383,13 @@ impl Authority {
             settings: &self.settings,
             gathered,
             nonces: &self.nonces,
+            verdicts: &self.verdicts,
             effects: &mut effects,
         })?;
         if admitted.operation == Operation::List
             && let Some(caller) = &admitted.caller
         {
-            narrow(&mut response, caller, request, now)?;
+            self.narrow(&mut response, caller, request, now)?;
         }
         if response.verbatim.is_none() {
             response.mount_type.clone_from(&admitted.mount.kind);
@@ -541,6 +554,61 @@ impl Authority {
         };
         Ok(Concluded { batch: txn.finish(), verdict })
     }
+
+    /// Leaves of a list what the caller's policies let it show.
+    fn narrow(
+        &self,
+        response: &mut Response,
+        caller: &Caller,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let seen = Seen::default();
+        let ask = self.ask(request, caller, &seen, Operation::List, now);
+        let verdict = caller.acl.check(&ask);
+        let (page, filter) = (verdict.page(), verdict.filter());
+        if let (Some(data), true) = (&response.data, page.is_some() || filter.is_some()) {
+            let mut data: serde_json::Value = serde_json::from_str(data.get())
+                .map_err(|_| Refusal::Internal("a list could not be read back".to_owned()))?;
+            if let Some(keys) = data.get_mut("keys").and_then(serde_json::Value::as_array_mut) {
+                if let Some(filter) = filter {
+                    let shows = |key: &str| caller.acl.shows(filter, key, &ask).allowed;
+                    keys.retain(|key| key.as_str().is_some_and(shows));
+                }
+                keys.truncate(page.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)));
+            }
+            if let Some((keys, info)) =
+                data.as_object().and_then(|data| data.get("keys").zip(data.get("key_info")))
+                && let (Some(keys), Some(info)) = (keys.as_array(), info.as_object())
+            {
+                let kept = info.iter().filter(|(name, _)| keys.iter().any(|key| key == *name));
+                let kept: serde_json::Map<_, _> =
+                    kept.map(|(name, info)| (name.clone(), info.clone())).collect();
+                data["key_info"] = serde_json::Value::Object(kept);
+            }
+            response.data = Some(Data::of(&data)?);
+        }
+        Ok(())
+    }
+
+    /// The request as policies look at it.
+    fn ask<'a>(
+        &'a self,
+        request: &'a Request,
+        caller: &'a Caller,
+        seen: &'a Seen,
+        operation: Operation,
+        now: Timestamp,
+    ) -> Ask<'a> {
+        Ask {
+            path: &request.path,
+            operation,
+            parameters: Some(&request.fields as &dyn Parameters),
+            wrap_ttl: request.wrap.map(|wrap| wrap.ttl),
+            now,
+            who: Some(caller.who(request, self.verdicts.attest(seen))),
+        }
+    }
 }
 
 /// Whether an act was done, and what it yielded for the answer that waits for it. What cannot be read is as good as not
@@ -556,56 +624,19 @@ fn read(about: &About, yielded: &Yielded) -> (Done, Option<Completion>) {
     }
 }
 
-/// Leaves of a list what the caller's policies let it show.
-fn narrow(
-    response: &mut Response,
-    caller: &Caller,
-    request: &Request,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    let ask = ask(request, caller, Operation::List, now);
-    let verdict = caller.acl.check(&ask);
-    let (page, filter) = (verdict.page(), verdict.filter());
-    if let (Some(data), true) = (&response.data, page.is_some() || filter.is_some()) {
-        let mut data: serde_json::Value = serde_json::from_str(data.get())
-            .map_err(|_| Refusal::Internal("a list could not be read back".to_owned()))?;
-        if let Some(keys) = data.get_mut("keys").and_then(serde_json::Value::as_array_mut) {
-            if let Some(filter) = filter {
-                let shows = |key: &str| caller.acl.shows(filter, key, &ask).allowed;
-                keys.retain(|key| key.as_str().is_some_and(shows));
-            }
-            keys.truncate(page.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)));
-        }
-        if let Some((keys, info)) =
-            data.as_object().and_then(|data| data.get("keys").zip(data.get("key_info")))
-            && let (Some(keys), Some(info)) = (keys.as_array(), info.as_object())
-        {
-            let kept = info.iter().filter(|(name, _)| keys.iter().any(|key| key == *name));
-            let kept: serde_json::Map<_, _> = kept.map(|(name, info)| (name.clone(), info.clone())).collect();
-            data["key_info"] = serde_json::Value::Object(kept);
-        }
-        response.data = Some(Data::of(&data)?);
-    }
-    Ok(())
-}
-
-/// The request as policies look at it.
-fn ask<'a>(request: &'a Request, caller: &'a Caller, operation: Operation, now: Timestamp) -> Ask<'a> {
-    Ask {
-        path: &request.path,
-        operation,
-        parameters: Some(&request.fields as &dyn Parameters),
-        wrap_ttl: request.wrap.map(|wrap| wrap.ttl),
-        now,
-        who: Some(caller.who(request)),
-    }
-}
-
 #[derive(Default)]
 struct Known {
     caller: Option<Caller>,
     granting: Vec<String>,
+    posture: BTreeMap<String, String>,
     mount: Option<Arc<Mount>>,
+}
+
+impl Rejected {
+    fn of(refusal: Refusal, known: Known, claim: Batch) -> Box<Rejected> {
+        let Known { caller, mount, posture, .. } = known;
+        Box::new(Rejected { refusal, caller, mount, posture, claim })
+    }
 }
 
 impl Parameters for crate::fields::Fields {

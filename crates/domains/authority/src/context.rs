@@ -7,6 +7,7 @@ use crate::mounts::{self, Mount};
 use crate::nonces::Nonces;
 use crate::outside::{Answer, Ask, Gathered, ldap};
 use crate::params::Params;
+use crate::posture::Verdicts;
 use crate::refusal::Refusal;
 use crate::request::{Operation, Request};
 use crate::settings::Settings;
@@ -59,6 +60,8 @@ pub struct Context<'c, 'v> {
     pub gathered: &'c Gathered,
     /// See [`Nonces`].
     pub nonces: &'c Nonces,
+    /// What is attested of workloads.
+    pub verdicts: &'c Verdicts,
     /// What the server must do.
     pub effects: &'c mut Vec<Effect>,
 }

@@ -38,6 +38,7 @@ pub mod params;
 pub mod password_policy;
 pub mod policies;
 pub mod policy;
+pub mod posture;
 pub mod problem;
 pub mod refusal;
 pub mod request;

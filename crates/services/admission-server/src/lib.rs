@@ -3,8 +3,8 @@
 //! [`serve`] starts everything. `sources` watches policies and compiles those that change into a [`policies::Set`], which every
 //! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out. `webhooks` says what
 //! the API server is to ask, and `configurations` keeps it that way, with `heartbeat` telling which replicas are alive. `scan`
-//! looks at what is there already, and `report` writes what changed of it. `background` makes, changes and removes objects as
-//! policies say.
+//! looks at what is there already, `report` writes what changed of it, and `posture` tells the authority. `background` makes,
+//! changes and removes objects as policies say.
 
 mod background;
 mod catalog;
@@ -16,6 +16,7 @@ mod metrics;
 mod mirror;
 mod patch;
 pub mod policies;
+pub mod posture;
 mod reach;
 mod report;
 mod review;

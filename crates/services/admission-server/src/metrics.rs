@@ -65,6 +65,7 @@ pub(crate) struct Metrics {
     pub(crate) objects_removed: Count,
     pub(crate) sources_unwatched: Count,
     worked: [[Count; 2]; WORK.len()],
+    pub(crate) verdicts_published: Count,
     within: [Count; BOUNDS.len()],
     micros: Count,
 }
@@ -147,6 +148,12 @@ impl Metrics {
             &self.objects_scanned,
         );
         counter("counter", "keyward_policy_reports_written_total", "Reports written.", &self.reports_written);
+        counter(
+            "counter",
+            "keyward_policy_verdicts_published_total",
+            "Verdicts on pods and namespaces that the authority has taken.",
+            &self.verdicts_published,
+        );
         self.queue(&mut out);
         let name = "keyward_policy_reviews_total";
         let _ = writeln!(out, "# HELP {name} Admission reviews that were answered.\n# TYPE {name} counter");

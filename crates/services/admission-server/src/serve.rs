@@ -7,6 +7,7 @@ use crate::events::Outbox;
 use crate::heartbeat::{self, Heartbeat};
 use crate::log::{self, Wall};
 use crate::metrics::Metrics;
+use crate::posture::{self, Posture};
 use crate::report::{Dialect, Reports};
 use crate::review::Reviewer;
 use crate::scan::Scanner;
@@ -54,6 +55,8 @@ pub struct Options {
     pub reports: Option<Dialect>,
     /// After how long everything is looked at again.
     pub scan_every: Duration,
+    /// Where verdicts are published; nowhere without.
+    pub posture: Option<posture::Options>,
 }
 
 /// Why policies are not served.
@@ -63,6 +66,8 @@ pub enum Failure {
     Cluster(keyward_kubernetes::Error),
     /// There is no certificate to show.
     Certificate(keyward_webhook::certificate::Error),
+    /// The way to the authority that verdicts are published to is configured wrongly.
+    Posture(keyward_authority_client::ConfigError),
     /// The address cannot be listened at.
     Listen(SocketAddr, std::io::Error),
 }
@@ -72,6 +77,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Cluster(why) => why.fmt(f),
             Failure::Certificate(why) => why.fmt(f),
+            Failure::Posture(why) => why.fmt(f),
             Failure::Listen(address, why) => write!(f, "{address} cannot be listened at: {why}"),
         }
     }
@@ -145,19 +151,20 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         identity: options.identity.clone(),
         every: options.scan_every,
     };
-    let scanning = async {
-        let Some(dialect) = options.reports else { return std::future::pending().await };
-        let scanner = Scanner {
-            cluster: cluster.clone(),
-            known: known.clone(),
-            world: world.clone(),
-            reports: Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone())),
-            metrics: metrics.clone(),
-            outbox: outbox.clone(),
-            exempt: exempt.clone(),
-            every: options.scan_every,
-        };
-        scanner.run(leads.clone()).await;
+    let posture = options.posture.map(|options| Posture::new(options, metrics.clone(), known.deaf.clone()));
+    let posture = posture.transpose().map_err(Failure::Posture)?.map(Arc::new);
+    let scanner = Scanner {
+        cluster: cluster.clone(),
+        known: known.clone(),
+        world: world.clone(),
+        reports: options
+            .reports
+            .map(|dialect| Arc::new(Reports::new(dialect, cluster.clone(), metrics.clone()))),
+        posture: posture.clone(),
+        metrics: metrics.clone(),
+        outbox: outbox.clone(),
+        exempt: exempt.clone(),
+        every: options.scan_every,
     };
     let bundle = certificate.bundle();
     let mut stop = stop;
@@ -168,8 +175,8 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         () = keeper.run() => {}
-        () = scanning => {}
-        () = background.run(leads.clone()) => {}
+        () = scanner.run(leads.clone()) => {}
+        () = background.run(leads) => {}
         () = certificate.keep(&Wall, |why| log::warn(&format!("the certificate is not renewed: {why}"))) => {}
         () = discover(&cluster, &world, &known) => {}
         () = follow_leader(&mut leadership, &tell_leads) => {}
@@ -185,6 +192,9 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     }
     Heartbeat::new(&cluster, &options.namespace, &options.identity).end().await;
     leadership.resign().await;
+    if let Some(posture) = &posture {
+        posture.log_out().await;
+    }
     let _ = serving.await;
     Ok(())
 }

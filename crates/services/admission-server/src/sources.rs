@@ -10,8 +10,9 @@ use keyward_admission::{Exception, Loaded, load};
 use keyward_core::Timestamp;
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Object, Selection};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -81,6 +82,8 @@ pub(crate) struct Known {
     pub(crate) verdicts: Arc<ArcSwap<Vec<Verdict>>>,
     /// Grows with every change of the policies or of what is served; zero until all were read once.
     pub(crate) generation: watch::Sender<u64>,
+    /// Whether changes of policies or namespaces are not heard of now.
+    pub(crate) deaf: Arc<AtomicBool>,
 }
 
 /// A compiled object of the sources.
@@ -98,7 +101,7 @@ struct Item {
     ready: Option<bool>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Tag {
     Policies(usize),
     Namespaces,
@@ -123,7 +126,12 @@ pub(crate) fn json_of(kind: &Kind, object: &Object) -> Value {
 
 /// Follows everything for as long as the process runs.
 pub(crate) fn start(cluster: &Cluster, world: Arc<World>, metrics: Arc<Metrics>) -> Known {
-    let known = Known { set: Arc::default(), verdicts: Arc::default(), generation: watch::Sender::new(0) };
+    let known = Known {
+        set: Arc::default(),
+        verdicts: Arc::default(),
+        generation: watch::Sender::new(0),
+        deaf: Arc::default(),
+    };
     let (to, changes) = mpsc::channel(1024);
     for (index, kind) in KINDS.iter().enumerate() {
         let objects = cluster.objects(kind, None);
@@ -144,6 +152,7 @@ pub(crate) fn start(cluster: &Cluster, world: Arc<World>, metrics: Arc<Metrics>)
         policies: KINDS.iter().map(|_| Mirror::default()).collect(),
         compiled: HashMap::new(),
         namespaces: false,
+        deaf: HashSet::new(),
     };
     tokio::spawn(sources.run(changes));
     known
@@ -157,6 +166,8 @@ struct Sources {
     compiled: HashMap<(usize, Key), Item>,
     /// All namespaces were read once.
     namespaces: bool,
+    /// What cannot be listened to.
+    deaf: HashSet<Tag>,
 }
 
 impl Sources {
@@ -175,6 +186,11 @@ impl Sources {
 
     /// True where policies may have changed.
     fn take(&mut self, (tag, change): (Tag, Change<Value>)) -> bool {
+        match &change {
+            Change::Trouble(why) if !why.is_missing() => self.deaf.insert(tag),
+            _ => self.deaf.remove(&tag),
+        };
+        self.known.deaf.store(!self.deaf.is_empty(), Ordering::Relaxed);
         match tag {
             Tag::Policies(index) => {
                 if let Some(why) = self.policies[index].apply(change) {
@@ -187,7 +203,10 @@ impl Sources {
                     Change::There(key, value) => {
                         let kept = json!({"metadata": {"name": *key.name,
                             "labels": value["metadata"]["labels"], "annotations": value["metadata"]["annotations"]}});
-                        self.world.namespaces.write().insert(key.name.into(), kept);
+                        let labels = kept["metadata"]["labels"].clone();
+                        let before = self.world.namespaces.write().insert(key.name.into(), kept);
+                        // Policies select by them: what is in the namespace is looked at again.
+                        return before.is_some_and(|before| before["metadata"]["labels"] != labels);
                     }
                     Change::Gone(key) => {
                         self.world.namespaces.write().remove(&*key.name);
@@ -261,7 +280,8 @@ impl Item {
     /// Compiles an object, unless it is what it was.
     fn of(object: &Value, known: Option<Item>) -> Item {
         let value = json!({
-            "spec": object["spec"], "uid": object["metadata"]["uid"], "annotations": object["metadata"]["annotations"],
+            "spec": object["spec"], "uid": object["metadata"]["uid"],
+            "annotations": object["metadata"]["annotations"], "labels": object["metadata"]["labels"],
         });
         let conditions = object["status"]["conditions"].as_array();
         let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");

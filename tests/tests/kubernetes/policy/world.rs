@@ -21,14 +21,14 @@ pub(super) fn pod(name: &str, namespace: &str, image: &str, root: bool) -> Strin
 }
 
 /// A cluster, and who serves its policies.
-pub(super) struct World {
-    pub(super) cluster: Cluster,
-    pub(super) folder: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) folder: tempfile::TempDir,
     port: u16,
 }
 
 impl World {
-    pub(super) fn start(name: &str) -> World {
+    pub(crate) fn start(name: &str) -> World {
         World::start_with(Options::named(name))
     }
 
@@ -71,11 +71,11 @@ impl World {
         world.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"], "").unwrap();
     }
 
-    pub(super) fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         self.cluster.kubectl(arguments, input).map_err(|why| why.to_string())
     }
 
-    pub(super) fn apply(&self, manifest: &str) -> Result<String, String> {
+    pub(crate) fn apply(&self, manifest: &str) -> Result<String, String> {
         self.kubectl(&["apply", "--filename=-"], manifest)
     }
 
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// Serves policies at a URL.
-    pub(super) fn serve(&self, identity: &str, more: &[&str]) -> Process {
+    pub(crate) fn serve(&self, identity: &str, more: &[&str]) -> Process {
         let address = self.address();
         let url = format!("https://{address}");
         self.start_serving(identity, &[&["--listen", &address, "--url", &url], more].concat())

@@ -32,6 +32,8 @@ pub struct Subject<'a> {
     pub caller: Option<&'a Caller>,
     /// The policies that allow it.
     pub granting: &'a [String],
+    /// Which verdicts the conditions of policies looked at.
+    pub posture: &'a BTreeMap<String, String>,
     /// Why the request goes no further.
     pub refusal: Option<&'a Refusal>,
 }
@@ -43,6 +45,7 @@ impl<'a> From<&'a Admitted> for Subject<'a> {
             mount: Some(&admitted.mount),
             caller: admitted.caller.as_ref(),
             granting: &admitted.granting,
+            posture: &admitted.posture,
             refusal: None,
         }
     }
@@ -55,6 +58,7 @@ impl<'a> From<&'a Rejected> for Subject<'a> {
             mount: rejected.mount.as_ref(),
             caller: rejected.caller.as_ref(),
             granting: &[],
+            posture: &rejected.posture,
             refusal: Some(&rejected.refusal),
         }
     }
@@ -266,6 +270,7 @@ impl Writer<'_> {
             results.key("granting_policies");
             results.granting(subject.granting);
         }
+        results.pairs("posture", subject.posture);
         results.close();
         auth.pairs("metadata", &token.metadata);
         auth.number("remaining_uses", u64::from(token.num_uses));

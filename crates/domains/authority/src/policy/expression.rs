@@ -27,7 +27,7 @@ const STEPS: u64 = 10_000;
 static FUNCTIONS: &[Signature] = &[Signature { of: "", name: "inCidr", least: 2, most: 2 }];
 
 /// An expression that was read.
-pub(super) struct Expression {
+pub struct Expression {
     text: String,
     program: Program,
 }
@@ -40,7 +40,7 @@ impl fmt::Debug for Expression {
 
 impl Expression {
     /// Reads `text`; else says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Expression, String> {
+    pub fn parse(text: &str) -> Result<Expression, String> {
         if text.len() > LONGEST {
             return Err(format!("the condition has over {LONGEST} bytes"));
         }
@@ -61,12 +61,12 @@ impl Expression {
     }
 
     /// As it was written.
-    pub(super) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Whether the request meets it; or why that cannot be told.
-    pub(super) fn holds(&self, ask: &Ask<'_>) -> Result<bool, String> {
+    pub fn holds(&self, ask: &Ask<'_>) -> Result<bool, String> {
         let world = World { now: i128::from(ask.now.nanos()), seed: Cell::new(0), meter: Meter::of(STEPS) };
         let fields = VARIABLES.each_ref().map(|variable| Fields { variable, ask });
         let roots = fields.each_ref().map(|fields| (fields.variable.name, Val::Record(fields)));
@@ -137,7 +137,7 @@ mod tests {
             parameters: None,
             wrap_ttl: None,
             now: Timestamp::parse_rfc3339("2026-11-21T09:30:00Z").unwrap(),
-            who: Some(Who { token: &token, holder: None, address }),
+            who: Some(Who { token: &token, holder: None, address, posture: None }),
         })
     }
 

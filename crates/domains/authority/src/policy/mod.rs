@@ -35,11 +35,13 @@ pub use builtin::{DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY, is_assignable, is_im
 pub use capability::Capabilities;
 pub use conditions::Unmet;
 pub use explain::{Explanation, Matched, Source, explain};
+pub use expression::Expression;
 pub use filter::KeyFilter;
 pub use model::{Policy, PolicyError, Problem};
 pub use templates::{Alias, Group, Subject, fill};
 
 use crate::identity::Holder;
+use crate::posture::Attested;
 use crate::request::Operation;
 use crate::token::TokenEntry;
 use keyward_core::Timestamp;
@@ -75,6 +77,8 @@ pub struct Who<'a> {
     pub holder: Option<&'a Holder>,
     /// Where the request comes from.
     pub address: Option<IpAddr>,
+    /// What is attested of them; looked at only if a condition names it.
+    pub posture: Option<Attested<'a>>,
 }
 
 /// A request's parameters by name.

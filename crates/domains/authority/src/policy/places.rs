@@ -80,8 +80,25 @@ pub(super) static VARIABLES: [Variable; 6] = [
             ("node", |ask| said(ask, "node_name")),
         ],
     },
-    // Nothing attests anything yet: whoever asks for it is not answered.
-    Variable { name: "posture", note: "what other parts attest of the pod and its node", fields: &[] },
+    // Of the node nothing is attested yet: `posture.node` is not there.
+    Variable {
+        name: "posture",
+        note: "; of the pod, and of its namespace in posture.namespace",
+        fields: &[
+            ("compliant", |ask| of_pod(ask, "compliant")),
+            ("critical", |ask| of_pod(ask, "critical")),
+            ("violations", |ask| of_pod(ask, "violations")),
+            ("exceptions", |ask| of_pod(ask, "exceptions")),
+            ("policies", |ask| of_pod(ask, "policies")),
+            ("since", |ask| of_pod(ask, "since")),
+            ("age", |ask| of_pod(ask, "age")),
+            ("digest", |ask| of_pod(ask, "digest")),
+            ("namespace", |ask| {
+                let who = ask.who?;
+                Some(Val::Record(who.posture?.namespace(who.token, ask.now)?))
+            }),
+        ],
+    },
 ];
 
 /// Their names.
@@ -91,6 +108,12 @@ const DAY: u64 = 86_400;
 
 fn said<'a>(ask: &'a Ask<'_>, name: &str) -> Option<Val<'a>> {
     ask.who?.token.metadata.field(name)
+}
+
+/// A field of the verdict on the pod.
+fn of_pod<'a>(ask: &'a Ask<'_>, name: &str) -> Option<Val<'a>> {
+    let who = ask.who?;
+    who.posture?.pod(who.token, ask.now)?.field(name)
 }
 
 fn number<'a>(number: u64) -> Val<'a> {

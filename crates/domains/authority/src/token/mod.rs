@@ -21,6 +21,7 @@ pub use uses::{claim_use, end_after_last_use};
 use crate::identity::{self, Holder};
 use crate::policies;
 use crate::policy::{Acl, Who};
+use crate::posture::Attested;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::response::Auth;
@@ -216,9 +217,9 @@ pub struct Caller {
 
 impl Caller {
     /// The caller, as the conditions of policies look at it.
-    pub fn who(&self, request: &Request) -> Who<'_> {
+    pub fn who<'a>(&'a self, request: &Request, posture: Attested<'a>) -> Who<'a> {
         let address = request.remote.map(|remote| remote.ip());
-        Who { token: &self.token, holder: self.holder.as_deref(), address }
+        Who { token: &self.token, holder: self.holder.as_deref(), address, posture: Some(posture) }
     }
 }
 

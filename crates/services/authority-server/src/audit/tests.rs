@@ -116,7 +116,15 @@ impl Lab {
             head: false,
             arrived: Timestamp::EPOCH,
         };
-        let subject = Subject { operation: None, mount: None, caller: None, granting: &[], refusal: None };
+        let posture = std::collections::BTreeMap::new();
+        let subject = Subject {
+            operation: None,
+            mount: None,
+            caller: None,
+            granting: &[],
+            posture: &posture,
+            refusal: None,
+        };
         Exchange::new(&auditing, &request, subject).request_record(Timestamp::from_secs(9))
     }
 

@@ -9,8 +9,11 @@ use crate::context::Context;
 use crate::glob;
 use crate::jwt::{Leeways, Token};
 use crate::kubernetes::selector;
+use crate::policy::{Ask, Expression, Who};
+use crate::posture::Seen;
 use crate::refusal::Refusal;
 use crate::response::{Login, Response};
+use crate::token::TokenEntry;
 use std::collections::BTreeMap;
 
 pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -24,7 +27,9 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     })?;
     let token = Token::parse(&jwt).map_err(|why| Refusal::denied(why.to_string()))?;
     let account = prove(cx, &config, &role, &token, &jwt)?;
-    Ok(Response::login(answer(cx, &config, &role, name, account, &jwt)?))
+    let login = answer(cx, &config, &role, name, account, &jwt)?;
+    let facts = meets(cx, &role, &login)?;
+    Ok(Response { facts, ..Response::login(login) })
 }
 
 /// Whose token this is, once it is certain. What costs nothing is checked first.
@@ -95,6 +100,47 @@ fn may_come_from(
         }
     }
     Err(Refusal::denied("namespace not authorized"))
+}
+
+/// Whether the condition of the role holds for the token that is asked for. Answers with the verdicts that it looked at.
+fn meets(cx: &Context<'_, '_>, role: &Role, login: &Login) -> Result<BTreeMap<String, String>, Refusal> {
+    if role.condition.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let condition = Expression::parse(&role.condition).map_err(Refusal::Internal)?;
+    let token = TokenEntry {
+        policies: login.policies.clone(),
+        path: cx.request.path.clone(),
+        metadata: login.metadata.clone(),
+        display_name: login.display_name.clone(),
+        ..TokenEntry::default()
+    };
+    let (seen, address) = (Seen::default(), cx.request.remote.map(|remote| remote.ip()));
+    let posture = Some(cx.verdicts.attest(&seen));
+    let held = condition.holds(&Ask {
+        path: &cx.request.path,
+        operation: cx.operation,
+        parameters: None,
+        wrap_ttl: cx.request.wrap.map(|wrap| wrap.ttl),
+        now: cx.now,
+        who: Some(Who { token: &token, holder: None, address, posture }),
+    });
+    let denied = |why: String| {
+        let subject = token.metadata.get("pod_name").map(|pod| format!(", pod {pod}")).unwrap_or_default();
+        Err(Refusal::denied(format!(
+            "the condition of the role {} {why} for {}{subject}{}",
+            login.role,
+            login.display_name,
+            seen.words()
+        )))
+    };
+    match held {
+        Ok(true) => {
+            Ok(seen.digests().into_iter().map(|(of, digest)| (format!("posture_{of}"), digest)).collect())
+        }
+        Ok(false) => denied("does not hold".to_owned()),
+        Err(why) => denied(format!("cannot be told ({why})")),
+    }
 }
 
 fn answer(

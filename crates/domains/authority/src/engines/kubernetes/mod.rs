@@ -52,7 +52,7 @@ const CONFIG: &[Field] = &[
     field("jwks_url", Kind::Text, "Where the cluster's keys are published; at the API server by default."),
 ];
 
-const ROLE: &[Field] = &joined::<20>(&[
+const ROLE: &[Field] = &joined::<21>(&[
     &[
         field(
             "bound_service_account_names",
@@ -67,6 +67,11 @@ const ROLE: &[Field] = &joined::<20>(&[
         ),
         field("audience", Kind::Text, "What tokens must be for."),
         field("alias_name_source", Kind::Text, "`serviceaccount_uid` or `serviceaccount_name`."),
+        field(
+            "condition",
+            Kind::Text,
+            "What must hold of a login, in CEL as in conditions of policies: `posture.compliant`.",
+        ),
     ],
     &token_params::OLDER_FIELDS,
     &token_params::FIELDS,

@@ -4,6 +4,7 @@ use super::super::named::{Issues, Named};
 use super::super::token_params::{OLDER, TokenParams};
 use crate::fields::Fields;
 use crate::kubernetes::selector;
+use crate::policy::Expression;
 use crate::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -30,6 +31,8 @@ pub(super) struct Role {
     pub(super) namespace_selector: String,
     pub(super) audience: String,
     pub(super) alias_name: AliasName,
+    /// In CEL, as conditions of policies are; none where it is empty.
+    pub(super) condition: String,
     pub(super) token: TokenParams,
 }
 
@@ -61,6 +64,9 @@ impl Named for Role {
                 }
             };
         }
+        if let Some(condition) = sent.string("condition")? {
+            self.condition = condition;
+        }
         warnings.extend(self.token.check_limits(max_ttl)?);
         check(self)?;
         Ok(warnings)
@@ -78,6 +84,9 @@ impl Named for Role {
         }
         if !self.audience.is_empty() {
             shown.insert("audience".to_owned(), json!(self.audience));
+        }
+        if !self.condition.is_empty() {
+            shown.insert("condition".to_owned(), json!(self.condition));
         }
         shown
     }
@@ -103,6 +112,9 @@ fn check(role: &Role) -> Result<(), Refusal> {
     let mixed = |list: &[String]| list.len() > 1 && list.iter().any(|name| name == "*");
     if mixed(&role.names) || mixed(&role.namespaces) {
         return refuse("can not mix \"*\" with values");
+    }
+    if !role.condition.is_empty() {
+        Expression::parse(&role.condition).map_err(Refusal::invalid)?;
     }
     if !role.namespace_selector.is_empty() && selector::parse(&role.namespace_selector).is_err() {
         return refuse("invalid \"bound_service_account_namespace_selector\" configured");

@@ -1,3 +1,5 @@
+mod posture;
+
 use crate::outside::{self, Ask, Credential, Reply};
 use crate::request::Operation::{Delete, List, Read, Update};
 use crate::testing::Bench;

@@ -7,6 +7,7 @@ use super::prove::{self, Workload};
 use crate::context::Context;
 use crate::engines::transit::wire::Hidden;
 use crate::policy::{Ask, Parameters};
+use crate::posture::Seen;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
@@ -80,7 +81,7 @@ pub(super) fn several(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 /// Whether a policy allows the caller to read the one object by itself: asking for several at once grants nothing.
 fn may_read(cx: &Context<'_, '_>, namespace: &str, name: &str) -> Result<(), Refusal> {
-    let caller = cx.caller()?;
+    let (caller, seen) = (cx.caller()?, Seen::default());
     let path = format!("{}open/{namespace}/{name}", cx.mount.path);
     let verdict = caller.acl.check(&Ask {
         path: &path,
@@ -88,11 +89,13 @@ fn may_read(cx: &Context<'_, '_>, namespace: &str, name: &str) -> Result<(), Ref
         parameters: Some(&crate::fields::Fields::default() as &dyn Parameters),
         wrap_ttl: cx.request.wrap.map(|wrap| wrap.ttl),
         now: cx.now,
-        who: Some(caller.who(cx.request)),
+        who: Some(caller.who(cx.request, cx.verdicts.attest(&seen))),
     });
     match verdict.allowed {
         true => Ok(()),
-        false => Err(Refusal::denied(format!("no policy of the token allows to read {path}"))),
+        false => {
+            Err(Refusal::denied(format!("no policy of the token allows to read {path}{}", seen.words())))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::fields::Fields;
 use crate::mounts;
 use crate::params::Params;
 use crate::policy::{Ask, Parameters};
+use crate::posture::Seen;
 use crate::refusal::Refusal;
 use crate::request::{Media, Operation, Request, Shown};
 use crate::response::Response;
@@ -79,6 +80,7 @@ fn at(
         settings: cx.settings,
         gathered: cx.gathered,
         nonces: cx.nonces,
+        verdicts: cx.verdicts,
         effects: &mut *cx.effects,
     })?;
     if operation == Operation::Update {
@@ -97,14 +99,14 @@ pub(super) fn write(
 ) -> Result<String, Refusal> {
     let data = texts(items, encoding)?;
     let body = json!({ "data": data, "options": { "cas": 0 } });
-    let caller = cx.caller()?;
+    let (caller, seen) = (cx.caller()?, Seen::default());
     let verdict = caller.acl.check(&Ask {
         path: target,
         operation: Operation::Create,
         parameters: Some(&Fields::parse(body.to_string().as_bytes())? as &dyn Parameters),
         wrap_ttl: None,
         now: cx.now,
-        who: Some(caller.who(cx.request)),
+        who: Some(caller.who(cx.request, cx.verdicts.attest(&seen))),
     });
     if !verdict.allowed {
         return Err(Refusal::denied(format!("no policy of the token allows to create {target}")));

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::fields::Fields;
 use crate::policies;
 use crate::policy::{self, Acl, Ask};
+use crate::posture::Seen;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
@@ -52,11 +53,15 @@ fn explain(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let acl = whose(cx)?;
     // Conditions look at who asks, which is known of nobody else here.
     let own = !["token", "accessor", "policies"].iter().any(|name| cx.fields().has(name));
-    let who = if own { Some(cx.caller()?.who(cx.request)) } else { None };
+    let seen = Seen::default();
+    let who = if own { Some(cx.caller()?.who(cx.request, cx.verdicts.attest(&seen))) } else { None };
     let ask = Ask { path: &path, operation, parameters: Some(&parameters), wrap_ttl, now: cx.now, who };
     let explanation = policy::explain(&acl, &ask);
-    let text = explanation.to_string();
+    let text = [explanation.to_string(), seen.words().replace("; ", "\n  posture: ")].concat();
     let mut data = json!(explanation);
+    if own {
+        data["posture"] = seen.explain();
+    }
     data["text"] = json!(text);
     Response::data(&data)
 }

@@ -15,6 +15,7 @@ mod mounts;
 mod openapi;
 mod passwords;
 mod policies;
+mod posture;
 mod remount;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub static BACKEND: Backend = Backend {
         explain::ROUTES,
         policies::ROUTES,
         passwords::ROUTES,
+        posture::ROUTES,
         capabilities::ROUTES,
         audit::ROUTES,
         tools::ROUTES,

@@ -9,6 +9,7 @@ mod tests;
 
 use crate::context::Context;
 use crate::policy::{Ask, Parameters};
+use crate::posture::Seen;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field};
@@ -178,13 +179,14 @@ const ROUTES: &[Route] = &[
 
 /// True when the caller has `sudo` on the path it asks for.
 fn is_sudo(cx: &Context<'_, '_>) -> Result<bool, Refusal> {
-    let verdict = cx.caller()?.acl.check(&Ask {
+    let (caller, seen) = (cx.caller()?, Seen::default());
+    let verdict = caller.acl.check(&Ask {
         path: &cx.request.path,
         operation: cx.operation,
         parameters: Some(cx.fields() as &dyn Parameters),
         wrap_ttl: cx.request.wrap.map(|wrap| wrap.ttl),
         now: cx.now,
-        who: Some(cx.caller()?.who(cx.request)),
+        who: Some(caller.who(cx.request, cx.verdicts.attest(&seen))),
     });
     Ok(verdict.sudo)
 }

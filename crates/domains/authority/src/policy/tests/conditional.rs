@@ -13,7 +13,7 @@ fn token(namespace: &str) -> TokenEntry {
 
 fn allowed(acl: &Acl, namespace: &str, operation: Operation, path: &str) -> bool {
     let token = token(namespace);
-    let who = Some(Who { token: &token, holder: None, address: None });
+    let who = Some(Who { token: &token, holder: None, address: None, posture: None });
     acl.check(&super::Ask { who, ..ask(operation, path) }).allowed
 }
 
@@ -29,7 +29,7 @@ fn a_rule_counts_where_its_condition_holds() {
     assert!(allowed(&acl, "dev", Read, "secret/dev/a"));
     assert!(allowed(&acl, "prod", List, "secret/prod/a/"));
     let token = token("dev");
-    let who = Some(Who { token: &token, holder: None, address: None });
+    let who = Some(Who { token: &token, holder: None, address: None, posture: None });
     let asked = super::Ask { who, ..ask(Read, "secret/prod/a") };
     let unmet = Unmet::Expression("p".to_owned(), 2, None);
     assert_eq!(acl.check(&asked).reason, Reason::Condition(unmet));
