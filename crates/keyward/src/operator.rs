@@ -35,8 +35,8 @@ pub(crate) enum Operator {
     },
     /// Give unseal keys; one is asked for where no file or standard input brings any
     Unseal {
-        /// - for standard input or @file, with a key in each line; a key as an argument can be read by others, but is
-        /// accepted
+        /// Standard input with -, or a file with @FILE, with a key in each line; a key as an argument can be read by others,
+        /// but is accepted
         key: Option<String>,
         /// Forget the keys given so far
         #[arg(long)]
