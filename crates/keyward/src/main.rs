@@ -40,6 +40,8 @@ mod policy;
 #[cfg(feature = "authority")]
 mod policy_files;
 #[cfg(feature = "authority")]
+mod policy_rollout;
+#[cfg(feature = "authority")]
 mod policy_serve;
 #[cfg(feature = "seal")]
 mod sealing;

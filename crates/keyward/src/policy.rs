@@ -1,13 +1,13 @@
 //! `keyward policy`: what tokens may do, by the authority's ACL policies; and what may be in a cluster, by admission policies.
 //!
 //! The word has both meanings, and the commands tell which: those that list, read, write, delete and explain ask the authority, those
-//! that test, apply, lint and evaluate expressions work on files.
+//! that test, apply, lint, roll out and evaluate expressions work on files.
 
 use crate::cli::input::{content, object};
 use crate::cli::output::Output;
 use crate::cli::{Failure, Session, output};
 use crate::data::nothing_there;
-use crate::{policy_files, policy_serve};
+use crate::{policy_files, policy_rollout, policy_serve};
 use clap::Subcommand;
 use keyward_authority_client::Method;
 use serde_json::{Value, json};
@@ -61,6 +61,8 @@ pub(crate) enum Policy {
     Cel(policy_files::Cel),
     /// Say which admission policies cannot mean anything, and why
     Lint(policy_files::Lint),
+    /// Say what enforcing audited policies would refuse today, by the reports, and which are due
+    Rollout(policy_rollout::RolloutArgs),
     /// Serve admission policies in a cluster: webhooks, background scans and reports
     Serve(Box<policy_serve::ServeArgs>),
     /// Write the custom resource definitions of policies and reports to standard output
@@ -91,6 +93,7 @@ pub(crate) fn of_files(command: &Policy, output: &Output) -> Result<(), Failure>
         Policy::Jp(args) => policy_files::jp(args, output),
         Policy::Cel(args) => policy_files::cel(args, output),
         Policy::Lint(args) => policy_files::lint(args),
+        Policy::Rollout(args) => policy_rollout::rollout(args, output),
         Policy::Serve(args) => policy_serve::serve(args),
         Policy::Crds => policy_serve::crds(),
         Policy::Release(args) => policy_serve::release(args),
@@ -140,6 +143,7 @@ pub(crate) async fn run(session: &Session, command: &Policy) -> Result<(), Failu
         | Policy::Jp(_)
         | Policy::Cel(_)
         | Policy::Lint(_)
+        | Policy::Rollout(_)
         | Policy::Serve(_)
         | Policy::Crds
         | Policy::Release(_)) => of_files(files, &session.output),

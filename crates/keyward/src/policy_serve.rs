@@ -91,7 +91,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl ClusterArgs {
-    fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> Source {
         Source { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
     }
 }

@@ -24,19 +24,22 @@ pub struct Metadata {
     pub namespace: String,
     /// Its annotations, among them what reports show of it.
     pub annotations: Map<String, Value>,
+    /// Its labels, among them the tier it belongs to.
+    pub labels: Map<String, Value>,
 }
 
 impl Metadata {
     fn read(at: &At<'_>) -> Read<Metadata> {
         let metadata = at.need("metadata")?;
         let name = metadata.need("name")?.str()?;
-        let annotations =
-            metadata.get("annotations").map(|at| at.map().cloned()).transpose()?.unwrap_or_default();
+        let map =
+            |key: &str| Ok(metadata.get(key).map(|at| at.map().cloned()).transpose()?.unwrap_or_default());
         Ok(Metadata {
             kind: at.text("kind")?.to_owned(),
             name: name.to_owned(),
             namespace: metadata.text("namespace")?.to_owned(),
-            annotations,
+            annotations: map("annotations")?,
+            labels: map("labels")?,
         })
     }
 
@@ -52,6 +55,11 @@ impl Metadata {
     /// An annotation; empty where there is none.
     pub fn annotation(&self, name: &str) -> &str {
         self.annotations.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A label; empty where there is none.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 }
 

@@ -3,18 +3,20 @@
 //! [`serve`] starts everything. `sources` watches policies and compiles those that change into a [`policies::Set`], which every
 //! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out. `webhooks` says what
 //! the API server is to ask, and `configurations` keeps it that way, with `heartbeat` telling which replicas are alive. `scan`
-//! looks at what is there already, and `report` writes what changed of it.
+//! looks at what is there already, and `report` writes what changed of it. [`listing`] reads policies and reports once.
 
 mod catalog;
 mod configurations;
 mod events;
 mod heartbeat;
+pub mod listing;
 mod log;
 mod metrics;
 mod mirror;
 mod patch;
 pub mod policies;
 mod report;
+mod results;
 mod review;
 mod scan;
 mod serve;

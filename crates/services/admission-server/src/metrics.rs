@@ -1,5 +1,6 @@
 //! What Prometheus reads at `/metrics`.
 
+use crate::results::Results;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) events_dropped: Count,
     pub(crate) objects_scanned: Count,
     pub(crate) reports_written: Count,
+    pub(crate) results: Results,
     within: [Count; BOUNDS.len()],
     micros: Count,
 }
@@ -98,6 +100,96 @@ impl Metrics {
         let total = self.allowed.get() + self.refused.get();
         let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {total}");
         let _ = writeln!(out, "{name}_sum {}\n{name}_count {total}", self.micros.get() as f64 / 1e6);
+        self.results.write(&mut out);
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyward_admission::Status;
+    use serde_json::Value;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const DASHBOARD: &str = include_str!("../../../../dashboards/admission.json");
+
+    /// Every metric of a page, with the labels that it has.
+    fn exposed(page: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let (name, rest) = line.split_once(['{', ' ']).unwrap();
+            let labels = rest.split_once("} ").map(|(labels, _)| labels).unwrap_or_default();
+            let names =
+                labels.split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
+            found.entry(name.to_owned()).or_default().extend(names);
+        }
+        found
+    }
+
+    /// The words of an expression, without what stands in quotes.
+    fn words(expression: &str) -> impl Iterator<Item = &str> {
+        let bare = expression.split('"').step_by(2);
+        bare.flat_map(|part| part.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+            .filter(|word| !word.is_empty())
+    }
+
+    fn expressions<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| match value {
+                Value::String(text) if matches!(key.as_str(), "expr" | "definition" | "query") => {
+                    found.push(text)
+                }
+                value => expressions(value, found),
+            }),
+            Value::Array(list) => list.iter().for_each(|value| expressions(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_dashboard_draws_what_is_there() {
+        let metrics = Metrics::default();
+        metrics.reviewed(true, Duration::from_micros(300));
+        metrics.results.put("shop", [(("a".into(), "critical".into(), Status::Pass), 1)].into());
+        let exposed = exposed(&metrics.page());
+        let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+        let mut found = Vec::new();
+        expressions(&dashboard, &mut found);
+        let asked: BTreeSet<&str> =
+            found.iter().flat_map(|one| words(one)).filter(|word| word.starts_with("keyward_")).collect();
+        for metric in &asked {
+            assert!(exposed.contains_key(*metric), "the dashboard asks for {metric}, which is not there");
+        }
+        // What stands before `=` in braces, or is grouped by, is a label of some metric.
+        let labels: BTreeSet<&str> = exposed.values().flatten().map(String::as_str).collect();
+        for expression in found {
+            let grouped = expression.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
+            let chosen = expression.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+            let chosen =
+                chosen.flat_map(|inner| inner.split(',')).filter_map(|one| one.split(['=', '!']).next());
+            for label in grouped.flat_map(|list| list.split(',')).chain(chosen).map(str::trim) {
+                assert!(labels.contains(label), "{expression}: there is no label {label}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_dashboard_has_a_place_for_each_panel() {
+        let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids.len(), panels.len());
+        let side = |panel: &Value, key: &str| panel["gridPos"][key].as_u64().unwrap();
+        for (at, panel) in panels.iter().enumerate() {
+            assert!(side(panel, "x") + side(panel, "w") <= 24);
+            for other in &panels[..at] {
+                let apart = |from: &str, size: &str| {
+                    side(panel, from) + side(panel, size) <= side(other, from)
+                        || side(other, from) + side(other, size) <= side(panel, from)
+                };
+                assert!(apart("x", "w") || apart("y", "h"), "{} lies on {}", panel["title"], other["title"]);
+            }
+        }
     }
 }

@@ -60,6 +60,7 @@ impl Scanner {
                 () = self.lead(&mut generations) => {}
                 _ = leads.wait_for(|leads| !*leads) => {}
             }
+            self.metrics.results.clear();
         }
     }
 
