@@ -10,7 +10,7 @@ use crate::nearest;
 #[derive(Clone, Copy)]
 pub struct Names<'n> {
     /// `object`, `request` and their like.
-    pub roots: &'n [&'static str],
+    pub roots: &'n [&'n str],
     /// The variables defined so far.
     pub variables: &'n [Box<str>],
     /// The functions of who will evaluate, besides the language's.

@@ -90,7 +90,7 @@ impl<'a> Variables<'a> {
 /// What an expression is evaluated with.
 pub struct Scope<'s, 'a> {
     /// Names and what they stand for.
-    pub roots: &'s [(&'static str, Val<'a>)],
+    pub roots: &'s [(&'s str, Val<'a>)],
     /// What `variables` has.
     pub variables: &'s Variables<'a>,
     /// Who evaluates.

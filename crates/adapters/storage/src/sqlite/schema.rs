@@ -34,7 +34,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Opens the connection that writes. There must be only one.
 pub(super) fn writer(file: &Path, log_bytes: u64) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | COMMON)?;
-    settle(&connection, 2048)?;
+    settle(&connection, 4096)?;
     // Both must precede the first page; later, setting them again would only cost a write.
     if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
         connection.pragma_update(None, "page_size", PAGE)?;

@@ -101,7 +101,7 @@ impl Exchange {
         let numbers = numbers(subject.mount, &request.path);
         let head = |form: &Form| {
             let writer = Writer { key: &auditing.key, form: *form };
-            let mut head = String::with_capacity(1024);
+            let mut head = String::with_capacity(1536);
             writer.head(&mut head, auditing, request, operation, &subject, numbers);
             (*form, head)
         };
@@ -143,7 +143,7 @@ impl Exchange {
         more: impl Fn(Writer<'_>, &mut String),
     ) -> Record {
         let write = |(form, head): &(Form, String)| {
-            let mut text = String::with_capacity(head.len() + 640);
+            let mut text = String::with_capacity(head.len() + 1024);
             text.push('{');
             push_member(&mut text, "time", &now.to_string());
             push_member(&mut text, "type", kind);

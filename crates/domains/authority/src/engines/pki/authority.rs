@@ -54,6 +54,21 @@ pub(super) fn issuing<'t>(table: &'t Table, reference: &str) -> Result<&'t Issue
     Ok(issuer)
 }
 
+/// How many authorities may stand below one that `signer` makes: what was asked for, within what the signer may.
+pub(super) fn path_len(asked: Option<u8>, signer: &Certificate) -> Result<Option<u8>, Refusal> {
+    match (signer.path_len(), asked) {
+        (None, asked) => Ok(asked),
+        (Some(0), _) => Err(Refusal::invalid(
+            "signing certificate has a max path length of zero, and cannot issue further CA certificates",
+        )),
+        (Some(most), None) => Ok(Some(most - 1)),
+        (Some(most), Some(asked)) if asked < most => Ok(Some(asked)),
+        (Some(most), Some(asked)) => Err(Refusal::invalid(format!(
+            "max_path_length {asked} does not fit below the signing certificate, whose own is {most}"
+        ))),
+    }
+}
+
 impl Order<'_> {
     /// The certificate, signed by `issuer`.
     pub(super) fn issue(
@@ -100,8 +115,9 @@ impl Order<'_> {
         let subject = self.verbatim.map_or(&self.wanted.subject, |csr| &csr.subject);
         let mut extensions = self.own_extensions(authority_key_id, subject).map_err(refuse)?;
         extensions.extend(urls);
-        if let Some(csr) = self.verbatim {
-            extensions = overridden(extensions, &csr.extensions);
+        let asked = self.verbatim.map_or(&self.wanted.extra, |csr| &csr.extensions);
+        if !asked.is_empty() {
+            extensions = overridden(extensions, asked);
         }
         Ok(Template {
             serial,
@@ -156,11 +172,13 @@ impl Order<'_> {
     }
 }
 
+/// What says who issued a certificate and whether it is an authority's.
+pub(super) const OURS: [&str; 3] = [oid::BASIC_CONSTRAINTS, oid::AUTHORITY_KEY_ID, oid::SUBJECT_KEY_ID];
+
 /// What the request asks for goes before our own, but for what says who issued the certificate and whether it is
 /// an authority's: that is not the requester's to say.
 fn overridden(own: Vec<Extension>, asked: &[Extension]) -> Vec<Extension> {
-    let ours = [oid::BASIC_CONSTRAINTS, oid::AUTHORITY_KEY_ID, oid::SUBJECT_KEY_ID];
-    let asked: Vec<&Extension> = asked.iter().filter(|asked| !ours.iter().any(|oid| asked.is(oid))).collect();
+    let asked: Vec<&Extension> = asked.iter().filter(|asked| !OURS.iter().any(|oid| asked.is(oid))).collect();
     let kept = own.into_iter().filter(|own| !asked.iter().any(|asked| asked.is(&own.oid())));
     kept.chain(asked.iter().map(|asked| (*asked).clone())).collect()
 }

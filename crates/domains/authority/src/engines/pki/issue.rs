@@ -19,7 +19,7 @@ pub(super) const CSR: Field = field("csr", Kind::Text, "The certificate request 
 pub(super) const REMOVE_ROOTS: Field =
     field("remove_roots_from_chain", Kind::Bool, "Leave authorities that signed themselves out of ca_chain.");
 
-const ISSUE: &[Field] = &joined::<15>(&[
+pub(super) const ISSUE: &[Field] = &joined::<15>(&[
     &SHARED,
     &[
         USER_IDS,
@@ -31,7 +31,7 @@ const ISSUE: &[Field] = &joined::<15>(&[
     ],
 ]);
 
-const SIGN: &[Field] = &joined::<14>(&[&SHARED, &[USER_IDS, FORMAT, PRIVATE_KEY_FORMAT, REMOVE_ROOTS, CSR]]);
+pub(super) const SIGN: &[Field] = &joined::<14>(&[&SHARED, &[USER_IDS, FORMAT, PRIVATE_KEY_FORMAT, REMOVE_ROOTS, CSR]]);
 
 const VERBATIM: &[Field] = &joined::<22>(&[
     &SHARED,
@@ -129,7 +129,7 @@ fn issue(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let public =
         PublicKey::of(&key).ok_or_else(|| Refusal::Internal("a key without a public part".to_owned()))?;
     let order = order(&role, &wanted, &public);
-    let response = finish(cx, (&table, issuer, &role), order, Some(&key))?;
+    let response = finish(cx, (&table, issuer), Keep::from(&*role), order, Some(&key))?;
     let response = wanted.warnings.iter().fold(response, Response::warn);
     Ok(match ignored {
         true => response.warn("parameters key_type and key_bits ignored as role had specific values"),
@@ -149,10 +149,26 @@ fn order<'a>(role: &Role, wanted: &'a Wanted, public: &'a PublicKey) -> Order<'a
     }
 }
 
-/// Signs, stores unless the role says not to, and answers.
-fn finish(
+/// What becomes of a certificate once it is made.
+#[derive(Clone, Copy)]
+pub(super) struct Keep {
+    /// It is not kept, so that it can be neither shown nor revoked.
+    pub(super) no_store: bool,
+    /// It is revoked with its lease.
+    pub(super) lease: bool,
+}
+
+impl From<&Role> for Keep {
+    fn from(role: &Role) -> Keep {
+        Keep { no_store: role.no_store, lease: role.generate_lease }
+    }
+}
+
+/// Signs, keeps and answers.
+pub(super) fn finish(
     cx: &mut Context<'_, '_>,
-    (table, issuer, role): (&Table, &Issuer, &Role),
+    (table, issuer): (&Table, &Issuer),
+    keep: Keep,
     order: Order<'_>,
     key: Option<&Key>,
 ) -> Result<Response, Refusal> {
@@ -160,10 +176,10 @@ fn finish(
     let certificate = order.issue(cx, table, issuer)?;
     let bundle = Bundle { certificate: &certificate, issuer: &issuer.certificate, chain: &issuer.chain, key };
     let response = Response::data(&bundle.describe(format, cx.fields())?)?;
-    if !role.no_store {
+    if !keep.no_store {
         fetch::store(cx, &certificate)?;
     }
-    match role.generate_lease && !role.no_store {
+    match keep.lease && !keep.no_store {
         true => leased::lease(cx, response, &certificate),
         false => Ok(response),
     }
@@ -209,7 +225,7 @@ fn sign(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let issuer = authority::issuing(&table, reference(cx, &role))?;
     let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(issuer))?;
     let order = order(&role, &wanted, &csr.public);
-    let mut response = finish(cx, (&table, issuer, &role), order, None)?;
+    let mut response = finish(cx, (&table, issuer), Keep::from(&*role), order, None)?;
     if role.use_csr_common_name && cx.fields().string("common_name")?.is_some_and(|name| !name.is_empty()) {
         response = response.warn(
             "the common_name field was provided but the role is set with \"use_csr_common_name\" set to true",
@@ -238,7 +254,7 @@ fn sign_verbatim(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let issuer = authority::issuing(&table, reference(cx, &role))?;
     let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(issuer))?;
     let order = Order { verbatim: Some(&csr), ..order(&role, &wanted, &csr.public) };
-    let response = finish(cx, (&table, issuer, &role), order, None)?;
+    let response = finish(cx, (&table, issuer), Keep::from(&role), order, None)?;
     Ok(warned(response, &role, &csr, &wanted))
 }
 

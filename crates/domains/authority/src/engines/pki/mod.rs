@@ -7,12 +7,13 @@
 //! now shows. The list is made of that and signed when somebody fetches it, once for each change, so that a
 //! revocation costs the same however many came before.
 //!
-//! Absent, and refused or not routed: CEL roles, managed keys, unified lists,
-//! P-224, RSA-8192, host names that are not ASCII (write them as `xn--...`).
+//! Absent, and refused or not routed: managed keys, unified lists, P-224, RSA-8192, host names that are not ASCII (write
+//! them as `xn--...`).
 
 mod acme;
 mod authority;
 mod bundle;
+mod cel;
 mod config;
 mod crl;
 mod fetch;
@@ -48,6 +49,8 @@ pub static BACKEND: Backend = Backend {
     about: "Issues, signs and revokes X.509 certificates with authorities whose keys stay here.",
     routes: &[
         roles::ROUTES,
+        cel::ROLES,
+        cel::ISSUE,
         issue::ROUTES,
         sign::ROUTES,
         roots::ROUTES,

@@ -135,7 +135,12 @@ const EXT_KEY_USAGES: [(&str, &str); 14] = [
     ("MicrosoftKernelCodeSigning", "1.3.6.1.4.1.311.61.1.1"),
 ];
 
-/// The extended key usages of a role's certificates as OIDs. Names that are not known are left out, as Vault does.
+/// The name of the extended key usage that Go numbers so.
+pub(super) fn ext_key_usage(number: u64) -> Option<&'static str> {
+    EXT_KEY_USAGES.get(usize::try_from(number).ok()?).map(|(name, _)| *name)
+}
+
+/// The extended key usages of a role's certificates as OIDs.
 pub(super) fn ext_key_usages(role: &Role) -> Result<Vec<String>, Refusal> {
     let flags = [
         (role.server_flag, "ServerAuth"),
@@ -145,6 +150,14 @@ pub(super) fn ext_key_usages(role: &Role) -> Result<Vec<String>, Refusal> {
     ];
     let flagged = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name);
     let named = role.ext_key_usage.iter().map(String::as_str);
+    ext_key_usages_of(flagged.chain(named), &role.ext_key_usage_oids)
+}
+
+/// Extended key usages as OIDs, each once. Names that are not known are left out, as Vault does.
+pub(super) fn ext_key_usages_of<'n>(
+    names: impl Iterator<Item = &'n str>,
+    others: &[String],
+) -> Result<Vec<String>, Refusal> {
     let known = |name: &str| {
         let plain = name.trim();
         EXT_KEY_USAGES
@@ -153,8 +166,8 @@ pub(super) fn ext_key_usages(role: &Role) -> Result<Vec<String>, Refusal> {
             .map(|(_, oid)| (*oid).to_owned())
     };
     let mut oids: Vec<String> = Vec::new();
-    let all = flagged.chain(named).filter_map(known);
-    for oid in all.chain(role.ext_key_usage_oids.iter().map(|oid| oid.trim().to_owned())) {
+    let all = names.filter_map(known);
+    for oid in all.chain(others.iter().map(|oid| oid.trim().to_owned())) {
         if !oid.is_empty() && !oids.contains(&oid) {
             oids.push(oid);
         }

@@ -92,7 +92,7 @@ fn intermediate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     role.use_csr_common_name = fields.string("common_name")?.is_none_or(|name| name.is_empty());
     let wanted = wanted::gather(cx, cx.fields(), &role, Some(&csr), Some(&signer))?;
     let permitted = fields.strings("permitted_dns_domains")?.unwrap_or_default();
-    let path_len = path_len(cx, &signer.certificate)?;
+    let path_len = authority::path_len(roots::path_len(fields)?, &signer.certificate)?;
     let verbatim = fields.bool("use_csr_values")?.unwrap_or(false);
     let order = Order {
         wanted: &wanted,
@@ -118,22 +118,6 @@ fn intermediate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         ),
         false => response,
     })
-}
-
-/// What was asked for, within what the signer may.
-fn path_len(cx: &Context<'_, '_>, signer: &Certificate) -> Result<Option<u8>, Refusal> {
-    let asked = roots::path_len(cx.fields())?;
-    match (signer.path_len(), asked) {
-        (None, asked) => Ok(asked),
-        (Some(0), _) => Err(Refusal::invalid(
-            "signing certificate has a max path length of zero, and cannot issue further CA certificates",
-        )),
-        (Some(most), None) => Ok(Some(most - 1)),
-        (Some(most), Some(asked)) if asked < most => Ok(Some(asked)),
-        (Some(most), Some(asked)) => Err(Refusal::invalid(format!(
-            "max_path_length {asked} does not fit below the signing certificate, whose own is {most}"
-        ))),
-    }
 }
 
 fn key_id(cx: &Context<'_, '_>) -> Result<Option<Vec<u8>>, Refusal> {

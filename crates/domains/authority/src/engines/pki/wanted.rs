@@ -8,7 +8,7 @@ use crate::fields::Fields;
 use crate::refusal::Refusal;
 use crate::route::{Field, Kind, field};
 use keyward_core::Timestamp;
-use keyward_crypto::x509::{KeyUsages, PolicyIdentifier, Request, San, Subject, attribute};
+use keyward_crypto::x509::{Extension, KeyUsages, PolicyIdentifier, Request, San, Subject, attribute};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(super) struct Wanted {
     pub(super) ext_key_usages: Vec<String>,
     pub(super) policies: Vec<PolicyIdentifier>,
     pub(super) says_it_is_no_authority: bool,
+    /// Others, in place of our own of the same kind.
+    pub(super) extra: Vec<Extension>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -66,6 +68,7 @@ pub(super) fn gather(
         ext_key_usages: params::ext_key_usages(role)?,
         policies: role::policies(&role.policy_identifiers)?,
         says_it_is_no_authority: role.basic_constraints_valid_for_non_ca,
+        extra: Vec::new(),
         warnings,
     })
 }
@@ -158,13 +161,17 @@ fn of_fields(fields: &Fields) -> Result<Vec<San>, Refusal> {
     Ok(sans)
 }
 
+/// Refuses more names than a certificate may have.
+pub(super) fn few_enough(sans: &[San]) -> Result<(), Refusal> {
+    match sans.len() {
+        0..=MOST_SANS => Ok(()),
+        _ => Err(Refusal::invalid(format!("a certificate may have at most {MOST_SANS} alternative names"))),
+    }
+}
+
 /// Refuses names that `role` does not allow. `by_csr` says where they came from.
 fn allowed(role: &Role, sans: &[San], by_csr: bool) -> Result<(), Refusal> {
-    if sans.len() > MOST_SANS {
-        return Err(Refusal::invalid(format!(
-            "a certificate may have at most {MOST_SANS} alternative names"
-        )));
-    }
+    few_enough(sans)?;
     let dns = sans.iter().filter_map(|san| if let San::Dns(name) = san { Some(name.as_str()) } else { None });
     if let Some(name) = names::refused(role, dns) {
         return Err(Refusal::invalid(format!("subject alternate name {name} not allowed by this role")));
@@ -302,10 +309,19 @@ fn validity(
     }
     let at = at.or_else(|| Some(role.not_after.clone()).filter(|at| !at.is_empty() && ttl.is_none()));
     let not_before = super::now(cx).saturating_sub(role.not_before_duration);
-    let mut not_after = match at {
+    let not_after = match at {
         Some(at) => params::moment("not_after", &at)?,
         None => super::now(cx).saturating_add(allowed_ttl(cx, role, ttl, warnings).as_secs()),
     };
+    within(issuer, not_before, not_after).map(|not_after| (not_before, not_after))
+}
+
+/// When a certificate ends that shall be valid from `not_before` to `not_after`, for what `issuer` may sign.
+pub(super) fn within(
+    issuer: Option<&Issuer>,
+    not_before: u64,
+    mut not_after: u64,
+) -> Result<u64, Refusal> {
     if let Some(issuer) = issuer
         && not_after > issuer.certificate.not_after()
     {
@@ -329,7 +345,7 @@ fn validity(
             Timestamp::from_secs(not_after)
         )));
     }
-    Ok((not_before, not_after))
+    Ok(not_after)
 }
 
 /// How long certificates are valid under `role` where nobody asks for another time.

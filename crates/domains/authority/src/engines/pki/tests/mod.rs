@@ -1,6 +1,7 @@
 //! Every endpoint through an authority, as clients call it.
 
 mod authorities;
+mod cel;
 mod hostile;
 mod leased;
 mod lists;
