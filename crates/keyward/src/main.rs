@@ -38,6 +38,8 @@ mod operator;
 #[cfg(feature = "authority")]
 mod policy;
 #[cfg(feature = "authority")]
+mod policy_explain;
+#[cfg(feature = "authority")]
 mod policy_files;
 #[cfg(feature = "authority")]
 mod policy_rollout;

@@ -118,7 +118,7 @@ pub(crate) struct Lint {
     paths: Vec<PathBuf>,
 }
 
-fn now() -> i128 {
+pub(crate) fn now() -> i128 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
@@ -178,7 +178,7 @@ pub(crate) fn test(args: &Test, out: &Output) -> Result<(), Failure> {
     if failed > 0 { Err(Failure::Code(1)) } else { Ok(()) }
 }
 
-fn policies(paths: &[PathBuf]) -> Result<Policies, Failure> {
+pub(crate) fn policies(paths: &[PathBuf]) -> Result<Policies, Failure> {
     let mut policies = Policies::default();
     for path in paths {
         if path.as_os_str() == "-" {

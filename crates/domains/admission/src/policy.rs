@@ -4,6 +4,7 @@ use crate::cel_policy::CelPolicy;
 use crate::cleanup::Cleanup;
 use crate::cluster_policy::ClusterPolicy;
 use crate::exception::Exception;
+use crate::explain::Explanation;
 use crate::lookup::Snapshot;
 use crate::nearest;
 use crate::outcome::{Action, Outcome, RuleKind};
@@ -193,6 +194,21 @@ impl Policy {
             Form::Rules(policy) => policy.decide(&self.metadata, kind, request, around),
             Form::Cel(policy) if policy.kind() == kind => policy.decide(&self.metadata, request, around),
             Form::Cel(_) => Outcome::default(),
+        }
+    }
+
+    /// Why it said what it said about a request, in one of the things that it does, rule by rule; also why rules are not for it.
+    pub fn explain(
+        &self,
+        kind: RuleKind,
+        request: &Request,
+        around: &Surroundings<'_>,
+        outcome: &Outcome,
+    ) -> Vec<Explanation> {
+        match &self.form {
+            Form::Rules(policy) => policy.explain(&self.metadata, kind, request, around, outcome),
+            Form::Cel(policy) if policy.kind() == kind => policy.explain(&self.metadata, request, outcome),
+            Form::Cel(_) | Form::Cleanup(_) => Vec::new(),
         }
     }
 

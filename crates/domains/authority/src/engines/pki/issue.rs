@@ -31,7 +31,8 @@ pub(super) const ISSUE: &[Field] = &joined::<15>(&[
     ],
 ]);
 
-pub(super) const SIGN: &[Field] = &joined::<14>(&[&SHARED, &[USER_IDS, FORMAT, PRIVATE_KEY_FORMAT, REMOVE_ROOTS, CSR]]);
+pub(super) const SIGN: &[Field] =
+    &joined::<14>(&[&SHARED, &[USER_IDS, FORMAT, PRIVATE_KEY_FORMAT, REMOVE_ROOTS, CSR]]);
 
 const VERBATIM: &[Field] = &joined::<22>(&[
     &SHARED,

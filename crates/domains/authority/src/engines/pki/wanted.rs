@@ -317,11 +317,7 @@ fn validity(
 }
 
 /// When a certificate ends that shall be valid from `not_before` to `not_after`, for what `issuer` may sign.
-pub(super) fn within(
-    issuer: Option<&Issuer>,
-    not_before: u64,
-    mut not_after: u64,
-) -> Result<u64, Refusal> {
+pub(super) fn within(issuer: Option<&Issuer>, not_before: u64, mut not_after: u64) -> Result<u64, Refusal> {
     if let Some(issuer) = issuer
         && not_after > issuer.certificate.not_after()
     {

@@ -72,14 +72,18 @@ fn said(cx: &mut Context<'_, '_>) -> Result<[(&'static str, Value); 5], Refusal>
     };
     let subject = holder.map(|holder| holder.subject()).unwrap_or_default();
     let groups = subject.groups.iter();
-    let groups = groups.map(|group| json!({ "ID": group.id, "name": group.name, "metadata": group.metadata }));
+    let groups =
+        groups.map(|group| json!({ "ID": group.id, "name": group.name, "metadata": group.metadata }));
     let info = json!({ "ID": subject.entity_id, "name": subject.entity_name, "metadata": subject.metadata });
     Ok([
         ("request", request),
         ("entity_id", Value::from(token.entity_id.as_str())),
         ("entity_groups", groups.collect()),
         ("entity_info", info),
-        ("token", json!({ "display_name": token.display_name, "policies": token.policies, "metadata": token.metadata })),
+        (
+            "token",
+            json!({ "display_name": token.display_name, "policies": token.policies, "metadata": token.metadata }),
+        ),
     ])
 }
 
@@ -93,8 +97,9 @@ fn parsed<'a>(csr: &Request) -> Val<'a> {
     let first = |oid: &str| Val::text(csr.subject.values(oid).into_iter().next().unwrap_or_default());
     let names = |of: fn(&San) -> Option<String>| texts(csr.sans.iter().filter_map(of).collect());
     let extensions = csr.extensions.iter();
-    let extensions =
-        extensions.map(|extension| (Val::text(extension.oid()), Val::Bytes(extension.value().into()))).collect();
+    let extensions = extensions
+        .map(|extension| (Val::text(extension.oid()), Val::Bytes(extension.value().into())))
+        .collect();
     let kind = csr.public.kind();
     map(vec![
         (
@@ -113,7 +118,10 @@ fn parsed<'a>(csr: &Request) -> Val<'a> {
         ),
         ("DNSNames", names(|san| if let San::Dns(name) = san { Some(name.clone()) } else { None })),
         ("EmailAddresses", names(|san| if let San::Email(name) = san { Some(name.clone()) } else { None })),
-        ("IPAddresses", names(|san| if let San::Ip(address) = san { Some(address.to_string()) } else { None })),
+        (
+            "IPAddresses",
+            names(|san| if let San::Ip(address) = san { Some(address.to_string()) } else { None }),
+        ),
         ("URIs", names(|san| if let San::Uri(uri) = san { Some(uri.clone()) } else { None })),
         ("Extensions", Val::Map(std::rc::Rc::new(extensions))),
         ("PublicKeyAlgorithm", Val::Str(algorithm(kind.name()))),

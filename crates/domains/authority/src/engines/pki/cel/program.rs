@@ -3,7 +3,9 @@
 use crate::refusal::Refusal;
 use keyward_core::Timestamp;
 use keyward_expressions::World;
-use keyward_expressions::cel::{self, Evaluation, Fault, Found, Host, Names, Scope, Signature, Val, Variables};
+use keyward_expressions::cel::{
+    self, Evaluation, Fault, Found, Host, Names, Scope, Signature, Val, Variables,
+};
 use keyward_expressions::meter::Meter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +20,8 @@ const MOST: usize = 100;
 const STEPS: u64 = 100_000;
 
 /// What a program may name besides its own variables.
-const ROOTS: [&str; 7] = ["request", "now", "parsed_csr", "entity_id", "entity_groups", "entity_info", "token"];
+const ROOTS: [&str; 7] =
+    ["request", "now", "parsed_csr", "entity_id", "entity_groups", "entity_info", "token"];
 /// The messages it may make.
 const TYPES: [&str; 9] = [
     "ValidationOutput",
@@ -103,7 +106,10 @@ impl Program {
         let mut roots: Vec<&str> = ROOTS.to_vec();
         let mut waiting: Vec<&Variable> = source.variables.iter().collect();
         if let Some(taken) = waiting.iter().find(|variable| ROOTS.contains(&&*variable.name)) {
-            return Err(Refusal::invalid(format!("the variable {} would hide what the request has", taken.name)));
+            return Err(Refusal::invalid(format!(
+                "the variable {} would hide what the request has",
+                taken.name
+            )));
         }
         let mut variables = Vec::with_capacity(waiting.len());
         // Each round takes those that name nothing that still waits.
@@ -140,7 +146,8 @@ impl Program {
         let world = World { now: i128::from(now.nanos()), seed: Cell::new(0), meter: Meter::of(STEPS) };
         let (host, nothing) = (Of { arena }, Variables::default());
         let mut roots = roots;
-        let refused = |what: &str, why: Fault| Refusal::invalid(format!("{what} of the CEL role fails: {why}"));
+        let refused =
+            |what: &str, why: Fault| Refusal::invalid(format!("{what} of the CEL role fails: {why}"));
         for (name, variable) in &self.variables {
             let scope = Scope { roots: &roots, variables: &nothing, host: &host, world: &world };
             let value = variable.run(&scope).map_err(|why| refused(&format!("the variable {name}"), why))?;
@@ -164,7 +171,9 @@ impl<'a> Host<'a> for Of<'a> {
         let Some(argument) = arguments.first() else { return cel::no(name, arguments) };
         match (name, argument.as_str()) {
             ("check_valid_email", text) => Ok(Val::Bool(text.is_some_and(is_email))),
-            ("encode_json", _) => argument.to_json().map(|json| Val::text(json.to_string())).map_err(Fault::no),
+            ("encode_json", _) => {
+                argument.to_json().map(|json| Val::text(json.to_string())).map_err(Fault::no)
+            }
             ("decode_json", Some(text)) => match serde_json::from_str(text) {
                 Ok(value) => Ok(Val::Json(self.keep(value)).simple()),
                 Err(why) => Err(Fault::no(format!("decode_json(): {why}"))),
@@ -195,8 +204,10 @@ mod tests {
     use serde_json::json;
 
     fn source(variables: &[(&str, &str)], expression: &str) -> Source {
-        let variables: Vec<Value> =
-            variables.iter().map(|(name, expression)| json!({"name": name, "expression": expression})).collect();
+        let variables: Vec<Value> = variables
+            .iter()
+            .map(|(name, expression)| json!({"name": name, "expression": expression}))
+            .collect();
         Source::default().changed(json!({"variables": variables, "expression": expression})).unwrap()
     }
 

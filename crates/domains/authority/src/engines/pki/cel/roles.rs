@@ -58,7 +58,9 @@ pub(super) fn program(cx: &mut Context<'_, '_>, name: &str) -> Result<Arc<Progra
         })?,
         false => None,
     };
-    known.ok_or_else(|| Refusal::invalid(format!("CEL role not found: {name}; LIST cel/roles shows those there are")))
+    known.ok_or_else(|| {
+        Refusal::invalid(format!("CEL role not found: {name}; LIST cel/roles shows those there are"))
+    })
 }
 
 fn path(cx: &Context<'_, '_>) -> Result<String, Refusal> {

@@ -162,7 +162,8 @@ fn bounds(template: &Message<'_>) -> Result<(Option<u8>, Vec<String>), Refusal> 
 
 fn wanted(cx: &Context<'_, '_>, template: &Message<'_>, warnings: Vec<String>) -> Result<Wanted, Refusal> {
     let not_before = template.moment("NotBefore")?.unwrap_or_else(|| now(cx).saturating_sub(BACKDATED));
-    let not_after = template.moment("NotAfter")?.unwrap_or_else(|| now(cx).saturating_add(cx.default_ttl().as_secs()));
+    let not_after =
+        template.moment("NotAfter")?.unwrap_or_else(|| now(cx).saturating_add(cx.default_ttl().as_secs()));
     let extras = template.list("ExtraExtensions")?;
     Ok(Wanted {
         subject: subject(template)?,
@@ -263,7 +264,8 @@ fn key_usages(template: &Message<'_>) -> Result<KeyUsages, Refusal> {
         Some(bits) => u16::try_from(bits).ok().filter(|bits| *bits < 1 << 9),
         None => return wanted::key_usages(&template.texts("KeyUsage")?),
     };
-    bits.map(KeyUsages).ok_or_else(|| Refusal::invalid("CertTemplate.KeyUsage has nine bits, so it is below 512"))
+    bits.map(KeyUsages)
+        .ok_or_else(|| Refusal::invalid("CertTemplate.KeyUsage has nine bits, so it is below 512"))
 }
 
 /// Numbers as Go has them, or names; and any others by their OIDs.

@@ -46,7 +46,9 @@ fn a_program_decides_what_a_certificate_says() {
     assert_eq!(made.not_after() - made.not_before(), 3600 + 30);
     assert_eq!(made.key_usages().unwrap().0, 5);
     assert_eq!(made.ext_key_usages().unwrap(), ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]);
-    assert!(made.extensions().iter().any(|extension| extension.is("1.3.6.1.5") && extension.value() == [5, 0]));
+    assert!(
+        made.extensions().iter().any(|extension| extension.is("1.3.6.1.5") && extension.value() == [5, 0])
+    );
     assert!(made.extensions().iter().any(|extension| extension.is("2.5.29.32")));
     let names = sans(&issued["certificate"]);
     for expected in [
@@ -162,7 +164,10 @@ fn what_a_program_makes_is_checked() {
         ("1", "where a ValidationOutput is wanted"),
         ("ValidationOutput{}", "template is nil"),
         ("ValidationOutput{template: CertTemplate{}, key_type: 'dsa'}", "unknown key type dsa"),
-        ("ValidationOutput{template: CertTemplate{}, issuer_ref: 'none'}", "could not fetch the CA certificate"),
+        (
+            "ValidationOutput{template: CertTemplate{}, issuer_ref: 'none'}",
+            "could not fetch the CA certificate",
+        ),
     ] {
         program(&mut bench, "bad", &json!({ "expression": output }));
         let why = refused(&mut bench, "cel/issue/bad", &json!({}));
