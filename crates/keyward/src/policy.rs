@@ -35,9 +35,10 @@ pub(crate) enum Policy {
         /// Its name
         name: String,
     },
-    /// Explain by which ACL rule a request is allowed or refused, or what admission policies say of objects, rule by rule
+    /// Explain by which ACL rule a request is allowed, or what admission policies say of objects
     ///
-    /// With --resource no authority is asked: `keyward policy explain policies/ --resource pod.yaml`.
+    /// With --resource it is about admission policies, rule by rule, and no authority is asked:
+    /// `keyward policy explain policies/ --resource pod.yaml`.
     Explain {
         /// create, read, update, patch, delete or list; with --resource, files and folders of policies
         #[arg(value_name = "OPERATION|POLICY")]
