@@ -4,7 +4,7 @@
 use crate::Failure;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use http_body_util::{BodyExt, Collected, Full, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -77,7 +77,7 @@ impl hyper::body::Body for Nothing {
 
 async fn answer(request: Request<Incoming>, policies: &[Value]) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let sent = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let sent = request.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
     if uri.query().is_some_and(|query| query.contains("watch=true")) {
         return respond(StatusCode::OK, Nothing.boxed());
     }

@@ -4,7 +4,7 @@ use crate::cli::Failure;
 use crate::cli::input::content;
 use crate::cli::output::{self, Output};
 use crate::policy_files::{now, policies};
-use keyward_admission::{Action, Explanation, Policy, RuleKind, yaml};
+use keyward_admission::{Action, Explanation, Policy, RuleKind, Status, yaml};
 use keyward_policy_files::apply::Apply;
 use keyward_policy_files::load;
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ fn lines(name: &str, namespace: &str, said: &[(&Policy, Vec<Explanation>)]) -> R
     for (policy, rules) in said {
         output::line(&format!("  {} {}", policy.metadata.kind, policy.metadata.full_name()))?;
         for rule in rules {
-            let status = rule.status.map_or("-", |status| status.name());
+            let status = rule.status.map_or("-", Status::name);
             let action = match (rule.status, action(policy, &rule.rule, namespace)) {
                 (Some(_), Some(action)) => format!(" ({action})"),
                 _ => String::new(),
@@ -89,7 +89,7 @@ fn lines(name: &str, namespace: &str, said: &[(&Policy, Vec<Explanation>)]) -> R
 fn whole(name: &str, namespace: &str, said: &[(&Policy, Vec<Explanation>)]) -> Value {
     let rule = |policy: &Policy, rule: &Explanation| {
         json!({
-            "rule": &*rule.rule, "result": rule.status.map(|status| status.name()), "why": rule.why,
+            "rule": &*rule.rule, "result": rule.status.map(Status::name), "why": rule.why,
             "action": action(policy, &rule.rule, namespace), "preconditions": rule.conditions,
         })
     };

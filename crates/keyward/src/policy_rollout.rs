@@ -11,7 +11,7 @@ use keyward_policy_files::load;
 use keyward_policy_files::rollout::{Findings, Plan, Policies, Stage, date};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Objects that the table lists of a policy; the other formats list all.
 const SHOWN: usize = 20;
@@ -46,7 +46,7 @@ fn usage(why: String) -> Failure {
     Failure::Usage(why)
 }
 
-fn is_stdin(path: &PathBuf) -> bool {
+fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
