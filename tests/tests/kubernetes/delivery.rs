@@ -2,7 +2,7 @@
 //! node, against the attackers that zen-lock's security page names.
 
 mod definitions;
-mod world;
+pub(crate) mod world;
 
 use keyward_testkit::process::wait_for;
 use keyward_testkit::require;

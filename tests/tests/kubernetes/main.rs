@@ -11,6 +11,7 @@ mod login;
 mod objects;
 mod pod;
 mod policy;
+mod rebuild;
 mod sealed;
 mod tokens;
 mod tour;

@@ -2,14 +2,18 @@
 
 use crate::login::{ACCOUNTS, Setting};
 use keyward_intent::{Phase, SealedSecret};
+use keyward_testkit::certificates::Authority;
 use keyward_testkit::cluster::{Cluster, Options, check};
-use keyward_testkit::process::wait_for;
+use keyward_testkit::process::{free_port, run, wait_for};
 use keyward_testkit::require;
+use keyward_tests::binary::keyward;
 use keyward_tests::http::Client;
 use keyward_tests::sealed::Author;
-use keyward_tests::server::Server;
+use keyward_tests::server::{IN_MEMORY, Server};
 use serde_json::json;
+use std::process::Command;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// The longest an API server and then the authority believe a token that they have seen, on a loaded machine.
 const FORGOTTEN: Duration = Duration::from_secs(90);
@@ -66,7 +70,8 @@ fn a_pod_is_opened_what_is_sealed_for_its_account() {
     cluster.kubectl(&["apply", "--filename=-"], ACCOUNTS).unwrap();
     cluster.kubectl(&["apply", "--filename=-"], PODS).unwrap();
     let finished = cluster.in_namespace(|| {
-        let server = Server::dev();
+        let tls = Tls::new();
+        let server = tls.server();
         let root = server.root();
         let author = prepare(&server);
         let setting = Setting { cluster: &cluster, server: &server };
@@ -82,10 +87,65 @@ fn a_pod_is_opened_what_is_sealed_for_its_account() {
         let (_, unbound) = setting.holder(&token_of(&cluster, "api", None));
         refused(&server, &unbound, "not bound to a pod");
 
+        an_agent_delivers_over_tls(&tls, &server, &token_of(&cluster, "api", Some("api-1")));
         rolled_back(&root, &author.seal("db", "other", Phase::Steady, "stolen"));
         an_account_made_again(&setting, &author);
     });
     finished.unwrap();
+}
+
+/// A server's certificates, and a port for them.
+struct Tls {
+    folder: TempDir,
+    port: u16,
+}
+
+impl Tls {
+    fn new() -> Tls {
+        let folder = tempfile::tempdir().unwrap();
+        let [authority, other] = ["test authority", "another"].map(|name| Authority::new(name).unwrap());
+        let leaf = authority.issue("server", &[], &["localhost"]).unwrap();
+        for (name, text) in [
+            ("tls.crt", leaf.certificate.as_str()),
+            ("tls.key", &leaf.key),
+            ("ca.crt", &authority.certificate()),
+            ("other.crt", &other.certificate()),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Tls { folder, port: free_port().unwrap() }
+    }
+
+    fn server(&self) -> Server {
+        let (files, port) = (self.folder.path().display(), self.port);
+        Server::unsealed(&format!(
+            "listener \"tcp\" {{\n address = \"127.0.0.1:{port}\"\n tls_cert_file = \"{files}/tls.crt\"\n \
+             tls_key_file = \"{files}/tls.key\"\n}}\n{IN_MEMORY}"
+        ))
+    }
+}
+
+/// The agent of the pod believes the certificates that it was told to, and no others.
+fn an_agent_delivers_over_tls(tls: &Tls, server: &Server, token: &str) {
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (to, jwt) = (memory.path().join("secrets"), server.folder().join("pod.jwt"));
+    std::fs::create_dir(&to).unwrap();
+    std::fs::write(&jwt, token).unwrap();
+    let deliver = |believed: &str, patience| {
+        let mut agent = Command::new(keyward());
+        agent.args(["agent", "--once", "--object=db", "--of-namespace=prod", "--role=api"]);
+        agent.arg("--to").arg(&to).arg("--token-file").arg(&jwt);
+        agent.env("VAULT_ADDR", format!("https://localhost:{}", tls.port));
+        agent.env("VAULT_CACERT", tls.folder.path().join(believed));
+        run(&mut agent, b"", patience)
+    };
+    // It goes on trying: what it asked for may be there later.
+    let stranger = deliver("other.crt", Duration::from_secs(5));
+    assert!(stranger.is_err() || stranger.is_ok_and(|done| !done.status.success()));
+    assert!(!to.join("db").exists());
+    let done = deliver("ca.crt", FORGOTTEN).unwrap();
+    assert!(done.status.success(), "{}", done.stderr);
+    assert_eq!(std::fs::read_to_string(to.join("db/password")).unwrap(), "hunter2");
 }
 
 /// Another object of the version that was seen is refused, and so what was there is opened still.

@@ -6,6 +6,7 @@ use crate::login::Setting;
 use keyward_testkit::cluster::{BUSYBOX, Cluster, Error, NODE_ADDRESS, Options};
 use keyward_testkit::process::{run, wait_for};
 use keyward_tests::binary::keyward;
+use keyward_tests::http::Client;
 use keyward_tests::server::{ON_DISK, SOON, Server};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -19,7 +20,7 @@ pub(crate) const SECOND: &str = "canary-two-Rk5Yt7";
 
 pub(crate) const ZEN: &str = "canary-zen-Hx4Lp9";
 
-const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
+pub(crate) const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"reviewer","namespace":"default"}},
     {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"reviewer"},
         "roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"system:auth-delegator"},
@@ -208,12 +209,18 @@ impl World {
     }
 }
 
-fn shell(folder: &Path, script: &str) -> String {
+pub(crate) fn shell(folder: &Path, script: &str) -> String {
+    shell_with(folder, script, &[])
+}
+
+/// The same with more in its environment.
+pub(crate) fn shell_with(folder: &Path, script: &str, environment: &[(&str, &str)]) -> String {
     let path = std::env::var("PATH").unwrap();
     let own = keyward().parent().map(Path::to_owned).unwrap_or_default();
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script])
         .current_dir(folder)
+        .envs(environment.iter().copied())
         .env("PATH", format!("{}:{path}", own.display()));
     let done = run(&mut bash, b"", SOON).unwrap();
     assert!(done.status.success(), "{script}: {}", done.stderr);
@@ -227,12 +234,24 @@ fn authority(cluster: &Cluster, repository: &Path) -> Server {
     let mut server = Server::configured(&format!("{listener}{ON_DISK}"));
     server.initialize(1, 1);
     server.unseal();
-    let root = server.root();
+    make_root(repository);
+    endow(&server.root(), repository);
+    Setting { cluster, server: &server }.configure("token-review");
+    server
+}
+
+/// A root of trust and what is derived from it, beside the repository's files.
+pub(crate) fn make_root(repository: &Path) {
     shell(
         repository,
         "mkdir -p shares apps/shop && keyward root init --shares 3 --required 2 --to shares --for prod > /dev/null && \
          keyward root derive author --share $(echo shares/*share-1-*) --share $(echo shares/*share-2-*) --to author.key > author.pub",
     );
+}
+
+/// Has an authority believe the repository's author, and gives it a key for the namespace `shop`, which the repository's rules
+/// name then, and roles for the controller and for workloads.
+pub(crate) fn endow(root: &Client, repository: &Path) {
     root.write("sys/mounts/sealed", &json!({ "type": "sealed" })).expect(204);
     let document = fs::read_to_string(repository.join("keyward-root.yaml")).unwrap();
     let config = json!({ "cluster": "prod", "root_document": document, "refresh": "2s" });
@@ -260,6 +279,4 @@ fn authority(cluster: &Cluster, repository: &Path) -> Server {
         });
         root.write(&format!("auth/kubernetes/role/{role}"), &fields).expect(204);
     }
-    Setting { cluster, server: &server }.configure("token-review");
-    server
 }

@@ -41,7 +41,7 @@ pub(super) struct Object {
     pub(super) reason: String,
     /// Nanoseconds since the epoch.
     pub(super) created: u64,
-    /// When this version was registered.
+    /// When this version was registered first.
     pub(super) updated: u64,
     /// It is gone, and only the version is remembered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -290,11 +290,14 @@ fn describe(
     before: Option<&Object>,
     now: Timestamp,
 ) -> Result<Object, Refusal> {
+    let signed = manifest.signed();
+    // What is gone for a while, as with a cluster that is made again from Git, is what it was.
+    let same = before.filter(|before| before.signed == signed);
     Ok(Object {
         kind: manifest.kind().to_owned(),
         version,
         digest: manifest.digest(),
-        signed: manifest.signed(),
+        signed,
         key,
         key_ids,
         bounds: manifest.bounds(config)?,
@@ -303,7 +306,7 @@ fn describe(
         owner: manifest.annotation("owner"),
         reason: manifest.annotation("reason"),
         created: before.map_or(now.nanos(), |before| before.created),
-        updated: now.nanos(),
+        updated: same.map_or(now.nanos(), |same| same.updated),
         deleted: false,
         // What the authority took over stays its own, whatever is written to Git later.
         by: before.map_or_else(Owner::default, |before| before.by.clone()),
@@ -377,7 +380,7 @@ pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let (namespace, name) = place(cx)?;
     let Some(before) = find(cx, &namespace, &name)? else { return Ok(Response::empty()) };
     unlock(cx, &namespace, &name)?;
-    let after = Object { deleted: true, updated: cx.now.nanos(), ..(*before).clone() };
+    let after = Object { deleted: true, ..(*before).clone() };
     put(cx, (&namespace, &name), Some(&before), &after)?;
     cx.delete(&body_key(&namespace, &name));
     Ok(Response { facts: facts(&namespace, &name, &after), ..Response::empty() })
