@@ -7,10 +7,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use keyward_tls::{Clients, TlsFiles, configure};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Command;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 
 /// What starts one whose answers have `body` bytes.
 pub(crate) fn command(body: usize) -> Result<Command, Failure> {
@@ -19,11 +23,17 @@ pub(crate) fn command(body: usize) -> Result<Command, Failure> {
     Ok(command)
 }
 
-pub(crate) fn run(body: usize) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(body))
+/// Serves until it is ended; over TLS with a certificate and its key.
+pub(crate) fn run(body: usize, tls: Option<(PathBuf, PathBuf)>) -> Result<(), Failure> {
+    let acceptor = tls.map(|(certificate, key)| {
+        let files = TlsFiles { certificate, key, clients: Clients::Silent, tls12: false };
+        configure(&files).map(TlsAcceptor::from)
+    });
+    let acceptor = acceptor.transpose()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(body, acceptor))
 }
 
-async fn serve(body: usize) -> Result<(), Failure> {
+async fn serve(body: usize, acceptor: Option<TlsAcceptor>) -> Result<(), Failure> {
     let body = Bytes::from(vec![b'x'; body]);
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -33,24 +43,35 @@ async fn serve(body: usize) -> Result<(), Failure> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let body = body.clone();
+        let (body, acceptor) = (body.clone(), acceptor.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let body = body.clone();
-                async move {
-                    let _ = request.into_body().collect().await;
-                    let mut response = http::Response::new(Full::new(body));
-                    let headers = response.headers_mut();
-                    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                    headers.insert(
-                        header::STRICT_TRANSPORT_SECURITY,
-                        HeaderValue::from_static("max-age=31536000; includeSubDomains"),
-                    );
-                    Ok::<_, Infallible>(response)
+            match acceptor {
+                None => connection(stream, body).await,
+                Some(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        connection(stream, body).await;
+                    }
                 }
-            });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            }
         });
     }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, body: Bytes) {
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let body = body.clone();
+        async move {
+            let _ = request.into_body().collect().await;
+            let mut response = http::Response::new(Full::new(body));
+            let headers = response.headers_mut();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(
+                header::STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+            );
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

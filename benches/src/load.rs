@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -59,7 +60,15 @@ pub(crate) struct Ask {
     path: String,
     token: String,
     body: String,
+    tls: Option<TlsConnector>,
 }
+
+/// A connection, with TLS or without.
+type Stream = Box<dyn Connected>;
+
+trait Connected: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connected for S {}
 
 impl Ask {
     pub(crate) fn new(method: &str, path: &str, token: &str, body: &str) -> Ask {
@@ -68,6 +77,22 @@ impl Ask {
             path: path.to_owned(),
             token: token.to_owned(),
             body: body.to_owned(),
+            tls: None,
+        }
+    }
+
+    /// The same over TLS.
+    pub(crate) fn over(mut self, tls: TlsConnector) -> Ask {
+        self.tls = Some(tls);
+        self
+    }
+
+    async fn connect(&self, server: SocketAddr) -> Result<Stream, Failure> {
+        let stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            None => Ok(Box::new(stream)),
+            Some(tls) => Ok(Box::new(tls.connect(server.ip().into(), stream).await?)),
         }
     }
 
@@ -116,7 +141,7 @@ pub(crate) fn run(
 pub(crate) fn once(server: SocketAddr, ask: &Ask) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut stream = TcpStream::connect(server).await?;
+        let mut stream = ask.connect(server).await?;
         stream.write_all(&ask.bytes(NUMBER.fetch_add(1, Ordering::Relaxed))).await?;
         let mut buffer = Vec::with_capacity(4096);
         let (head, body) = answer(&mut stream, &mut buffer).await?;
@@ -135,8 +160,7 @@ pub(crate) fn once_over(stream: &mut std::net::TcpStream, ask: &Ask) -> Result<(
 }
 
 async fn client(server: SocketAddr, ask: Arc<Ask>, until: Instant) -> Result<u64, Failure> {
-    let mut stream = TcpStream::connect(server).await?;
-    stream.set_nodelay(true)?;
+    let mut stream = ask.connect(server).await?;
     let numbered = ask.is_numbered();
     let mut request = ask.bytes(NUMBER.fetch_add(1, Ordering::Relaxed));
     let mut buffer = Vec::with_capacity(64 * 1024);
@@ -154,7 +178,7 @@ async fn client(server: SocketAddr, ask: Arc<Ask>, until: Instant) -> Result<u64
 }
 
 /// Reads one answer; where its body begins and how long it is.
-async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(usize, usize), Failure> {
+async fn answer(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<(usize, usize), Failure> {
     loop {
         if let Some(end) = find(buffer, b"\r\n\r\n") {
             let length = length(&buffer[..end + 2])?;
@@ -185,7 +209,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 
-async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
+async fn more(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
     match stream.read_buf(buffer).await? {
         0 => Err("the server closed the connection".into()),
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! Benchmarks: each line is a ratio against a floor measured in the same run, so that it means the same on a fast
 //! machine and a slow one.
 
+mod admission;
 mod authority;
 mod bare;
 mod inventory;
@@ -11,6 +12,7 @@ mod seal;
 mod server;
 
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Why a benchmark did not come to its end; for people.
@@ -32,6 +34,8 @@ enum Command {
     Kms(kms::Arguments),
     /// Sealing, beside the cryptography it needs; a tree sealed anew
     Seal(seal::Arguments),
+    /// Admission policies: decisions, files, the webhook beside one that only answers
+    Admission(admission::Arguments),
     /// Load on a server that runs already, for profiling it
     Load(load::Arguments),
     /// The bare server, as a process of its own
@@ -39,6 +43,11 @@ enum Command {
     Bare {
         /// Bytes of the answer's body
         body: usize,
+        /// A certificate chain in PEM, for one over TLS
+        #[arg(requires = "key")]
+        certificate: Option<PathBuf>,
+        /// The certificate's key
+        key: Option<PathBuf>,
     },
 }
 
@@ -48,8 +57,9 @@ fn main() -> ExitCode {
         Command::Workloads(arguments) => authority::run_workloads(&arguments),
         Command::Kms(arguments) => kms::run(&arguments),
         Command::Seal(arguments) => seal::run(&arguments),
+        Command::Admission(arguments) => admission::run(&arguments),
         Command::Load(arguments) => load::report(&arguments),
-        Command::Bare { body } => bare::run(body),
+        Command::Bare { body, certificate, key } => bare::run(body, certificate.zip(key)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,7 +22,7 @@ pub(crate) struct Server {
     /// From before the process was there until it named its address.
     pub(crate) started_in: Duration,
     /// Kept open: a closed pipe would fail whatever the server prints later.
-    _output: BufReader<ChildStdout>,
+    _output: Option<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -51,7 +51,13 @@ impl Server {
             let _ = child.wait();
             return Err("the server named no address".into());
         };
-        Ok(Server { child, printed, address, started_in, _output: output })
+        Ok(Server { child, printed, address, started_in, _output: Some(output) })
+    }
+
+    /// Starts `command`, which listens at `address` without saying so. It is for the caller to find out when it answers.
+    pub(crate) fn silent(command: &mut Command, address: SocketAddr) -> Result<Server, Failure> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(Server { child, printed: Vec::new(), address, started_in: Duration::ZERO, _output: None })
     }
 
     /// What the server printed after `name: `.

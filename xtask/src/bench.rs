@@ -16,6 +16,8 @@ pub(crate) enum Command {
     Kms(Arguments),
     /// Sealing beside the cryptography it needs; a tree of 10,000 objects sealed anew
     Seal(Arguments),
+    /// Admission policies: decisions, 10,000 pods of files, the webhook beside one that only answers
+    Admission(Arguments),
 }
 
 #[derive(clap::Args)]
@@ -31,6 +33,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
         Command::Workloads(arguments) => ("workloads", arguments),
         Command::Kms(arguments) => ("kms", arguments),
         Command::Seal(arguments) => ("seal", arguments),
+        Command::Admission(arguments) => ("admission", arguments),
     };
     let mut build = Process::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.current_dir(root()).args(["build", "--release", "--locked"]);

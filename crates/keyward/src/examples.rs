@@ -53,6 +53,8 @@ Examples:
   keyward policy explain --policy app read secret/data/app/db      # by which rule
   keyward policy test policies/                                    # suites of admission policies
   keyward policy apply policies/ --resource app.yaml               # what they would say
+  keyward policy explain policies/ --resource app.yaml             # and rule by rule why
+  keyward policy rollout policies/                                 # what enforcing would refuse
   keyward policy crds | kubectl apply -f -                         # once a cluster
   keyward policy serve                                             # in a pod: webhooks and reports
   keyward policy serve --posture-cluster prod --role policy        # and verdicts for the authority

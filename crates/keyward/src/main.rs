@@ -38,7 +38,11 @@ mod operator;
 #[cfg(feature = "authority")]
 mod policy;
 #[cfg(feature = "authority")]
+mod policy_explain;
+#[cfg(feature = "authority")]
 mod policy_files;
+#[cfg(feature = "authority")]
+mod policy_rollout;
 #[cfg(feature = "authority")]
 mod policy_serve;
 #[cfg(feature = "authority")]

@@ -1,16 +1,17 @@
 //! `keyward policy`: what tokens may do, by the authority's ACL policies; and what may be in a cluster, by admission policies.
 //!
-//! The word has both meanings, and the commands tell which: those that list, read, write, delete and explain ask the authority, those
-//! that test, apply, lint and evaluate expressions work on files.
+//! The word has both meanings, and the commands tell which: those that list, read, write and delete ask the authority, those
+//! that test, apply, lint, roll out and evaluate expressions work on files; `explain` is for both.
 
 use crate::cli::input::{content, object};
 use crate::cli::output::Output;
 use crate::cli::{Failure, Session, output};
 use crate::data::nothing_there;
-use crate::{policy_files, policy_serve};
+use crate::{policy_explain, policy_files, policy_rollout, policy_serve};
 use clap::Subcommand;
 use keyward_authority_client::Method;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// Manage ACL policies of the authority, and check admission policies in files
 #[derive(Subcommand)]
@@ -34,14 +35,16 @@ pub(crate) enum Policy {
         /// Its name
         name: String,
     },
-    /// Explain by which ACL rule a request is allowed or refused
+    /// Explain by which ACL rule a request is allowed, or what admission policies say of objects
     ///
-    /// What admission policies say of an object, rule by rule, `keyward policy apply --report explained` tells.
+    /// With --resource it is about admission policies, rule by rule, and no authority is asked:
+    /// `keyward policy explain policies/ --resource pod.yaml`.
     Explain {
-        /// create, read, update, patch, delete or list
+        /// create, read, update, patch, delete or list; with --resource, files and folders of policies
+        #[arg(value_name = "OPERATION|POLICY")]
         operation: String,
         /// The path of the request, such as secret/data/app
-        path: String,
+        path: Option<String>,
         /// The request's parameters as key=value, for rules that look at them
         parameters: Vec<String>,
         /// Whose request: the token with this accessor; your own without it
@@ -50,6 +53,9 @@ pub(crate) enum Policy {
         /// Nobody's request: what a token with these policies might do
         #[arg(long = "policy", value_name = "NAME")]
         policies: Vec<String>,
+        /// Files and folders of objects that admission policies are to be explained for; - is standard input
+        #[arg(long, short, value_name = "FILE", conflicts_with_all = ["accessor", "policies"])]
+        resource: Vec<PathBuf>,
     },
     /// Run test suites of admission policies (kyverno-test.yaml)
     Test(policy_files::Test),
@@ -61,6 +67,8 @@ pub(crate) enum Policy {
     Cel(policy_files::Cel),
     /// Say which admission policies cannot mean anything, and why
     Lint(policy_files::Lint),
+    /// Say what enforcing audited policies would refuse today, by the reports, and which are due
+    Rollout(policy_rollout::RolloutArgs),
     /// Serve admission policies in a cluster: webhooks, background scans and reports
     Serve(Box<policy_serve::ServeArgs>),
     /// Write the custom resource definitions of policies and reports to standard output
@@ -72,14 +80,11 @@ pub(crate) enum Policy {
 impl Policy {
     /// Whether it needs no authority.
     pub(crate) fn is_about_files(&self) -> bool {
-        !matches!(
-            self,
-            Policy::List
-                | Policy::Read { .. }
-                | Policy::Write { .. }
-                | Policy::Delete { .. }
-                | Policy::Explain { .. }
-        )
+        match self {
+            Policy::List | Policy::Read { .. } | Policy::Write { .. } | Policy::Delete { .. } => false,
+            Policy::Explain { resource, .. } => !resource.is_empty(),
+            _ => true,
+        }
     }
 }
 
@@ -91,13 +96,17 @@ pub(crate) fn of_files(command: &Policy, output: &Output) -> Result<(), Failure>
         Policy::Jp(args) => policy_files::jp(args, output),
         Policy::Cel(args) => policy_files::cel(args, output),
         Policy::Lint(args) => policy_files::lint(args),
+        Policy::Rollout(args) => policy_rollout::rollout(args, output),
         Policy::Crds => policy_serve::crds(),
         Policy::Release(args) => policy_serve::release(args),
+        Policy::Explain { operation, path, parameters, resource, .. } => {
+            let policies = [operation].into_iter().chain(path).chain(parameters).map(PathBuf::from);
+            policy_explain::explain(&policies.collect::<Vec<_>>(), resource, output)
+        }
         Policy::List
         | Policy::Read { .. }
         | Policy::Write { .. }
         | Policy::Delete { .. }
-        | Policy::Explain { .. }
         | Policy::Serve(_) => Ok(()),
     }
 }
@@ -140,10 +149,15 @@ pub(crate) async fn run(session: &Session, command: &Policy) -> Result<(), Failu
         | Policy::Jp(_)
         | Policy::Cel(_)
         | Policy::Lint(_)
+        | Policy::Rollout(_)
         | Policy::Serve(_)
         | Policy::Crds
         | Policy::Release(_)) => of_files(files, &session.output),
-        Policy::Explain { operation, path, parameters, accessor, policies } => {
+        Policy::Explain { operation, path, parameters, accessor, policies, .. } => {
+            let path = path.as_deref().ok_or_else(|| {
+                let why = "name the path of the request, such as secret/data/app, or objects with --resource";
+                Failure::Usage(why.to_owned())
+            })?;
             let mut sent = json!({ "path": path, "operation": operation });
             if !parameters.is_empty() {
                 sent["parameters"] = Value::Object(object(parameters)?);

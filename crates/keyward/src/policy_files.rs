@@ -36,7 +36,7 @@ pub(crate) struct Test {
 /// Policies, and objects they are applied to
 #[derive(Args)]
 pub(crate) struct ApplyArgs {
-    /// Files and folders of policies, exceptions and bindings
+    /// Files and folders of policies, exceptions and bindings; - is standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<PathBuf>,
     /// Files and folders of objects; - is standard input
@@ -118,7 +118,7 @@ pub(crate) struct Lint {
     paths: Vec<PathBuf>,
 }
 
-fn now() -> i128 {
+pub(crate) fn now() -> i128 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
@@ -178,9 +178,15 @@ pub(crate) fn test(args: &Test, out: &Output) -> Result<(), Failure> {
     if failed > 0 { Err(Failure::Code(1)) } else { Ok(()) }
 }
 
-fn policies(paths: &[PathBuf]) -> Result<Policies, Failure> {
+pub(crate) fn policies(paths: &[PathBuf]) -> Result<Policies, Failure> {
     let mut policies = Policies::default();
-    paths.iter().try_for_each(|path| policies.add(path)).map_err(usage)?;
+    for path in paths {
+        if path.as_os_str() == "-" {
+            policies.text(&content("-")?, "-").map_err(usage)?;
+        } else {
+            policies.add(path).map_err(usage)?;
+        }
+    }
     for (file, why) in &policies.refused {
         eprintln!("{file}: {why}");
     }
@@ -196,8 +202,12 @@ fn document(file: &str) -> Result<Value, Failure> {
 pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
     let all: Vec<PathBuf> =
         args.policies.iter().chain(&args.resource).chain(&args.cluster_resource).cloned().collect();
-    let stdin = args.resource.iter().any(|path| path.as_os_str() == "-");
-    if stdin && args.revision.is_some() {
+    let of_stdin = |path: &&PathBuf| path.as_os_str() == "-";
+    let stdin = args.resource.iter().any(|path| of_stdin(&path));
+    if args.policies.iter().chain(&args.resource).filter(of_stdin).count() > 1 {
+        return Err(usage("standard input can be read once: name files for the rest".to_owned()));
+    }
+    if all.iter().any(|path| of_stdin(&path)) && args.revision.is_some() {
         return Err(usage("standard input has no revision: name a file".to_owned()));
     }
     let (all, _tree) = located(&all, args.revision.as_deref())?;

@@ -2,7 +2,11 @@
 //!
 //! A server's resident memory is made of three things: what it keeps, what its allocator keeps for later, and pages of
 //! the program's own file that somebody has touched. The last two are given back here, by whoever knows that nothing
-//! needs them soon.
+//! needs them soon: [`Quiet`] tells when.
+
+mod quiet;
+
+pub use quiet::{Quiet, processor_time};
 
 use std::fs;
 use std::io;

@@ -15,6 +15,7 @@ mod go_client;
 mod hvac;
 mod identity;
 mod ldap;
+mod library;
 mod node_vault;
 mod oidc;
 mod pki;

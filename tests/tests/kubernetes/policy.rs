@@ -7,6 +7,7 @@ mod world;
 use keyward_testkit::cluster::check;
 use keyward_testkit::process::{run, wait_for};
 use keyward_testkit::require;
+use keyward_tests::binary::keyward;
 use serde_json::{Value, json};
 pub(crate) use world::World;
 use world::{LIMIT, pod};
@@ -228,4 +229,54 @@ fn reports(world: &World) {
         (report["summary"]["fail"] == 0 && report["summary"]["pass"] == 2).then_some(())
     })
     .unwrap();
+}
+
+/// A pod that says no more than its image, a read-only root filesystem, and whether it is privileged.
+fn plain_pod(name: &str, privileged: bool) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "production"},
+        "spec": {"automountServiceAccountToken": false, "containers": [{
+            "name": "app", "image": "registry.example.com/app:1",
+            "securityContext": {"readOnlyRootFilesystem": true, "privileged": privileged}}]},
+    })
+    .to_string()
+}
+
+#[test]
+fn the_library_is_taken_as_it_is_and_rolled_out() {
+    if !require(check(false)) {
+        return;
+    }
+    let world = World::start("test-library");
+    let overlay = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/overlays/production");
+    world.kubectl(&["apply", "--server-side", "--kustomize", overlay], "").unwrap();
+    let _served = world.serve("library", &[]);
+    let refused = world.wait_for_refusal(&plain_pod("bad", true), "Containers must not be privileged: app");
+    assert!(refused.contains(BAD), "{refused}");
+    world.apply(&plain_pod("good", false)).unwrap();
+    let good = world.json(&["get", "pod", "good", "--namespace=production"]);
+    let context = |spec: &Value| spec["securityContext"].clone();
+    assert_eq!(context(&good["spec"])["runAsNonRoot"], true, "{good}");
+    assert_eq!(context(&good["spec"]["containers"][0])["allowPrivilegeEscalation"], false, "{good}");
+
+    let mut command = world.cluster.kubectl_command();
+    command.args(["create", "secret", "generic", "plain", "--from-literal=a=b", "--namespace=production"]);
+    let warned = run(&mut command, b"", LIMIT).unwrap();
+    assert!(warned.stderr.contains("Secrets of type Opaque are not allowed"), "{}", warned.stderr);
+
+    let mut seen = Value::Null;
+    let probes = wait_for("the reports", LIMIT, || {
+        let mut command = world.cluster.command_in_namespace(keyward());
+        command.args(["policy", "rollout", "--on", "2100-01-01", "--output", "json"]);
+        let done = run(command.arg("--kubeconfig").arg(world.cluster.kubeconfig()), b"", LIMIT).unwrap();
+        seen = serde_json::from_slice(&done.stdout).ok()?;
+        let mut plans = seen["policies"].as_array()?.iter();
+        let plan = plans.find(|plan| plan["policy"] == "require-probes")?.clone();
+        plan["wouldRefuse"].as_array()?.iter().any(|one| one["name"] == "good").then_some(plan)
+    })
+    .unwrap_or_else(|why| panic!("{why}: {seen}"));
+    assert_eq!((&probes["stage"], &probes["namespaces"]), (&json!("due"), &json!(["production"])));
+    let mut native = seen["policies"].as_array().unwrap().iter();
+    let native = native.find(|plan| plan["kind"] == "ValidatingAdmissionPolicy").unwrap();
+    assert_eq!((&native["stage"], &native["results"]), (&json!("due"), &Value::Null));
 }

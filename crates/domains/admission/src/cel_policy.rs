@@ -10,6 +10,7 @@ pub(crate) use exception::CelException;
 use crate::cel::{Fault, Outside, Scope, Val, Variables};
 use crate::cel_rule::{Named, conditions, roots, variables};
 use crate::context::{Frame, pod_spec};
+use crate::explain::{Candidate, Explanation, explain};
 use crate::lookup::Lookup;
 use crate::meter::Meter;
 use crate::outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
@@ -186,6 +187,21 @@ impl CelPolicy {
             self.within(metadata, request, around, as_pod, Some(binding), &mut outcome);
         }
         outcome
+    }
+
+    pub(crate) fn explain(
+        &self,
+        metadata: &Metadata,
+        request: &Request,
+        outcome: &Outcome,
+    ) -> Vec<Explanation> {
+        let elsewhere = !metadata.namespace.is_empty() && metadata.namespace != request.namespace_name();
+        let mismatch = match (elsewhere, self.applies(request)) {
+            (true, _) => Some(format!("it is for the namespace {} alone", metadata.namespace)),
+            (false, None) => Some("not matched: matchConstraints do not fit".to_owned()),
+            (false, Some(_)) => None,
+        };
+        explain(vec![Candidate { name: self.name.clone(), mismatch, conditions: Vec::new() }], outcome)
     }
 
     /// Whether it is for a request, and whether by the template of a pod.

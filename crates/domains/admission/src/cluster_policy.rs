@@ -8,6 +8,7 @@ mod validate;
 pub(crate) use rule::{Rule, Task};
 
 use crate::exception::Exception;
+use crate::explain::{Candidate, Explanation, explain};
 use crate::lookup::Lookup;
 use crate::outcome::{Action, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Surroundings};
@@ -208,6 +209,26 @@ impl ClusterPolicy {
             }
         }
         outcome
+    }
+
+    pub(crate) fn explain(
+        &self,
+        metadata: &Metadata,
+        kind: RuleKind,
+        request: &Request,
+        around: &Surroundings<'_>,
+        outcome: &Outcome,
+    ) -> Vec<Explanation> {
+        let elsewhere = !metadata.namespace.is_empty() && metadata.namespace != request.namespace_name();
+        let candidate = |rule: &Rule| {
+            let mismatch = match elsewhere {
+                true => Some(format!("it is for the namespace {} alone", metadata.namespace)),
+                false => rule.matching.mismatch(request),
+            };
+            let conditions = if mismatch.is_none() { rule.conditions(request, around) } else { Vec::new() };
+            Candidate { name: rule.name.clone(), mismatch, conditions }
+        };
+        explain(self.rules.iter().filter(|rule| rule.kind() == kind).map(candidate).collect(), outcome)
     }
 
     /// Whether what a request changes failed already, as if it were made now, and the rule lets that be.

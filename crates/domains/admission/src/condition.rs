@@ -123,6 +123,18 @@ impl Conditions {
         }
         Ok((true, messages))
     }
+
+    /// What each compares, and what comes of it.
+    pub(crate) fn explain(&self, view: &View<'_, '_>) -> Vec<String> {
+        let mut lines = Vec::new();
+        for block in &self.0 {
+            let any = block.any.iter().flatten().map(|condition| ("any", condition));
+            for (of, condition) in any.chain(block.all.iter().map(|condition| ("all", condition))) {
+                lines.push(format!("precondition ({of}): {}", condition.explain(view)));
+            }
+        }
+        lines
+    }
 }
 
 fn block(at: &At<'_>) -> Read<Block> {
@@ -165,6 +177,19 @@ impl Condition {
                     .is_some_and(|found| order.holds(found))
             }
         })
+    }
+
+    fn explain(&self, view: &View<'_, '_>) -> String {
+        // Of several spellings the last is the one in use.
+        let named = OPERATORS.iter().rev().find(|(_, known)| *known == self.operator);
+        let operator = named.map(|(name, _)| *name).unwrap_or_default();
+        let sides = self.key.resolve(view).and_then(|key| Ok((key, self.value.resolve(view)?)));
+        match (sides, self.holds(view)) {
+            (Ok((key, value)), Ok(held)) => {
+                format!("{key} {operator} {value} {}", if held { "holds" } else { "does not hold" })
+            }
+            (Err(why), _) | (_, Err(why)) => format!("{operator}: {why}"),
+        }
     }
 
     fn say(&self, view: &View<'_, '_>, messages: &mut Vec<String>) {

@@ -18,6 +18,7 @@ mod cluster_policy;
 mod condition;
 mod context;
 mod exception;
+mod explain;
 mod generate;
 mod images;
 mod jmespath;
@@ -43,6 +44,7 @@ use keyward_expressions::{crypt, duration, image, json, meter, nearest, pem, qua
 
 pub use cel_policy::Binding;
 pub use exception::Exception;
+pub use explain::Explanation;
 pub use keyward_expressions::image::same as same_image;
 pub use lookup::{Lookup, Nothing, Snapshot};
 pub use outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};

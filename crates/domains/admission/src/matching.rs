@@ -34,6 +34,35 @@ pub(crate) struct Filter {
     subjects: Vec<Subject>,
 }
 
+/// A part of a filter that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Kind,
+    Operation,
+    Name,
+    Namespace,
+    Annotations,
+    Labels,
+    NamespaceLabels,
+    User,
+}
+
+impl Part {
+    fn why(self, request: &Request, object: &Value) -> String {
+        let metadata = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
+        match self {
+            Part::Kind => format!("it is for other kinds than {}", request.kind.kind),
+            Part::Operation => format!("it is for other operations than {}", request.operation.name()),
+            Part::Name => format!("it is for other names than {}", metadata("name")),
+            Part::Namespace => format!("it is for other namespaces than {}", metadata("namespace")),
+            Part::Annotations => "the annotations do not fit".to_owned(),
+            Part::Labels => "the selector does not fit the labels".to_owned(),
+            Part::NamespaceLabels => "the selector does not fit the namespace's labels".to_owned(),
+            Part::User => "it is for others who ask".to_owned(),
+        }
+    }
+}
+
 /// `group/version/Kind/subresource`, in parts.
 #[derive(Clone, Debug)]
 pub(crate) struct KindSelector {
@@ -235,6 +264,11 @@ impl Filter {
     }
 
     fn matches(&self, request: &Request, object: &Value, include: bool) -> bool {
+        self.mismatch(request, object, include).is_none()
+    }
+
+    /// What of it does not fit first; nothing where all does.
+    fn mismatch(&self, request: &Request, object: &Value, include: bool) -> Option<Part> {
         let any =
             |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
         let metadata = &object["metadata"];
@@ -244,26 +278,37 @@ impl Filter {
             .or_else(|| metadata["generateName"].as_str());
         let is_namespace = object["kind"] == "Namespace";
         let namespace = &metadata[if is_namespace { "name" } else { "namespace" }];
-        (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.matches(request)))
-            && (self.operations.is_empty() || self.operations.contains(&request.operation))
-            && any(&self.names, name.unwrap_or_default())
-            && any(&self.namespaces, namespace.as_str().unwrap_or_default())
-            && self.annotations.iter().all(|(key, value)| {
-                metadata["annotations"].as_object().is_some_and(|map| {
-                    map.iter().any(|(known, found)| {
-                        key.matches(known) && value.matches(found.as_str().unwrap_or_default())
-                    })
+        let annotated = |(key, value): &(Glob, Glob)| {
+            metadata["annotations"].as_object().is_some_and(|map| {
+                map.iter().any(|(known, found)| {
+                    key.matches(known) && value.matches(found.as_str().unwrap_or_default())
                 })
             })
-            && self.selector.as_ref().is_none_or(|selector| selector.matches(&metadata["labels"]))
-            && self.namespace_selector.as_ref().is_none_or(|selector| {
-                let labels = request
-                    .namespace
-                    .as_ref()
-                    .map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"]);
-                is_namespace || selector.matches(labels)
-            })
-            && self.user_matches(request, include)
+        };
+        let selected = |selector: &Selector| {
+            let labels =
+                request.namespace.as_ref().map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"]);
+            is_namespace || selector.matches(labels)
+        };
+        if !(self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.matches(request))) {
+            Some(Part::Kind)
+        } else if !(self.operations.is_empty() || self.operations.contains(&request.operation)) {
+            Some(Part::Operation)
+        } else if !any(&self.names, name.unwrap_or_default()) {
+            Some(Part::Name)
+        } else if !any(&self.namespaces, namespace.as_str().unwrap_or_default()) {
+            Some(Part::Namespace)
+        } else if !self.annotations.iter().all(annotated) {
+            Some(Part::Annotations)
+        } else if !self.selector.as_ref().is_none_or(|selector| selector.matches(&metadata["labels"])) {
+            Some(Part::Labels)
+        } else if !self.namespace_selector.as_ref().is_none_or(selected) {
+            Some(Part::NamespaceLabels)
+        } else if !self.user_matches(request, include) {
+            Some(Part::User)
+        } else {
+            None
+        }
     }
 
     /// Where nobody is known to ask, inclusion does not look at who does.
@@ -324,6 +369,15 @@ impl Filters {
         let mut matched = |filter: &Filter| !filter.is_empty() && filter.matches(request, object, include);
         if self.any.is_empty() { self.all.iter().all(matched) } else { self.any.iter().any(&mut matched) }
     }
+
+    /// Each filter that does not fit, with why.
+    fn mismatches(&self, request: &Request, object: &Value) -> Vec<String> {
+        let (of, filters) = if self.any.is_empty() { ("all", &self.all) } else { ("any", &self.any) };
+        let why = |(index, filter): (usize, &Filter)| {
+            Some(format!("{of}[{index}]: {}", filter.mismatch(request, object, true)?.why(request, object)))
+        };
+        filters.iter().enumerate().filter_map(why).collect()
+    }
 }
 
 impl Matching {
@@ -367,6 +421,18 @@ impl Matching {
         let old = request.old_object();
         (!new.is_null() && self.matches_object(request, new))
             || (!old.is_null() && self.matches_object(request, old))
+    }
+
+    /// Why a request is not matched; nothing where it is.
+    pub(crate) fn mismatch(&self, request: &Request) -> Option<String> {
+        if self.matches(request) {
+            return None;
+        }
+        let object = request.object();
+        if self.include.matches(request, object, true) {
+            return Some("it is excluded".to_owned());
+        }
+        Some(format!("not matched: {}", self.include.mismatches(request, object).join("; ")))
     }
 
     fn matches_object(&self, request: &Request, object: &Value) -> bool {

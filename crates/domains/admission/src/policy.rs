@@ -4,6 +4,7 @@ use crate::cel_policy::CelPolicy;
 use crate::cleanup::Cleanup;
 use crate::cluster_policy::ClusterPolicy;
 use crate::exception::Exception;
+use crate::explain::Explanation;
 use crate::lookup::Snapshot;
 use crate::nearest;
 use crate::outcome::{Action, Outcome, RuleKind};
@@ -25,7 +26,7 @@ pub struct Metadata {
     pub namespace: String,
     /// Its annotations, among them what reports show of it.
     pub annotations: Map<String, Value>,
-    /// Its labels.
+    /// Its labels, among them the tier it belongs to.
     pub labels: Map<String, Value>,
 }
 
@@ -33,9 +34,8 @@ impl Metadata {
     fn read(at: &At<'_>) -> Read<Metadata> {
         let metadata = at.need("metadata")?;
         let name = metadata.need("name")?.str()?;
-        let map = |name: &str| {
-            metadata.get(name).map(|at| at.map().cloned()).transpose().map(Option::unwrap_or_default)
-        };
+        let map =
+            |key: &str| Ok(metadata.get(key).map(|at| at.map().cloned()).transpose()?.unwrap_or_default());
         Ok(Metadata {
             kind: at.text("kind")?.to_owned(),
             name: name.to_owned(),
@@ -195,6 +195,21 @@ impl Policy {
             Form::Rules(policy) => policy.decide(&self.metadata, kind, request, around),
             Form::Cel(policy) if policy.kind() == kind => policy.decide(&self.metadata, request, around),
             Form::Cel(_) => Outcome::default(),
+        }
+    }
+
+    /// Why it said what it said about a request, in one of the things that it does, rule by rule; also why rules are not for it.
+    pub fn explain(
+        &self,
+        kind: RuleKind,
+        request: &Request,
+        around: &Surroundings<'_>,
+        outcome: &Outcome,
+    ) -> Vec<Explanation> {
+        match &self.form {
+            Form::Rules(policy) => policy.explain(&self.metadata, kind, request, around, outcome),
+            Form::Cel(policy) if policy.kind() == kind => policy.explain(&self.metadata, request, outcome),
+            Form::Cel(_) | Form::Cleanup(_) => Vec::new(),
         }
     }
 

@@ -4,13 +4,14 @@
 //! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out. `webhooks` says what
 //! the API server is to ask, and `configurations` keeps it that way, with `heartbeat` telling which replicas are alive. `scan`
 //! looks at what is there already, `report` writes what changed of it, and `posture` tells the authority. `background` makes,
-//! changes and removes objects as policies say.
+//! changes and removes objects as policies say. [`listing`] reads policies and reports once.
 
 mod background;
 mod catalog;
 mod configurations;
 mod events;
 mod heartbeat;
+pub mod listing;
 mod log;
 mod metrics;
 mod mirror;
@@ -19,6 +20,7 @@ pub mod policies;
 pub mod posture;
 mod reach;
 mod report;
+mod results;
 mod review;
 mod scan;
 mod serve;

@@ -6,6 +6,7 @@
 use crate::log;
 use crate::metrics::Metrics;
 use crate::policies::Entry;
+use crate::results::Counts;
 use keyward_admission::{RuleOutcome, Status};
 use keyward_kubernetes::{Cluster, Error, Key, Kind, Selection};
 use parking_lot::Mutex;
@@ -32,7 +33,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    fn kind(self, namespaced: bool) -> Kind {
+    pub(crate) fn kind(self, namespaced: bool) -> Kind {
         let (group, version) = match self {
             Dialect::PolicyReports => ("wgpolicyk8s.io", "v1alpha2"),
             Dialect::OpenReports => ("openreports.io", "v1alpha1"),
@@ -65,7 +66,7 @@ struct Row {
 /// A rule that does not hold for an object, or could not be evaluated.
 pub(crate) struct Found {
     /// With the namespace in front.
-    pub(crate) policy: String,
+    pub(crate) policy: Arc<str>,
     pub(crate) rule: Arc<str>,
     pub(crate) status: Status,
     pub(crate) message: Box<str>,
@@ -85,11 +86,12 @@ impl Row {
 /// What reports show of a policy.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct About {
-    policy: String,
+    policy: Arc<str>,
     category: String,
     severity: String,
     scored: bool,
     cel: bool,
+    tier: Arc<str>,
 }
 
 impl About {
@@ -98,11 +100,12 @@ impl About {
         let metadata = &entry.policy.metadata;
         let annotation = |name: &str| metadata.annotation(&format!("policies.kyverno.io/{name}")).to_owned();
         Arc::new(About {
-            policy: metadata.full_name(),
+            policy: metadata.full_name().into(),
             category: annotation("category"),
             severity: annotation("severity"),
             scored: annotation("scored") != "false",
             cel: entry.policy.is_cel(),
+            tier: metadata.label("keyward.io/tier").into(),
         })
     }
 }
@@ -217,6 +220,7 @@ impl Reports {
                 let mut namespaces = self.namespaces.lock();
                 let Some(within) = namespaces.get_mut(&namespace) else { continue };
                 within.dirty = false;
+                self.metrics.results.put(&namespace, counts(within));
                 (self.render(&namespace, within), within.written)
             };
             let hash = report.as_ref().map(fingerprint);
@@ -287,6 +291,16 @@ impl Reports {
     }
 }
 
+/// How often each policy says what.
+fn counts(within: &Namespace) -> Counts {
+    let mut counts = Counts::new();
+    for row in within.objects.values().flat_map(|(_, rows)| rows) {
+        let line = (row.entry.policy.clone(), row.entry.tier.clone(), row.status);
+        *counts.entry(line).or_default() += 1;
+    }
+    counts
+}
+
 fn name_of(namespace: &str) -> String {
     if namespace.is_empty() { "polr-cluster".to_owned() } else { format!("polr-ns-{namespace}") }
 }
@@ -324,7 +338,7 @@ fn result(namespace: &str, object: &Scanned, uid: &str, row: &Row) -> Value {
         resource["uid"] = json!(uid);
     }
     let mut result = json!({
-        "policy": row.entry.policy, "result": row.status.name(), "scored": row.entry.scored, "source": "keyward",
+        "policy": &*row.entry.policy, "result": row.status.name(), "scored": row.entry.scored, "source": "keyward",
         "message": &*row.message, "resources": [resource], "properties": {"process": "background scan"},
     });
     if !row.entry.cel {

@@ -81,6 +81,7 @@ impl Scanner {
                 () = publish => {}
                 _ = leads.wait_for(|leads| !*leads) => {}
             }
+            self.metrics.results.clear();
         }
     }
 
@@ -251,7 +252,7 @@ impl Looked {
         let object = format!("{}/{key}", self.name);
         for one in found {
             let mut entries = self.set.entries.iter();
-            if let Some(entry) = entries.find(|entry| entry.policy.metadata.full_name() == one.policy) {
+            if let Some(entry) = entries.find(|entry| entry.policy.metadata.full_name() == *one.policy) {
                 self.scanner.outbox.scanned(entry, &object, one);
             }
         }

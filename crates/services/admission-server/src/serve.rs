@@ -185,10 +185,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     beating.abort();
     let others = alive.borrow().replicas.iter().any(|replica| *replica != options.identity);
     if !others {
-        match release(&cluster).await {
-            Ok(removed) => log::info(&format!("nobody is left to answer: {} removed", removed.join(", "))),
-            Err(why) => log::warn(&format!("the webhooks are still there: {why}")),
-        }
+        free(&cluster).await;
     }
     Heartbeat::new(&cluster, &options.namespace, &options.identity).end().await;
     leadership.resign().await;
@@ -197,6 +194,14 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     }
     let _ = serving.await;
     Ok(())
+}
+
+/// Removes the webhooks that nobody would answer any more.
+async fn free(cluster: &Cluster) {
+    match release(cluster).await {
+        Ok(removed) => log::info(&format!("nobody is left to answer: {} removed", removed.join(", "))),
+        Err(why) => log::warn(&format!("the webhooks are still there: {why}")),
+    }
 }
 
 fn certificate(options: &Options) -> Result<Certificate, keyward_webhook::certificate::Error> {

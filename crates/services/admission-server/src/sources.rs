@@ -37,7 +37,7 @@ const fn of(
 }
 
 /// Where policies are, and what belongs to them.
-const KINDS: [Kind; 17] = [
+pub(crate) const KINDS: [Kind; 17] = [
     of("kyverno.io", "v1", "ClusterPolicy", "clusterpolicies", false),
     of("kyverno.io", "v1", "Policy", "policies", true),
     of("kyverno.io", "v2", "PolicyException", "policyexceptions", true),

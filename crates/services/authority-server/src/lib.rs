@@ -15,6 +15,5 @@ pub mod listener;
 pub mod log;
 pub mod node;
 mod outside;
-mod quiet;
 pub mod reply;
 pub mod server;

@@ -3,7 +3,7 @@
 use crate::listener::{Listener, stopped};
 use crate::log;
 use crate::node::Node;
-use crate::quiet::{Quiet, processor_time};
+use keyward_sys::{Quiet, processor_time};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

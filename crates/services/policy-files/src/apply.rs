@@ -3,7 +3,9 @@
 use crate::load::{self, Policies};
 use crate::report::{Report, Summary};
 use crate::world::World;
-use keyward_admission::{Mode, Operation, Policy, Request, RuleKind, RuleOutcome, Surroundings, yaml};
+use keyward_admission::{
+    Explanation, Mode, Operation, Outcome, Policy, Request, RuleKind, RuleOutcome, Surroundings, yaml,
+};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -72,6 +74,39 @@ impl Apply {
     }
 
     fn object<W: Write>(&self, object: Value, report: &mut Report<W>, made: Made<'_>) -> Result<(), String> {
+        let mut said: Vec<(&Policy, RuleOutcome)> = Vec::new();
+        let (request, changed) = self.walk(object, &mut |decided| {
+            for rule in std::mem::take(&mut decided.outcome.rules) {
+                let effects = rule.effects.as_deref();
+                effects
+                    .into_iter()
+                    .flat_map(|one| one.generated.iter().chain(&one.targets))
+                    .for_each(&mut *made);
+                said.push((decided.policy, rule));
+            }
+        });
+        if changed {
+            made(request.object());
+        }
+        report.object(request.object(), &said).map_err(|why| why.to_string())
+    }
+
+    /// Why each policy says what it says about an object, rule by rule; also why rules are not for it.
+    pub fn explain(&self, object: Value) -> Vec<(&Policy, Vec<Explanation>)> {
+        let mut explained: Vec<(&Policy, Vec<Explanation>)> = Vec::new();
+        self.walk(object, &mut |decided| {
+            let Decided { policy, kind, request, around, outcome } = decided;
+            let rules = policy.explain(*kind, request, around, outcome);
+            match explained.iter_mut().find(|(known, _)| std::ptr::eq(*known, *policy)) {
+                Some((_, known)) => known.extend(rules),
+                None => explained.push((policy, rules)),
+            }
+        });
+        explained
+    }
+
+    /// Asks all policies about an object, those first that change it; the request as it is then, and whether it was changed.
+    fn walk<'p>(&'p self, object: Value, each: &mut dyn FnMut(&mut Decided<'p, '_>)) -> (Request, bool) {
         let around = Surroundings {
             snapshot: &self.world,
             exceptions: &self.policies.exceptions,
@@ -89,7 +124,6 @@ impl Apply {
         }
         let namespace = self.world.namespace(request.object());
         request = request.with_namespace(namespace);
-        let mut said: Vec<(&Policy, RuleOutcome)> = Vec::new();
         let mut changed = false;
         for kind in [
             RuleKind::Mutation,
@@ -104,24 +138,24 @@ impl Apply {
                 if !suits || !policy.has(kind) {
                     continue;
                 }
-                let outcome = policy.decide(kind, &request, &around);
-                for rule in outcome.rules {
-                    let effects = rule.effects.as_deref();
-                    effects
-                        .into_iter()
-                        .flat_map(|one| one.generated.iter().chain(&one.targets))
-                        .for_each(&mut *made);
-                    said.push((policy, rule));
-                }
-                if let Some(object) = outcome.patched {
+                let mut outcome = policy.decide(kind, &request, &around);
+                let patched = outcome.patched.take();
+                each(&mut Decided { policy, kind, request: &request, around: &around, outcome });
+                if let Some(object) = patched {
                     changed = true;
                     request.replace_object(object);
                 }
             }
         }
-        if changed {
-            made(request.object());
-        }
-        report.object(request.object(), &said).map_err(|why| why.to_string())
+        (request, changed)
     }
+}
+
+/// What a policy said about a request.
+struct Decided<'p, 'r> {
+    policy: &'p Policy,
+    kind: RuleKind,
+    request: &'r Request,
+    around: &'r Surroundings<'r>,
+    outcome: Outcome,
 }

@@ -106,6 +106,32 @@ pub fn place(object: &mut Value) {
     }
 }
 
+pub(crate) fn is_namespaced_policy(object: &Value) -> bool {
+    object["kind"] == "Policy" || object["kind"].as_str().is_some_and(|kind| kind.starts_with("Namespaced"))
+}
+
+/// Puts a new text in the place of a file, whole or not at all, with the permissions it had.
+///
+/// # Errors
+///
+/// The file and why it cannot be written; then it is as it was.
+pub fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let named = |why: io::Error| format!("{}: {why}", path.display());
+    // A link stays one: what it points to is replaced.
+    let path = fs::canonicalize(path).map_err(named)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = path.with_file_name(format!(".{name}.{}.keyward", std::process::id()));
+    let written = fs::metadata(&path).and_then(|before| {
+        fs::write(&fresh, text)?;
+        fs::set_permissions(&fresh, before.permissions())?;
+        fs::rename(&fresh, &path)
+    });
+    written.map_err(|why| {
+        let _ = fs::remove_file(&fresh);
+        named(why)
+    })
+}
+
 impl Policies {
     /// Adds what a file or folder has.
     ///
@@ -113,24 +139,28 @@ impl Policies {
     ///
     /// What cannot be read, or is not YAML. A policy that is refused is no error: it is in `refused`.
     pub fn add(&mut self, path: &Path) -> Result<(), String> {
-        for file in files(path)? {
-            let text = text(&file)?;
-            let documents = yaml::documents(&text).map_err(|fault| format!("{}: {fault}", file.display()))?;
-            for document in documents {
-                for (index, mut object) in apart(document.value).into_iter().enumerate() {
-                    let namespaced = object["kind"] == "Policy"
-                        || object["kind"].as_str().is_some_and(|kind| kind.starts_with("Namespaced"));
-                    if namespaced {
-                        place(&mut object);
-                    }
-                    let lines = (index == 0).then_some(&document.lines);
-                    match load(&object, lines) {
-                        Ok(Loaded::Policy(policy)) => self.policies.push(*policy),
-                        Ok(Loaded::Exception(exception)) => self.exceptions.push(*exception),
-                        Ok(Loaded::Binding(binding)) => self.bindings.push(*binding),
-                        Ok(Loaded::Other) => {}
-                        Err(refusal) => self.refused.push((file.display().to_string(), refusal.to_string())),
-                    }
+        files(path)?.iter().try_for_each(|file| self.text(&text(file)?, &file.display().to_string()))
+    }
+
+    /// Adds what a text has, such as standard input.
+    ///
+    /// # Errors
+    ///
+    /// The line that is not YAML.
+    pub fn text(&mut self, text: &str, name: &str) -> Result<(), String> {
+        let documents = yaml::documents(text).map_err(|fault| format!("{name}: {fault}"))?;
+        for document in documents {
+            for (index, mut object) in apart(document.value).into_iter().enumerate() {
+                if is_namespaced_policy(&object) {
+                    place(&mut object);
+                }
+                let lines = (index == 0).then_some(&document.lines);
+                match load(&object, lines) {
+                    Ok(Loaded::Policy(policy)) => self.policies.push(*policy),
+                    Ok(Loaded::Exception(exception)) => self.exceptions.push(*exception),
+                    Ok(Loaded::Binding(binding)) => self.bindings.push(*binding),
+                    Ok(Loaded::Other) => {}
+                    Err(refusal) => self.refused.push((name.to_owned(), refusal.to_string())),
                 }
             }
         }

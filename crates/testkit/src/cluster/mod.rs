@@ -145,6 +145,23 @@ pub fn check(node: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// kubectl, for what it does without a cluster; built where it is not yet.
+///
+/// # Errors
+///
+/// Why it cannot be built.
+pub fn kubectl() -> Result<PathBuf, Error> {
+    let binaries = Binaries::locate()?;
+    if !binaries.missing(&[Binary::Kubectl]).is_empty() && Command::new("go").arg("version").output().is_err()
+    {
+        return Err(Error::Unavailable(
+            "kubectl is built once with Go, which is not installed: see https://go.dev/dl".into(),
+        ));
+    }
+    binaries.build(&[Binary::Kubectl])?;
+    Ok(binaries.path(Binary::Kubectl))
+}
+
 /// A component as `status` shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct ComponentStatus {

@@ -142,6 +142,17 @@ impl Rule {
         outcome.patched = object.or_else(|| patched.map(Request::into_object));
     }
 
+    /// What its preconditions come to, one by one.
+    pub(super) fn conditions(&self, request: &Request, around: &Surroundings<'_>) -> Vec<String> {
+        let Some(preconditions) = &self.preconditions else { return Vec::new() };
+        let arena = Arena::with_capacity(1);
+        let needs: RefCell<Vec<Lookup>> = RefCell::new(Vec::new());
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
+        let frame = Frame::new(request, &arena, around.snapshot, &world, &needs).for_rule(&self.name);
+        frame.define(&self.context);
+        preconditions.explain(&frame.view())
+    }
+
     fn within<'a>(
         &'a self,
         frame: &Frame<'a>,

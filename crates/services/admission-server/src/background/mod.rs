@@ -107,7 +107,7 @@ impl Background {
         loop {
             tokio::time::sleep(NOTE).await;
             desk.queue.count_stuck();
-            self.metrics.generated_objects.set(desk.downstreams.count() as u64);
+            self.metrics.work.generated.set(desk.downstreams.count() as u64);
             if settled.all() && desk.queue.is_idle() {
                 mark.write(Wall.now()).await;
             }

@@ -96,7 +96,7 @@ impl Queue {
                     "{WAITING} pieces of work are waiting: watches are held up until some are done"
                 ));
             }
-            self.metrics.queue_full.add(1);
+            self.metrics.work.full.add(1);
             return Some((work, extent));
         } else {
             let mut pending = Pending { extent, attempts: 0, since: Instant::now() };
@@ -159,7 +159,7 @@ impl Queue {
                     state.fail(work, pending);
                 } else {
                     state.lost = true;
-                    self.metrics.work_deferred.add(1);
+                    self.metrics.work.deferred.add(1);
                 }
             }
         }
@@ -180,8 +180,8 @@ impl Queue {
     }
 
     fn tell(&self, state: &State) {
-        self.metrics.work_waiting.set(state.order.len() as u64);
-        self.metrics.work_failing.set(state.failing.len() as u64);
+        self.metrics.work.waiting.set(state.order.len() as u64);
+        self.metrics.work.failing.set(state.failing.len() as u64);
     }
 
     /// Counts what is stuck, which is looked through for it.
@@ -189,8 +189,8 @@ impl Queue {
         let state = self.state.lock();
         let stuck = state.failing.values().filter(|(pending, _)| pending.attempts >= STUCK);
         let ages: Vec<Duration> = stuck.map(|(pending, _)| pending.since.elapsed()).collect();
-        self.metrics.work_stuck.set(ages.len() as u64);
-        self.metrics.work_stuck_seconds.set(ages.into_iter().max().unwrap_or_default().as_secs());
+        self.metrics.work.stuck.set(ages.len() as u64);
+        self.metrics.work.stuck_seconds.set(ages.into_iter().max().unwrap_or_default().as_secs());
     }
 }
 
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(waits[..7], [0, 1, 2, 4, 8, 16, 32]);
         assert_eq!(waits[11], 300);
         queue.count_stuck();
-        assert_eq!(queue.metrics.work_stuck.get(), 1);
+        assert_eq!(queue.metrics.work.stuck.get(), 1);
         assert!(!queue.is_idle());
         // Something new about it is a reason to try at once.
         queue.put(work("a"), Extent::all(Operation::Update)).await;
@@ -299,8 +299,8 @@ mod tests {
         };
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!asking.is_finished());
-        assert_eq!(queue.metrics.work_waiting.get(), WAITING as u64);
-        assert!(queue.metrics.queue_full.get() > 0);
+        assert_eq!(queue.metrics.work.waiting.get(), WAITING as u64);
+        assert!(queue.metrics.work.full.get() > 0);
         let mut done = HashSet::new();
         for _ in 0..WAITING + 100 {
             let taken = queue.take().await;
@@ -321,7 +321,7 @@ mod tests {
             queue.done(taken, true);
         }
         assert_eq!(
-            (queue.metrics.work_failing.get(), queue.metrics.work_deferred.get()),
+            (queue.metrics.work.failing.get(), queue.metrics.work.deferred.get()),
             (FAILING as u64, 1)
         );
         assert!(queue.lost() && !queue.lost());

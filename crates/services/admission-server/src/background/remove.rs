@@ -43,7 +43,7 @@ impl Desk {
             Propagation::Orphan => Dependents::Stay,
         });
         if objects.delete_with(&name.name, there.metadata.uid.as_deref(), dependents).await? {
-            self.around.metrics.objects_removed.add(1);
+            self.around.metrics.work.removed.add(1);
             match entry {
                 Some(entry) => {
                     log::info(&format!("{} removed {name}", entry.key()));

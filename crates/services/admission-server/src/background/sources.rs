@@ -55,7 +55,7 @@ impl Sources {
             let full = copiers.len() >= WATCHED;
             match copiers.get_mut(&source) {
                 Some(known) => drop(known.insert(copier.clone())),
-                None if full => desk.around.metrics.sources_unwatched.add(1),
+                None if full => desk.around.metrics.work.unwatched.add(1),
                 None => {
                     copiers.insert(source, HashSet::from([copier.clone()]));
                     self.more.notify_one();

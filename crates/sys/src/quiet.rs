@@ -9,19 +9,19 @@ const WORK: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_millis(10);
 
 /// Compares the processor time this process has used with what it had used before. Looked at once a second.
-pub(crate) struct Quiet {
+pub struct Quiet {
     last: Duration,
     released: Option<Duration>,
 }
 
 impl Quiet {
     /// From now on; `used` so far.
-    pub(crate) fn after(used: Duration) -> Quiet {
+    pub fn after(used: Duration) -> Quiet {
         Quiet { last: used, released: None }
     }
 
     /// Whether memory should be given back now: something was done since it last was, and nothing is being done.
-    pub(crate) fn look(&mut self, used: Duration) -> bool {
+    pub fn look(&mut self, used: Duration) -> bool {
         let rests = used.saturating_sub(self.last) < REST;
         self.last = used;
         let due = rests && self.released.is_none_or(|released| used.saturating_sub(released) >= WORK);
@@ -33,7 +33,7 @@ impl Quiet {
 }
 
 /// Processor time used by all threads of this process.
-pub(crate) fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }

@@ -1,0 +1,135 @@
+//! The webhook over TLS, beside one that only answers; and what it keeps in memory.
+
+use super::api_server::ApiServer;
+use super::{POD_SECURITY, pods, unmatched};
+use crate::Failure;
+use crate::bare;
+use crate::load::{self, Ask};
+use crate::measure::{Case, Effort, figure, in_turn, ratio};
+use crate::server::Server;
+use keyward_admission::yaml;
+use keyward_testkit::certificates::Authority;
+use keyward_testkit::process::free_port;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_rustls::TlsConnector;
+
+/// The part of a bare webhook's rate that is to be reached.
+const RATE: f64 = 0.6;
+/// MB that it may keep with 500 policies.
+const MEMORY: f64 = 30.0;
+const CONNECTIONS: usize = 16;
+/// How long the program has to read its policies.
+const START: Duration = Duration::from_secs(20);
+
+pub(super) fn figures(program: &Path, span: Duration) -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let tls = Tls::new(folder.path())?;
+    let policies = yaml::values(POD_SECURITY)?;
+    let cluster = ApiServer::start(policies.clone())?;
+    let served = serve(program, folder.path(), &tls, &cluster)?;
+    let review = review()?;
+    let ask = Ask::new("POST", "/validate/fail", "", &review.to_string()).over(tls.connector.clone());
+    let size = load::once(served.address, &ask)?.len();
+    let mut command = bare::command(size)?;
+    let bare = Server::start(command.arg(&tls.certificate).arg(&tls.key))?;
+    let effort = Effort { rounds: 7, span };
+    let case = |server| Case { server, ask: &ask, connections: CONNECTIONS };
+    let [ours, floor] = in_turn(effort, [case(&served), case(&bare)])?;
+    let rate = ratio(&ours, &floor, |sample| sample.rate);
+    let of = |samples: &[crate::measure::Sample]| crate::measure::median(samples, |sample| sample.rate);
+    let behind = format!("{:.0} reviews a second by 17 policies; bare {:.0}", of(&ours), of(&floor));
+    figure("admission-webhook-over-bare", rate, behind)?;
+    figure("admission-webhook-rate", RATE / rate, format!("{rate:.2} of the bare rate; {RATE} are wanted"))?;
+    drop((served, bare, cluster));
+    let many = policies.into_iter().chain(yaml::values(&unmatched(483))?).collect::<Vec<Value>>();
+    let count = many.len();
+    let cluster = ApiServer::start(many)?;
+    let served = serve(program, folder.path(), &tls, &cluster)?;
+    let idle = served.memory_at_rest()?;
+    figure(
+        "admission-memory-idle",
+        idle / MEMORY,
+        format!("{idle:.1} MB of {MEMORY} MB with {count} policies"),
+    )
+}
+
+/// A certificate in files, and who believes it.
+struct Tls {
+    certificate: std::path::PathBuf,
+    key: std::path::PathBuf,
+    authority: std::path::PathBuf,
+    connector: TlsConnector,
+}
+
+impl Tls {
+    fn new(folder: &Path) -> Result<Tls, Failure> {
+        let authority = Authority::new("bench")?;
+        let issued = authority.issue("bench", &[], &["127.0.0.1"])?;
+        let place = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).map(|()| path)
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes())?)?;
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        Ok(Tls {
+            certificate: place("tls.crt", &issued.certificate)?,
+            key: place("tls.key", &issued.key)?,
+            authority: place("ca.crt", &authority.certificate())?,
+            connector: TlsConnector::from(Arc::new(config)),
+        })
+    }
+}
+
+/// The program, once it has read the policies of a cluster.
+fn serve(program: &Path, folder: &Path, tls: &Tls, cluster: &ApiServer) -> Result<Server, Failure> {
+    let kubeconfig = folder.join("kubeconfig");
+    fs::write(&kubeconfig, cluster.kubeconfig())?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let mut command = Command::new(program);
+    command.args(["policy", "serve", "--identity", "bench", "--reports", "none"]);
+    command.args(["--url", &format!("https://{address}"), "--listen", &address.to_string()]);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command.arg("--tls-certificate").arg(&tls.certificate).arg("--tls-key").arg(&tls.key);
+    command.arg("--tls-authorities").arg(&tls.authority);
+    let server = Server::silent(&mut command, address)?;
+    let ready = Ask::new("GET", "/readyz", "", "").over(tls.connector.clone());
+    let began = Instant::now();
+    while let Err(why) = load::once(address, &ready) {
+        if began.elapsed() > START {
+            return Err(format!("policies are not served: {why}").into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(server)
+}
+
+/// What the API server asks about a pod that is made.
+fn review() -> Result<Value, Failure> {
+    let pod = yaml::values(&pods::text(1))?.into_iter().next().ok_or("there is no pod")?;
+    Ok(json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "CREATE", "dryRun": false,
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
+            "requestResource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"],
+            "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller", "groups": ["system:authenticated"]},
+            "object": pod, "oldObject": null, "options": {"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"},
+        },
+    }))
+}
