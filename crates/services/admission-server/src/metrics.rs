@@ -214,7 +214,7 @@ mod tests {
         match value {
             Value::Object(map) => map.iter().for_each(|(key, value)| match value {
                 Value::String(text) if matches!(key.as_str(), "expr" | "definition" | "query") => {
-                    found.push(text)
+                    found.push(text);
                 }
                 value => expressions(value, found),
             }),
