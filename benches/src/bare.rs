@@ -1,4 +1,5 @@
-//! The floor: a server of the same HTTP library and the same headers that only answers.
+//! The floor: a server of the same HTTP library and the same headers that only answers. Over TLS it is a webhook that allows
+//! everything: it reads a review to answer with its uid.
 
 use crate::Failure;
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use keyward_tls::{Clients, TlsFiles, configure};
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,10 +48,10 @@ async fn serve(body: usize, acceptor: Option<TlsAcceptor>) -> Result<(), Failure
         let (body, acceptor) = (body.clone(), acceptor.clone());
         tokio::spawn(async move {
             match acceptor {
-                None => connection(stream, body).await,
+                None => connection(stream, move |_| body.clone()).await,
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        connection(stream, body).await;
+                        connection(stream, allow).await;
                     }
                 }
             }
@@ -57,12 +59,22 @@ async fn serve(body: usize, acceptor: Option<TlsAcceptor>) -> Result<(), Failure
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, body: Bytes) {
+/// What a webhook answers that allows everything.
+fn allow(review: Bytes) -> Bytes {
+    let review: Value = serde_json::from_slice(&review).unwrap_or_default();
+    let answer = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "response": {"uid": review["request"]["uid"], "allowed": true},
+    });
+    answer.to_string().into()
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(Bytes) -> Bytes + Clone) {
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let body = body.clone();
+        let answer = answer.clone();
         async move {
-            let _ = request.into_body().collect().await;
-            let mut response = http::Response::new(Full::new(body));
+            let asked = request.into_body().collect().await.map(|body| body.to_bytes());
+            let mut response = http::Response::new(Full::new(answer(asked.unwrap_or_default())));
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -170,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_made_from_another_is_of_no_pod() {
+        let made = TokenEntry { path: "auth/token/create".to_owned(), ..token() };
+        let ask = |token| Ask {
+            path: "secret/data/api",
+            operation: Operation::Read,
+            parameters: None,
+            wrap_ttl: None,
+            now: Timestamp::from_secs(1),
+            who: Some(Who { token, holder: None, address: None, posture: None }),
+        };
+        let condition = Expression::parse("has(pod.name)").unwrap();
+        assert_eq!(condition.holds(&ask(&made)), Ok(false));
+        assert_eq!(condition.holds(&ask(&token())), Ok(true));
+    }
+
+    #[test]
     fn what_cannot_be_told_is_told() {
         for (text, wanted) in [
             ("posture.node_encrypted", "no such key"),

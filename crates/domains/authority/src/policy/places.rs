@@ -106,8 +106,10 @@ pub(super) const NAMES: [&str; 6] = ["request", "time", "token", "entity", "pod"
 
 const DAY: u64 = 86_400;
 
+/// What a login wrote into its token. What a token says that was made from another, whoever made it may have chosen.
 fn said<'a>(ask: &'a Ask<'_>, name: &str) -> Option<Val<'a>> {
-    ask.who?.token.metadata.field(name)
+    let token = ask.who?.token;
+    if token.path.starts_with("auth/token/") { None } else { token.metadata.field(name) }
 }
 
 /// A field of the verdict on the pod.

@@ -123,6 +123,14 @@ fn serial(text: &str) -> Option<String> {
     (bytes.len() <= 32).then(|| colons(&bytes[first..]))
 }
 
+/// Where what the path names is kept below `folder`.
+fn named(cx: &Context<'_, '_>, folder: &str) -> Result<String, Refusal> {
+    match is_name(cx.param("name")) {
+        true => Ok(format!("{folder}{}", cx.param("name"))),
+        false => Err(Refusal::NoRoute(cx.request.path.clone())),
+    }
+}
+
 /// A name of an issuer, a key or a role: word characters, with dots and dashes inside.
 fn is_name(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';

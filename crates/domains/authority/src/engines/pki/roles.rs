@@ -35,10 +35,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 fn path(cx: &Context<'_, '_>) -> Result<String, Refusal> {
-    match super::is_name(cx.param("name")) {
-        true => Ok(format!("{ROLES}{}", cx.param("name"))),
-        false => Err(Refusal::NoRoute(cx.request.path.clone())),
-    }
+    super::named(cx, ROLES)
 }
 
 /// The role `name`, or the refusal clients know.

@@ -64,10 +64,7 @@ pub(super) fn program(cx: &mut Context<'_, '_>, name: &str) -> Result<Arc<Progra
 }
 
 fn path(cx: &Context<'_, '_>) -> Result<String, Refusal> {
-    match pki::is_name(cx.param("name")) {
-        true => Ok(format!("{ROLES}{}", cx.param("name"))),
-        false => Err(Refusal::NoRoute(cx.request.path.clone())),
-    }
+    pki::named(cx, ROLES)
 }
 
 fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
