@@ -73,7 +73,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let answer = answer.clone();
         async move {
-            let asked = request.into_body().collect().await.map(|body| body.to_bytes());
+            let asked = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
             let mut response = http::Response::new(Full::new(answer(asked.unwrap_or_default())));
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
