@@ -355,7 +355,7 @@ impl World {
             _ => Verb::Get,
         };
         let trust = if ca_bundle.is_empty() { Trust::System } else { Trust::Pem(ca_bundle.into()) };
-        let reply = self.services.ask(&Ask { url, trust, authorization: None, verb }).await;
+        let reply = self.services.ask(&Ask { url, trust, authorization: None, accept: None, verb }).await;
         let reply = reply.map_err(|why| format!("{url}: {why}"))?;
         if !(200..300).contains(&reply.status) {
             return Err(format!("{url} answers with {}", reply.status).into());
