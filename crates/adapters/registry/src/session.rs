@@ -89,7 +89,11 @@ impl<'r> Session<'r> {
     /// # Errors
     ///
     /// Why that is not known. Where nothing is attached, there is none.
-    pub async fn referrers(&self, digest: &str, of_kind: fn(&str) -> bool) -> Result<Vec<Descriptor>, Error> {
+    pub async fn referrers(
+        &self,
+        digest: &str,
+        of_kind: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Descriptor>, Error> {
         let what = format!("what is attached to {digest} of {}", self.repository);
         let body = match self.get(&format!("referrers/{digest}"), INDEX, &what).await {
             Err(Error::Missing(_)) => {

@@ -284,8 +284,12 @@ impl CelPolicy {
         // What deletes looks at what is there, whatever is done with it.
         let object = if self.kind() == RuleKind::Deletion { request.object() } else { request.new_object() };
         let mut roots = roots(request, json(object), json(request.old_object()));
-        let images = frame.arena.alloc(images(request.object()));
-        roots.push(("images", Val::Json(images)));
+        let of_images = self.task.images();
+        if let Some(rules) = of_images {
+            roots.extend(rules.roots());
+        } else {
+            roots.push(("images", Val::Json(frame.arena.alloc(images(request.object())))));
+        }
         if let (Some((api_version, kind)), Some(binding)) = (&self.param_kind, binding) {
             match self.params(api_version, kind, binding, request, outside) {
                 Ok(value) => roots.push(("params", value)),
@@ -319,6 +323,17 @@ impl CelPolicy {
                 return Ok(Done::said(Status::Skip, format!("match condition {name} is not met")));
             }
         }
+        let Some(rules) = of_images else { return self.task.carry_out(&scope, frame, outside, as_pod) };
+        let meant = rules.images(request.object(), &scope, outside)?;
+        if meant.as_object().into_iter().flatten().all(|(_, list)| list.as_array().is_none_or(Vec::is_empty))
+        {
+            return Ok(Done::said(Status::Skip, "no image is meant by the policy"));
+        }
+        let mut roots = roots.clone();
+        roots.push(("images", Val::Json(frame.arena.alloc(meant))));
+        let scope = Scope { roots: &roots, variables: &variables, host: outside, world: frame.world };
+        let ready = rules.ready(&scope, request)?;
+        outside.images.get_or_init(|| ready);
         self.task.carry_out(&scope, frame, outside, as_pod)
     }
 

@@ -81,9 +81,12 @@ impl Reviewer {
             Err(why) => return Answer::refused(400, why),
         };
         let mut verdict = Verdict::default();
-        for entry in asked.policies(&set, RuleKind::Validation, group) {
-            let outcome = self.decide(&set, entry, RuleKind::Validation, &asked).await;
-            verdict.add(entry, outcome, &asked.namespace);
+        // Images are looked at again: another webhook may have put others in their place since they were verified.
+        for task in [RuleKind::ImageVerification, RuleKind::Validation] {
+            for entry in asked.policies(&set, task, group) {
+                let outcome = self.decide(&set, entry, task, &asked).await;
+                verdict.add(entry, outcome, &asked.namespace);
+            }
         }
         self.conclude(&verdict, &asked)
     }

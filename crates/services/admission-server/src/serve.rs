@@ -105,7 +105,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     let server = Server::bind(options.listen, certificate.clone(), limits)
         .map_err(|why| Failure::Listen(options.listen, why))?;
     let metrics: Arc<Metrics> = Arc::default();
-    let world = Arc::new(World::new(cluster.clone()));
+    let world = Arc::new(World::new(cluster.clone(), &options.namespace));
     world.catalog.store(Arc::new(Catalog::new(cluster.served().await?)));
     let known = sources::start(&cluster, world.clone(), metrics.clone());
     let alive = heartbeat::listen(&cluster, &options.namespace);

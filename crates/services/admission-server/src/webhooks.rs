@@ -94,7 +94,7 @@ struct Webhook {
 
 /// The configurations that the policies need; those that nothing is to be asked by are not there.
 pub fn configurations(set: &Set, catalog: &Catalog, place: &Place, bundle: &str) -> Vec<Value> {
-    let validating = webhooks(set, catalog, &[RuleKind::Validation]);
+    let validating = webhooks(set, catalog, &[RuleKind::Validation, RuleKind::ImageVerification]);
     let mutating = webhooks(set, catalog, &[RuleKind::Mutation, RuleKind::ImageVerification]);
     let mut made = vec![checking(place, bundle)];
     for (name, kind, verb, of) in [

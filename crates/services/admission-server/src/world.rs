@@ -2,6 +2,7 @@
 //! time, whose answers are kept for a few seconds.
 
 use crate::catalog::Catalog;
+use crate::images::{Images, Reading, Secrets};
 use crate::log::Wall;
 use crate::policies::Set;
 use crate::reach;
@@ -117,7 +118,23 @@ pub(crate) struct World {
     pub(crate) globals: RwLock<HashMap<String, Value>>,
     kept: Mutex<Kept>,
     services: Client,
+    images: Images,
+    /// Our own namespace.
+    own: String,
     asking: Semaphore,
+}
+
+impl Secrets for World {
+    fn read<'s>(&'s self, namespace: &'s str, name: &'s str) -> Reading<'s> {
+        let namespace = if namespace.is_empty() { &self.own } else { namespace };
+        let question = Lookup::Object {
+            api_version: "v1".to_owned(),
+            resource: "secrets".to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        Box::pin(async move { self.ask(&question).await.map_err(|why| why.why) })
+    }
 }
 
 /// Answers that are kept.
@@ -140,7 +157,7 @@ impl Snapshot for Answers {
 }
 
 impl World {
-    pub(crate) fn new(cluster: Cluster) -> World {
+    pub(crate) fn new(cluster: Cluster, own: &str) -> World {
         World {
             cluster,
             catalog: ArcSwap::default(),
@@ -149,6 +166,8 @@ impl World {
             globals: RwLock::default(),
             kept: Mutex::default(),
             services: Client::new(SERVICE),
+            images: Images::default(),
+            own: own.to_owned(),
             asking: Semaphore::new(ASKING),
         }
     }
@@ -249,6 +268,10 @@ impl World {
     }
 
     async fn ask(&self, question: &Lookup) -> Answer {
+        // Whoever waits for a registry takes no place from those who wait for the API server.
+        if question.is_about_images() {
+            return self.find(question).await;
+        }
         let key = format!("{question:?}");
         let epoch = {
             let kept = self.kept.lock();
@@ -294,8 +317,13 @@ impl World {
                 self.service(method, url, body, headers, ca_bundle).await
             }
             Lookup::Global { name, projection } => Box::pin(self.global(name, projection)).await,
-            Lookup::Signatures { .. } => Err("signatures of images are not checked yet".to_owned().into()),
-            Lookup::Image { reference } => Err(format!("{reference}: registries are not asked yet").into()),
+            Lookup::Signatures { .. }
+            | Lookup::Attestations { .. }
+            | Lookup::Referrer { .. }
+            | Lookup::Image { .. } => {
+                let now = Wall.now().secs();
+                Ok(Box::pin(self.images.answer(question, self, now)).await?)
+            }
         }
     }
 

@@ -133,7 +133,7 @@ impl Snapshot for World {
             Lookup::Objects { api_version, resource, namespace, selector } => {
                 Ok(Cow::Owned(self.all(api_version, resource, namespace, selector)))
             }
-            Lookup::Image { reference } => {
+            Lookup::Image { reference, .. } => {
                 let same =
                     |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);
                 let found = self.images.iter().find(same).map(Cow::Borrowed);
@@ -142,7 +142,7 @@ impl Snapshot for World {
                 })
             }
             // No signature is checked without a registry.
-            Lookup::Signatures { .. } => return None,
+            Lookup::Signatures { .. } | Lookup::Attestations { .. } | Lookup::Referrer { .. } => return None,
         })
     }
 }

@@ -1,12 +1,13 @@
 //! Functions that ask the world outside, and those that answer to it.
 
 use crate::context::Frame;
+use crate::images::Ready;
 use crate::jmespath;
-use crate::lookup::Lookup;
+use crate::lookup::{ImageAccess, Lookup};
 use crate::yaml;
 use keyward_expressions::cel::{Evaluation, Fault, Found, Host, Signature, Val, no};
 use serde_json::{Value, json};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 macro_rules! functions {
@@ -34,11 +35,13 @@ functions! {
 pub(crate) struct Outside<'f, 'a> {
     pub(crate) frame: &'f Frame<'a>,
     pub(crate) generated: RefCell<Vec<Value>>,
+    /// Of a policy on images: its attestors, and what was found out.
+    pub(crate) images: OnceCell<Ready<'a>>,
 }
 
 impl<'f, 'a> Outside<'f, 'a> {
     pub(crate) fn new(frame: &'f Frame<'a>) -> Outside<'f, 'a> {
-        Outside { frame, generated: RefCell::new(Vec::new()) }
+        Outside { frame, generated: RefCell::new(Vec::new()), images: OnceCell::new() }
     }
 }
 
@@ -58,7 +61,7 @@ impl<'a> Host<'a> for Outside<'_, 'a> {
         arguments: &[Val<'a>],
     ) -> Found<'a> {
         match (of, arguments) {
-            ("", _) => images(self, name, arguments),
+            ("", _) => images(self, evaluation, name, arguments),
             (".", [target, arguments @ ..]) => member(self, target, name, arguments),
             _ => spaced(self, evaluation, of, name, arguments),
         }
@@ -162,9 +165,9 @@ fn spaced<'a>(
         ("globalContext", _) => {
             ask(&Lookup::Global { name: text(argument(0)), projection: text(argument(1)) })
         }
-        ("imageData", _) => ask(&Lookup::Image { reference: text(argument(0)) }),
+        ("imageData", _) => images(outside, evaluation, "getImageData", arguments),
         ("generator", "apply") => apply(outside, evaluation, arguments),
-        ("image", "getMetadata") => images(outside, "getImageData", arguments),
+        ("image", "getMetadata") => images(outside, evaluation, "getImageData", arguments),
         ("yaml", "parse") => parse_yaml(outside, arguments),
         _ => no(&format!("{space}.{name}"), arguments),
     }
@@ -240,13 +243,38 @@ fn member<'a>(outside: &Outside<'_, 'a>, target: &Val<'a>, name: &str, arguments
 }
 
 /// Functions of images that need their registry or their signatures.
-fn images<'a>(outside: &Outside<'_, 'a>, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
-    let reference = match arguments.first() {
+fn images<'a>(
+    outside: &Outside<'_, 'a>,
+    evaluation: &Evaluation<'_, '_, 'a>,
+    name: &str,
+    arguments: &[Val<'a>],
+) -> Found<'a> {
+    let of_image = |value: Option<&Val<'a>>| match value {
         Some(Val::Image(image)) => image.to_string(),
         value => text(value),
     };
-    match name {
-        "getImageData" => Ok(Val::Json(outside.ask(&Lookup::Image { reference })?).simple()),
-        _ => Err(Fault::no(format!("{name}() of {reference}: signatures are not checked yet"))),
+    let image = of_image(arguments.first());
+    if name == "getImageData" {
+        let request = outside.frame.request;
+        let access = match outside.images.get() {
+            Some(ready) => ready.access(),
+            None => crate::images::with_pull_secrets(&ImageAccess::default(), request),
+        };
+        return Ok(Val::Json(outside.ask(&Lookup::Image { reference: image, access })?).simple());
+    }
+    let ready = outside.images.get();
+    let ready = ready.ok_or_else(|| Fault::no(format!("{name}() is for an ImageValidatingPolicy")))?;
+    let count = |attestation: Option<&str>, attestors: &Val<'a>| {
+        ready.count(outside, evaluation.scope, &image, attestation, attestors).map(Val::Int)
+    };
+    match (name, arguments) {
+        ("verifyImageSignatures", [_, attestors]) => count(None, attestors),
+        ("verifyAttestationSignatures", [_, attestation, attestors]) => {
+            count(Some(&text(Some(attestation))), attestors)
+        }
+        ("extractPayload" | "payload", [_, attestation]) => {
+            Ok(Val::Json(ready.payload(outside, &image, &text(Some(attestation)))?).simple())
+        }
+        _ => no(name, arguments),
     }
 }
