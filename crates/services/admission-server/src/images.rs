@@ -8,6 +8,7 @@ mod evidence;
 mod kept;
 mod secrets;
 
+pub use keyward_registry::Keychain;
 pub use secrets::{Reading, Secrets};
 
 use evidence::Evidence;

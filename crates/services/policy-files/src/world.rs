@@ -4,6 +4,9 @@ use keyward_admission::{Kind, Lookup, Snapshot, plural, same_image};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
+/// Why nothing is known of an image.
+const UNASKED: &str = "no registry is asked unless with --registry, and nothing else tells of it";
+
 /// What is there when policies ask.
 #[derive(Debug, Default)]
 pub struct World {
@@ -15,6 +18,18 @@ pub struct World {
     pub images: Vec<Value>,
     /// Entries of the global context.
     pub globals: Vec<(String, Value)>,
+    /// Who knows what is asked of images and not told here; nobody, unless registries are to be asked.
+    pub registries: Option<Box<dyn Registries>>,
+}
+
+/// Who asks registries.
+pub trait Registries: std::fmt::Debug {
+    /// The answer to a question about images.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn answer(&self, question: &Lookup) -> Result<Value, String>;
 }
 
 fn is_of(object: &Value, api_version: &str, resource: &str) -> bool {
@@ -137,12 +152,18 @@ impl Snapshot for World {
                 let same =
                     |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);
                 let found = self.images.iter().find(same).map(Cow::Borrowed);
-                found.ok_or_else(|| {
-                    format!("{reference}: no registry is asked here, and the test says nothing of it")
-                })
+                match (found, &self.registries) {
+                    (Some(found), _) => Ok(found),
+                    (None, Some(registries)) => registries.answer(question).map(Cow::Owned),
+                    (None, None) => Err(format!("{reference}: {UNASKED}")),
+                }
             }
-            // No signature is checked without a registry.
-            Lookup::Signatures { .. } | Lookup::Attestations { .. } | Lookup::Referrer { .. } => return None,
+            Lookup::Signatures { image, .. }
+            | Lookup::Attestations { image, .. }
+            | Lookup::Referrer { image, .. } => match &self.registries {
+                Some(registries) => registries.answer(question).map(Cow::Owned),
+                None => Err(format!("{image}: {UNASKED}")),
+            },
         })
     }
 }
