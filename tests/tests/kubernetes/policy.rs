@@ -2,6 +2,7 @@
 
 mod background;
 mod faults;
+mod images;
 mod world;
 
 use keyward_testkit::cluster::check;
