@@ -96,7 +96,7 @@ impl Registry {
         let digest = digest(contents);
         let begun =
             self.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], None).unwrap().expect(202);
-        let place = begun.header("Location").unwrap();
+        let place = begun.header("location").unwrap();
         let path = place.split_once("://").map_or(place, |(_, rest)| &rest[rest.find('/').unwrap()..]);
         let separator = if path.contains('?') { '&' } else { '?' };
         let path = format!("{path}{separator}digest={digest}");

@@ -10,19 +10,20 @@ use rcgen::{
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const SCAN: &str = "https://example.com/scan/v1";
 
-fn here(program: impl AsRef<std::ffi::OsStr>) -> Command {
+fn here(program: &Path) -> Command {
     Command::new(program)
 }
 
 fn start(logins: &str) -> Registry {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
-    let registry = Registry::start(|program| here(program), address, logins);
+    let registry = Registry::start(|program| Command::new(program), address, logins);
     registry.wait();
     registry
 }

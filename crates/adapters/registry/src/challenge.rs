@@ -2,7 +2,7 @@
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Challenge {
+pub enum Challenge {
     /// A name and a password.
     Basic,
     /// A token of somebody else.
@@ -18,7 +18,8 @@ pub(crate) enum Challenge {
 const MOST: usize = 16;
 
 impl Challenge {
-    pub(crate) fn parse(header: &str) -> Option<Challenge> {
+    /// Reads a header; none for a scheme that is not known, or where it cannot be read.
+    pub fn parse(header: &str) -> Option<Challenge> {
         let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         if scheme.eq_ignore_ascii_case("basic") {
             return Some(Challenge::Basic);

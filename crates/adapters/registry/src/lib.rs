@@ -15,6 +15,7 @@ mod manifest;
 mod repository;
 mod session;
 
+pub use challenge::Challenge;
 pub use credentials::{Credential, Keychain};
 pub use error::Error;
 pub use manifest::{Descriptor, Manifest};

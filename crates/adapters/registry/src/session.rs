@@ -160,7 +160,10 @@ impl<'r> Session<'r> {
                 let place = self.registry.hosts.place(self.repository.host()).await?;
                 let ping = self.ask(&format!("{secure}/v2/"), ANYTHING, None).await;
                 drop(place);
-                matches!(ping, Err(Unanswered::Unreachable(_) | Unanswered::Broken(_)))
+                match ping {
+                    Err(why @ Unanswered::Late(_)) => return Err(self.unanswered(&why)),
+                    ping => matches!(ping, Err(Unanswered::Unreachable(_) | Unanswered::Broken(_))),
+                }
             }
         };
         found.plain = Some(plain);
