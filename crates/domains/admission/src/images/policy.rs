@@ -419,7 +419,7 @@ impl<'a> Ready<'a> {
             match self.ask(outside, image, signer, attestation.zip(kind)) {
                 Ok(None) => count += 1,
                 Ok(Some(why)) => {
-                    self.seen.borrow_mut().denied.push(format!("{image}: attestor {name}: {why}"))
+                    self.seen.borrow_mut().denied.push(format!("{image}: attestor {name}: {why}"));
                 }
                 Err(Fault::Lacking) => lacking = true,
                 Err(Fault::No(why)) => {
