@@ -66,6 +66,11 @@ pub enum Lookup {
         /// A label selector, as a mapping of labels; null for all.
         selector: Value,
     },
+    /// Whether somebody may do something. The answer is the `status` of a SubjectAccessReview (`authorization.k8s.io/v1`).
+    Access {
+        /// Its `spec`.
+        spec: Value,
+    },
     /// Whether an attestor signed an image. The answer has the image's `digest`, and where nobody did, why in `denied`; an error says
     /// why that is not known.
     Signatures {

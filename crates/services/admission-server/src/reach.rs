@@ -30,6 +30,9 @@ pub(crate) fn within(home: &str, question: &Lookup) -> Result<Lookup, String> {
             _ => Ok(question.clone()),
         },
         Lookup::Kubernetes { path, .. } if !is_below(path, home) => only(path),
+        Lookup::Access { spec } if spec["resourceAttributes"]["namespace"] != home => {
+            only("what may be done elsewhere")
+        }
         _ if question.is_about_images() => of_images(home, question),
         _ => Ok(question.clone()),
     }
@@ -132,6 +135,25 @@ mod tests {
         };
         assert_eq!(within("team", &listed("")), Ok(listed("team")));
         assert!(within("team", &listed("other")).is_err());
+    }
+
+    #[test]
+    fn a_policy_of_a_namespace_asks_who_may_do_what_there() {
+        let asked = |attributes: Value| Lookup::Access {
+            spec: json!({"user": "a", "resourceAttributes": attributes}),
+        };
+        assert!(within("team", &asked(json!({"resource": "pods", "namespace": "team"}))).is_ok());
+        for attributes in [
+            json!({"resource": "pods", "namespace": "other"}),
+            json!({"resource": "nodes"}),
+            json!({"namespace": ""}),
+        ] {
+            assert!(within("team", &asked(attributes.clone())).is_err(), "{attributes}");
+            assert!(within("", &asked(attributes)).is_ok());
+        }
+        let path =
+            Lookup::Access { spec: json!({"user": "a", "nonResourceAttributes": {"path": "/metrics"}}) };
+        assert!(within("team", &path).is_err());
     }
 
     #[test]

@@ -313,6 +313,11 @@ impl World {
                 self.complete(&mut listed, api_version, resource);
                 Ok(listed)
             }
+            Lookup::Access { spec } => {
+                let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
+                let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+                Ok(self.cluster.call(path, Some(&review)).await?["status"].take())
+            }
             Lookup::Service { method, url, body, headers, ca_bundle } => {
                 self.service(method, url, body, headers, ca_bundle).await
             }

@@ -41,6 +41,18 @@ fn is_of(object: &Value, api_version: &str, resource: &str) -> bool {
     version && named
 }
 
+/// Whether all that is said of a question is so; of a list, whether its elements are among the question's.
+fn says_no_more(said: &Value, asked: &Value) -> bool {
+    match said {
+        Value::Object(map) => map.iter().all(|(key, said)| says_no_more(said, &asked[key])),
+        Value::Array(list) => {
+            list.iter().all(|said| asked.as_array().is_some_and(|asked| asked.contains(said)))
+        }
+        Value::String(text) if text.is_empty() => asked.as_str().is_none_or(str::is_empty),
+        said => said == asked,
+    }
+}
+
 fn text<'v>(object: &'v Value, key: &str) -> &'v str {
     object["metadata"][key].as_str().unwrap_or_default()
 }
@@ -92,6 +104,15 @@ impl World {
         };
         let items: Vec<Value> = self.objects.iter().filter(chosen).cloned().collect();
         json!({ "apiVersion": api_version, "kind": "List", "items": items })
+    }
+
+    /// The status of the first SubjectAccessReview whose spec says no more than what is asked.
+    fn access(&self, spec: &Value) -> Result<Cow<'_, Value>, String> {
+        let mut reviews = self.objects.iter().filter(|object| object["kind"] == "SubjectAccessReview");
+        let found = reviews.find(|review| says_no_more(&review["spec"], spec));
+        found.map(|review| Cow::Borrowed(&review["status"])).ok_or_else(|| {
+            format!("no SubjectAccessReview among the objects or values says whether that is allowed: {spec}")
+        })
     }
 
     fn answered(&self, method: &str, place: &str) -> Option<Result<Cow<'_, Value>, String>> {
@@ -148,6 +169,7 @@ impl Snapshot for World {
             Lookup::Objects { api_version, resource, namespace, selector } => {
                 Ok(Cow::Owned(self.all(api_version, resource, namespace, selector)))
             }
+            Lookup::Access { spec } => self.access(spec),
             Lookup::Image { reference, .. } => {
                 let same =
                     |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);

@@ -1,5 +1,6 @@
 //! Functions that ask the world outside, and those that answer to it.
 
+use super::authorizer::{self, Access};
 use crate::context::Frame;
 use crate::images::Ready;
 use crate::jmespath;
@@ -20,7 +21,10 @@ macro_rules! functions {
 
 functions! {
     "": verifyImageSignatures 2 2, verifyAttestationSignatures 3 3, getImageData 1 1, extractPayload 2 2, payload 2 2;
-    ".": get 1 3, post 2 4, apply 2 2, response 0 1, withHeader 2 2, withBody 1 1, withMessage 1 1;
+    ".": get 1 3, post 2 4, apply 2 2, response 0 1, withHeader 2 2, withBody 1 1, withMessage 1 1,
+        path 1 1, group 1 1, serviceAccount 2 2, resource 1 1, subresource 1 1, namespace 1 1, name 1 1, fieldSelector 1 1,
+        labelSelector 1 1, check 1 1, allowed 0 0, errored 0 0, error 0 0, reason 0 0;
+    "authorizer": path 1 1, group 1 1, serviceAccount 2 2;
     "resource": get 4 4, list 3 4, post 3 4, toGVR 2 2;
     "http": get 1 2, post 2 3, client 1 1, allowed 0 0, denied 0 1;
     "envoy": allowed 0 0, denied 0 1;
@@ -62,9 +66,18 @@ impl<'a> Host<'a> for Outside<'_, 'a> {
     ) -> Found<'a> {
         match (of, arguments) {
             ("", _) => images(self, evaluation, name, arguments),
+            (".", [Val::Opaque(target), arguments @ ..]) => {
+                authorizer::call(self, evaluation, &**target, name, arguments)
+            }
             (".", [target, arguments @ ..]) => member(self, target, name, arguments),
+            ("authorizer", _) => authorizer::call(self, evaluation, &Access::REQUESTER, name, arguments),
             _ => spaced(self, evaluation, of, name, arguments),
         }
+    }
+
+    fn field(&self, of: &str, name: &str) -> Option<Val<'a>> {
+        let asked = (of, name) == ("authorizer", "requestResource");
+        asked.then(|| Val::Opaque(Rc::new(Access::to_what_is_requested(self.frame.request))))
     }
 
     fn keep(&self, value: Value) -> &'a Value {
