@@ -4,6 +4,7 @@ mod authorizer;
 mod background;
 mod faults;
 mod images;
+mod requested;
 mod world;
 
 use keyward_testkit::cluster::check;

@@ -18,7 +18,7 @@ use crate::policy::{Metadata, Mode, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::{Kind, Operation, Request};
 use crate::settings::{Interest, Settings, Subject};
-use crate::upkeep::{Removal, Upkeep};
+use crate::upkeep::{Removal, Upkeep, names_who_asks, reviews};
 use constraints::Constraints;
 use exception::Excepted;
 use keyward_expressions::World;
@@ -120,7 +120,7 @@ impl CelPolicy {
             controllers: controllers(&spec, constraints.as_ref(), native)?,
             param_kind,
             settings: Settings::compile(&spec)?,
-            upkeep: upkeep(&spec, metadata),
+            upkeep: upkeep(&spec, metadata, constraints.as_ref()),
             removal: spec.get("schedule").map(|_| Removal::compile(&spec)).transpose()?,
             task: Task::compile(&spec, metadata, &names)?,
             constraints,
@@ -362,7 +362,10 @@ impl CelPolicy {
     }
 }
 
-fn upkeep(spec: &At<'_>, metadata: &Metadata) -> Upkeep {
+fn upkeep(spec: &At<'_>, metadata: &Metadata, constraints: Option<&Constraints>) -> Upkeep {
+    let acts = ["Generating", "Mutating"].iter().any(|part| metadata.kind.contains(part));
+    let by_review = acts && names_who_asks(&spec.value.to_string());
+    let interests = constraints.filter(|_| acts).map(Constraints::named_interests).unwrap_or_default();
     let evaluation = &spec.value["evaluation"];
     let on = |part: &str| evaluation[part]["enabled"] == Value::Bool(true);
     Upkeep {
@@ -371,7 +374,8 @@ fn upkeep(spec: &At<'_>, metadata: &Metadata) -> Upkeep {
         existing: on("generateExisting") || evaluation["mutateExistingOnPolicyUpdate"]["enabled"] == true,
         orphans: on("orphanDownstreamOnPolicyDelete"),
         server_side_apply: false,
-        by_user: false,
+        by_review,
+        reviews: reviews(by_review, interests),
     }
 }
 

@@ -171,7 +171,8 @@ impl ClusterPolicy {
                     existing,
                     orphans,
                     server_side_apply: self.server_side_apply,
-                    by_user: rule.matching.looks_at_users(),
+                    by_review: rule.by_review,
+                    reviews: rule.reviews(),
                 }
             })
             .collect()

@@ -1,7 +1,7 @@
 //! Starts everything, and ends it in order.
 
 use crate::Catalog;
-use crate::background::Background;
+use crate::background::{Background, Requested};
 use crate::configurations::{Keeper, believed, observe, release};
 use crate::events::Outbox;
 use crate::heartbeat::{self, Heartbeat};
@@ -115,11 +115,25 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
 
     let (tell, waits) = watch::channel("the policies are not read yet".to_owned());
     let outbox = Outbox::open(&cluster, &options.identity, metrics.clone());
+    let exempt = exempt(&options.namespace);
+    let background = Background {
+        cluster: cluster.clone(),
+        known: known.clone(),
+        world: world.clone(),
+        metrics: metrics.clone(),
+        outbox: outbox.clone(),
+        exempt: exempt.clone(),
+        namespace: options.namespace.clone(),
+        identity: options.identity.clone(),
+        every: options.scan_every,
+    };
+    let requested = Requested::new(background.clone());
     let reviewer = Reviewer {
         set: known.set.clone(),
         world: world.clone(),
         outbox: outbox.clone(),
         metrics: metrics.clone(),
+        requested: requested.clone(),
         waits,
     };
     log::info(&format!("reviews are answered at https://{}", server.address()));
@@ -138,18 +152,6 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         given: (!own).then(|| certificate.bundle()),
         observed: observed.clone(),
         leads: leads.clone(),
-    };
-    let exempt = exempt(&options.namespace);
-    let background = Background {
-        cluster: cluster.clone(),
-        known: known.clone(),
-        world: world.clone(),
-        metrics: metrics.clone(),
-        outbox: outbox.clone(),
-        exempt: exempt.clone(),
-        namespace: options.namespace.clone(),
-        identity: options.identity.clone(),
-        every: options.scan_every,
     };
     let posture = options.posture.map(|options| Posture::new(options, metrics.clone(), known.deaf.clone()));
     let posture = posture.transpose().map_err(Failure::Posture)?.map(Arc::new);
@@ -193,6 +195,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         posture.log_out().await;
     }
     let _ = serving.await;
+    requested.end().await;
     Ok(())
 }
 
