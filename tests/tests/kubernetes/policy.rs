@@ -3,6 +3,7 @@
 mod authorizer;
 mod background;
 mod faults;
+mod flood;
 mod images;
 mod requested;
 mod world;

@@ -29,6 +29,8 @@ const ROUNDS: usize = 16;
 /// Decisions that may wait for answers at a time: fewer than reviews, so that those that ask for nothing are still answered
 /// where something outside hangs. More wait for a moment and then do without.
 const ASKING: usize = 64;
+/// The same for registries: those that are asked at a time, and half as many that wait for them. With `ASKING` fewer than reviews.
+const ASKING_REGISTRIES: usize = 48;
 const MOMENT: Duration = Duration::from_millis(25);
 /// The longest that a service other than the API server may take, and the most that it may say.
 const SERVICE: Limits = Limits { duration: Duration::from_secs(10), body: 2 << 20 };
@@ -122,6 +124,7 @@ pub(crate) struct World {
     /// Our own namespace.
     own: String,
     asking: Semaphore,
+    asking_registries: Semaphore,
 }
 
 impl Secrets for World {
@@ -169,6 +172,7 @@ impl World {
             images: Images::default(),
             own: own.to_owned(),
             asking: Semaphore::new(ASKING),
+            asking_registries: Semaphore::new(ASKING_REGISTRIES),
         }
     }
 
@@ -270,7 +274,10 @@ impl World {
     async fn ask(&self, question: &Lookup) -> Answer {
         // Whoever waits for a registry takes no place from those who wait for the API server.
         if question.is_about_images() {
-            return self.find(question).await;
+            return match timeout(MOMENT, self.asking_registries.acquire()).await {
+                Ok(_place) => self.find(question).await,
+                Err(_) => Err("too many decisions wait for registries".to_owned().into()),
+            };
         }
         let key = format!("{question:?}");
         let epoch = {
