@@ -1,6 +1,7 @@
 //! Reviews: which policies are asked, in which order, and what is answered.
 
 use crate::background::{Full, Requested};
+use crate::compliance::Compliance;
 use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
@@ -27,6 +28,7 @@ pub(crate) struct Reviewer {
     pub(crate) metrics: Arc<Metrics>,
     /// What is done because of reviews.
     pub(crate) requested: Requested,
+    pub(crate) compliance: Arc<Compliance>,
     /// What is still waited for before reviews can be answered; empty when nothing is.
     pub(crate) waits: watch::Receiver<String>,
 }
@@ -67,8 +69,11 @@ impl Handler for Reviewer {
     }
 
     fn page(&self, path: &str) -> Option<Page> {
-        (path == "/metrics")
-            .then(|| Page { media_type: "text/plain; version=0.0.4", body: self.metrics.page() })
+        match path {
+            "/metrics" => Some(Page { media_type: "text/plain; version=0.0.4", body: self.metrics.page() }),
+            "/compliance" => Some(self.compliance.page()),
+            _ => None,
+        }
     }
 }
 

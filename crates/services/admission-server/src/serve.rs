@@ -2,6 +2,7 @@
 
 use crate::Catalog;
 use crate::background::{Background, Requested};
+use crate::compliance::Compliance;
 use crate::configurations::{Keeper, believed, observe, release};
 use crate::events::Outbox;
 use crate::heartbeat::{self, Heartbeat};
@@ -97,12 +98,11 @@ impl From<keyward_kubernetes::Error> for Failure {
 /// # Errors
 ///
 /// What keeps it from starting.
-pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), Failure> {
+pub async fn serve(options: Options, mut stop: watch::Receiver<bool>) -> Result<(), Failure> {
     let cluster = Cluster::connect(&options.source).await?;
     let user = whoami(&cluster).await?;
     let certificate = Arc::new(certificate(&options).map_err(Failure::Certificate)?);
-    let limits = Limits::default();
-    let server = Server::bind(options.listen, certificate.clone(), limits)
+    let server = Server::bind(options.listen, certificate.clone(), Limits::default())
         .map_err(|why| Failure::Listen(options.listen, why))?;
     let metrics: Arc<Metrics> = Arc::default();
     let world = Arc::new(World::new(cluster.clone(), &options.namespace));
@@ -128,12 +128,14 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         every: options.scan_every,
     };
     let requested = Requested::new(background.clone());
+    let compliance = Arc::new(Compliance::new(&cluster, &options.namespace, metrics.clone()));
     let reviewer = Reviewer {
         set: known.set.clone(),
         world: world.clone(),
         outbox: outbox.clone(),
         metrics: metrics.clone(),
         requested: requested.clone(),
+        compliance: compliance.clone(),
         waits,
     };
     log::info(&format!("reviews are answered at https://{}", server.address()));
@@ -169,15 +171,13 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         every: options.scan_every,
     };
     let bundle = certificate.bundle();
-    let mut stop = stop;
     // A task of its own, so that nothing here holds up the word that we live.
-    let beating = tokio::spawn(async move {
-        heartbeat.run(bundle).await;
-    });
+    let beating = tokio::spawn(async move { heartbeat.run(bundle).await });
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         () = keeper.run() => {}
         () = scanner.run(leads.clone()) => {}
+        () = compliance.run(leads.clone()) => {}
         () = background.run(leads) => {}
         () = certificate.keep(&Wall, |why| log::warn(&format!("the certificate is not renewed: {why}"))) => {}
         () = discover(&cluster, &world, &known) => {}
@@ -185,8 +185,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         () = readiness(&known, &observed, &certificate, own, &place, &tell) => {}
     }
     beating.abort();
-    let others = alive.borrow().replicas.iter().any(|replica| *replica != options.identity);
-    if !others {
+    if !alive.borrow().replicas.iter().any(|replica| *replica != options.identity) {
         free(&cluster).await;
     }
     Heartbeat::new(&cluster, &options.namespace, &options.identity).end().await;
