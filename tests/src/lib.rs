@@ -13,6 +13,8 @@ pub mod canary;
 pub mod databases;
 pub mod http;
 #[cfg(target_os = "linux")]
+pub mod images;
+#[cfg(target_os = "linux")]
 pub mod kms;
 pub mod sealed;
 pub mod server;

@@ -24,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-core", &[]),
     ("keyward-crypto", &["keyward-core"]),
     ("keyward-expressions", &[]),
-    ("keyward-admission", &["keyward-core", "keyward-expressions"]),
+    ("keyward-admission", &["keyward-core", "keyward-expressions", "keyward-signatures"]),
     (
         "keyward-authority",
         &[
@@ -41,6 +41,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-posture", &["keyward-core", "keyward-crypto", "keyward-envelope"]),
     ("keyward-consumption", &["keyward-core", "keyward-intent"]),
     ("keyward-sealing", &["keyward-core", "keyward-crypto", "keyward-envelope", "keyward-intent"]),
+    ("keyward-signatures", &["keyward-crypto"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-sys", &[]),
     ("keyward-tls", &[]),
@@ -50,6 +51,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-keystores", &["keyward-core", "keyward-crypto", "keyward-authority-client"]),
     ("keyward-webhook", &["keyward-core", "keyward-crypto", "keyward-tls"]),
     ("keyward-kubernetes", &[]),
+    ("keyward-registry", &["keyward-crypto", "keyward-https", "keyward-tls"]),
     ("keyward-log", &["keyward-core"]),
     (
         "keyward-authority-server",
@@ -75,6 +77,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "keyward-https",
             "keyward-kubernetes",
             "keyward-posture",
+            "keyward-registry",
+            "keyward-signatures",
             "keyward-tls",
             "keyward-webhook",
         ],

@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         (packages::POSTGRESQL, "users of PostgreSQL"),
         (packages::MARIADB, "users of MariaDB"),
         (packages::REDIS, "users of Redis"),
+        (packages::REGISTRY, "signatures of images"),
         (packages::NODE, "the runtime of node-vault"),
     ] {
         match packages::install(wanted) {
@@ -54,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for (made, what) in [
         (tools::python(&root().join("tests/python/requirements.txt")), "the hvac client"),
         (tools::node(&root().join("tests/node")), "the node-vault client"),
+        (tools::cosign(&root().join("tests/go/cosign")), "signatures of images"),
     ] {
         match made {
             Ok(_) => {}

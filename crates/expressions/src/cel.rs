@@ -17,7 +17,8 @@ mod value;
 pub use check::{Kind, Names};
 pub use eval::{Evaluation, Fault, Found, Host, Scope, Variables};
 pub use library::{Signature, no};
-pub use value::{Record, Val};
+pub use text::has_format;
+pub use value::{Opaque, Record, Val};
 
 use parser::Node;
 

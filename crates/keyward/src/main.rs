@@ -42,6 +42,8 @@ mod policy_explain;
 #[cfg(feature = "authority")]
 mod policy_files;
 #[cfg(feature = "authority")]
+mod policy_images;
+#[cfg(feature = "authority")]
 mod policy_rollout;
 #[cfg(feature = "authority")]
 mod policy_serve;

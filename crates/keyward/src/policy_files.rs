@@ -3,6 +3,7 @@
 use crate::cli::Failure;
 use crate::cli::input::content;
 use crate::cli::output::{self, Format, Output};
+use crate::policy_images::FromHere;
 use clap::{Args, ValueEnum};
 use keyward_admission::{Operation, evaluate, functions, search, yaml};
 use keyward_policy_files::apply::Apply;
@@ -57,6 +58,9 @@ pub(crate) struct ApplyArgs {
     /// Write what is changed and generated, as YAML, in the place of the report
     #[arg(long, conflicts_with = "report")]
     changed: bool,
+    /// Ask registries for signatures and data of images, with the credentials of Docker's configuration
+    #[arg(long)]
+    registry: bool,
     /// As they stand in this revision of the Git repository that they are in
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
@@ -222,6 +226,9 @@ pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
         for file in load::files(path).map_err(usage)? {
             apply.world.objects.extend(load::resources(&file).map_err(usage)?);
         }
+    }
+    if args.registry {
+        apply.world.registries = Some(Box::new(FromHere::new(&apply.world.objects)?));
     }
     if let Some(file) = &args.userinfo {
         let mut info = document(&file.display().to_string())?;

@@ -23,6 +23,9 @@ pub const MARIADB: &[Package] = &[("mariadb-server", "mariadbd"), ("mariadb-clie
 /// See [`POSTGRESQL`].
 pub const REDIS: &[Package] = &[("redis-server", "redis-server"), ("redis-tools", "redis-cli")];
 
+/// The registry that images are kept in.
+pub const REGISTRY: &[Package] = &[("docker-registry", "docker-registry")];
+
 /// The runtime of the JavaScript client, and what installs its modules.
 pub const NODE: &[Package] = &[("nodejs", "node"), ("npm", "npm")];
 

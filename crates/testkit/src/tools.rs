@@ -45,6 +45,19 @@ pub fn node(package: &Path) -> Result<PathBuf, String> {
     Ok(folder.join("node_modules"))
 }
 
+/// The program that signs images, of the Go module in `module`; built once. Answers with why there is none where there is no Go or its
+/// proxy is out of reach.
+pub fn cosign(module: &Path) -> Result<PathBuf, String> {
+    let folder = once("cosign", &module.join("go.sum"), |folder| {
+        fs::create_dir_all(folder).map_err(|why| why.to_string())?;
+        let mut build = Command::new("go");
+        build.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"]);
+        build.arg(folder.join("cosign")).arg("github.com/sigstore/cosign/v3/cmd/cosign");
+        done(build.env("CGO_ENABLED", "0").current_dir(module))
+    })?;
+    Ok(folder.join("cosign"))
+}
+
 /// A folder that `make` fills, one for each content of `pins`; `kind` names what is in it.
 fn once(kind: &str, pins: &Path, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
     let pinned = fs::read(pins).map_err(|why| format!("{}: {why}", pins.display()))?;

@@ -1,7 +1,11 @@
 //! Admission policies on a real API server: the policies of the documents, applied with kubectl as written.
 
+mod authorizer;
 mod background;
 mod faults;
+mod flood;
+mod images;
+mod requested;
 mod world;
 
 use keyward_testkit::cluster::check;
@@ -123,6 +127,7 @@ fn policies_are_enforced_reported_and_hold_nothing_up_when_nobody_answers() {
     let before = world.shown(world.folder.path());
     enforces(&world);
     checks_policies(&world);
+    authorizer::is_asked(&world);
     reports(&world);
     assert!(before.contains("BEGIN CERTIFICATE"), "{before}");
     let renewed = || {

@@ -9,7 +9,7 @@ mod error;
 pub use error::Error;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -49,6 +49,8 @@ pub struct Ask<'a> {
     pub trust: Trust,
     /// The value of the `Authorization` header.
     pub authorization: Option<Secret<String>>,
+    /// The value of the `Accept` header; JSON before anything else where there is none.
+    pub accept: Option<&'static str>,
     /// What is done.
     pub verb: Verb<'a>,
 }
@@ -74,6 +76,8 @@ pub enum Verb<'a> {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
 }
@@ -96,7 +100,8 @@ impl Client {
         let connections = self.connections(&ask.trust)?;
         let answered = async {
             let (head, body) = connections.request(request).await.map_err(Error::from)?.into_parts();
-            Ok(Reply { status: head.status.as_u16(), body: read(body, self.limits.body).await? })
+            let body = read(body, self.limits.body).await?;
+            Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
         };
         match tokio::time::timeout(self.limits.duration, answered).await {
             Ok(outcome) => outcome,
@@ -149,7 +154,7 @@ fn prepare(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
     *request.uri_mut() = url;
     let headers = request.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("keyward/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+    headers.insert(ACCEPT, HeaderValue::from_static(ask.accept.unwrap_or(ACCEPTED)));
     if let Verb::Post { media_type, .. } = ask.verb {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     }

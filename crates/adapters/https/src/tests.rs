@@ -67,7 +67,7 @@ fn answer(status: &str, body: &str) -> String {
 }
 
 fn get(url: &str, trust: Trust) -> Ask<'_> {
-    Ask { url, trust, authorization: None, verb: Verb::Get }
+    Ask { url, trust, authorization: None, accept: None, verb: Verb::Get }
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub enum Trust {
     System,
     /// These roots alone, in PEM.
     Pem(Arc<str>),
+    /// Anybody, which keeps out who only listens: where an operator has said so.
+    Anybody,
 }
 
 /// Why nobody can be believed.
@@ -47,13 +49,22 @@ impl Trust {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .map_err(|why| BadTrust(why.to_string()))?;
-        Ok(builder.with_root_certificates(self.roots()?).with_no_client_auth())
+        Ok(match self {
+            Trust::Anybody => {
+                let anybody = Anybody(builder.crypto_provider().clone());
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(anybody)).with_no_client_auth()
+            }
+            Trust::System | Trust::Pem(_) => {
+                builder.with_root_certificates(self.roots()?).with_no_client_auth()
+            }
+        })
     }
 
-    /// The certificates believed.
+    /// The certificates believed; none where nobody is asked for one.
     pub fn roots(&self) -> Result<RootCertStore, BadTrust> {
         let mut roots = RootCertStore::empty();
         match self {
+            Trust::Anybody => {}
             // A system may carry entries that no modern client accepts; the others still count.
             Trust::System => {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

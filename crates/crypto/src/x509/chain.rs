@@ -15,7 +15,7 @@ pub enum ChainError {
     Issuer,
     /// A certificate of the chain is not valid yet, or no longer.
     Time,
-    /// The certificate is not for clients, or one of its issuers may not issue it.
+    /// The certificate is not for what it is used for, or one of its issuers may not issue it.
     Usage,
     /// Something in the chain cannot be read, or is not supported.
     Malformed,
@@ -27,7 +27,7 @@ impl fmt::Display for ChainError {
             ChainError::Issuer => "no trusted certificate issued it",
             ChainError::Time => "a certificate of its chain is not valid yet, or no longer",
             ChainError::Usage => {
-                "it is not for TLS clients (extended key usage), or an issuer in its chain may not issue it"
+                "it is not for this use (extended key usage), or an issuer in its chain may not issue it"
             }
             ChainError::Malformed => {
                 "a certificate of its chain cannot be read or is of a kind that is not supported"
@@ -53,6 +53,9 @@ impl From<Webpki> for ChainError {
     }
 }
 
+/// The purpose of who signs code (RFC 5280, 4.2.1.12), as webpki has it: the bytes of its OID.
+const CODE_SIGNING: &[u8] = &[0x2B, 6, 1, 5, 5, 7, 3, 3];
+
 /// The chain that leads from the first of `presented` through some of the others to `trusted`, at `now` in seconds
 /// since 1970: in DER, the trusted certificate last. The first must be good for a TLS client. That whoever presented it
 /// holds its key must have been proved elsewhere.
@@ -60,6 +63,24 @@ pub fn client_chain(
     presented: &[Vec<u8>],
     trusted: &Certificate,
     now: u64,
+) -> Result<Vec<Vec<u8>>, ChainError> {
+    chain(presented, trusted, now, KeyUsage::client_auth())
+}
+
+/// The same of a certificate that must be good for signing code, if it says what it is good for.
+pub fn signing_chain(
+    presented: &[Vec<u8>],
+    trusted: &Certificate,
+    now: u64,
+) -> Result<Vec<Vec<u8>>, ChainError> {
+    chain(presented, trusted, now, KeyUsage::required_if_present(CODE_SIGNING))
+}
+
+fn chain(
+    presented: &[Vec<u8>],
+    trusted: &Certificate,
+    now: u64,
+    usage: KeyUsage,
 ) -> Result<Vec<Vec<u8>>, ChainError> {
     let certificate = |der: &Vec<u8>| CertificateDer::from(der.clone());
     let (leaf, others) = presented.split_first().ok_or(ChainError::Issuer)?;
@@ -72,7 +93,6 @@ pub fn client_chain(
     let anchors = [anchor_from_trusted_cert(&anchor)?];
     let end = EndEntityCert::try_from(&leaf)?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(now));
-    let usage = KeyUsage::client_auth();
     let path = end.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &others, time, usage, None, None)?;
     let between = path.intermediate_certificates().map(|between| between.der().to_vec());
     Ok([leaf.to_vec()].into_iter().chain(between).chain([trusted.der().to_vec()]).collect())

@@ -19,13 +19,14 @@ mod request;
 mod scheme;
 mod signed;
 mod time;
+mod transparency;
 
 use std::fmt;
 
 use crate::keys::UseError;
 
 pub use certificate::{Certificate, Template};
-pub use chain::{ChainError, client_chain};
+pub use chain::{ChainError, client_chain, signing_chain};
 pub use crl::{RevocationList, Revoked, RevokedEntry};
 pub use extension::{Extension, KeyUsages, PolicyIdentifier, San, oid};
 pub use name::{Subject, attribute};
@@ -34,6 +35,7 @@ pub use public::{PublicKey, PublicKind};
 pub use request::{Request, sign_request};
 pub use scheme::Scheme;
 pub use time::{NEVER, parse_time};
+pub use transparency::is_logged;
 
 /// Why something could not be read or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

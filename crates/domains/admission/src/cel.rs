@@ -1,5 +1,6 @@
 //! Expressions of policies: what they may name, and what they may ask of the world outside.
 
+mod authorizer;
 mod outside;
 #[cfg(test)]
 mod tests;

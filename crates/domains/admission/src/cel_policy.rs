@@ -18,7 +18,7 @@ use crate::policy::{Metadata, Mode, Surroundings};
 use crate::refusal::{At, Read};
 use crate::request::{Kind, Operation, Request};
 use crate::settings::{Interest, Settings, Subject};
-use crate::upkeep::{Removal, Upkeep};
+use crate::upkeep::{Removal, Upkeep, names_who_asks, reviews};
 use constraints::Constraints;
 use exception::Excepted;
 use keyward_expressions::World;
@@ -120,7 +120,7 @@ impl CelPolicy {
             controllers: controllers(&spec, constraints.as_ref(), native)?,
             param_kind,
             settings: Settings::compile(&spec)?,
-            upkeep: upkeep(&spec, metadata),
+            upkeep: upkeep(&spec, metadata, constraints.as_ref()),
             removal: spec.get("schedule").map(|_| Removal::compile(&spec)).transpose()?,
             task: Task::compile(&spec, metadata, &names)?,
             constraints,
@@ -284,8 +284,12 @@ impl CelPolicy {
         // What deletes looks at what is there, whatever is done with it.
         let object = if self.kind() == RuleKind::Deletion { request.object() } else { request.new_object() };
         let mut roots = roots(request, json(object), json(request.old_object()));
-        let images = frame.arena.alloc(images(request.object()));
-        roots.push(("images", Val::Json(images)));
+        let of_images = self.task.images();
+        if let Some(rules) = of_images {
+            roots.extend(rules.roots());
+        } else {
+            roots.push(("images", Val::Json(frame.arena.alloc(images(request.object())))));
+        }
         if let (Some((api_version, kind)), Some(binding)) = (&self.param_kind, binding) {
             match self.params(api_version, kind, binding, request, outside) {
                 Ok(value) => roots.push(("params", value)),
@@ -319,6 +323,17 @@ impl CelPolicy {
                 return Ok(Done::said(Status::Skip, format!("match condition {name} is not met")));
             }
         }
+        let Some(rules) = of_images else { return self.task.carry_out(&scope, frame, outside, as_pod) };
+        let meant = rules.images(request.object(), &scope, outside)?;
+        if meant.as_object().into_iter().flatten().all(|(_, list)| list.as_array().is_none_or(Vec::is_empty))
+        {
+            return Ok(Done::said(Status::Skip, "no image is meant by the policy"));
+        }
+        let mut roots = roots.clone();
+        roots.push(("images", Val::Json(frame.arena.alloc(meant))));
+        let scope = Scope { roots: &roots, variables: &variables, host: outside, world: frame.world };
+        let ready = rules.ready(&scope, request)?;
+        outside.images.get_or_init(|| ready);
         self.task.carry_out(&scope, frame, outside, as_pod)
     }
 
@@ -347,7 +362,10 @@ impl CelPolicy {
     }
 }
 
-fn upkeep(spec: &At<'_>, metadata: &Metadata) -> Upkeep {
+fn upkeep(spec: &At<'_>, metadata: &Metadata, constraints: Option<&Constraints>) -> Upkeep {
+    let acts = ["Generating", "Mutating"].iter().any(|part| metadata.kind.contains(part));
+    let by_review = acts && names_who_asks(&spec.value.to_string());
+    let interests = constraints.filter(|_| acts).map(Constraints::named_interests).unwrap_or_default();
     let evaluation = &spec.value["evaluation"];
     let on = |part: &str| evaluation[part]["enabled"] == Value::Bool(true);
     Upkeep {
@@ -356,7 +374,8 @@ fn upkeep(spec: &At<'_>, metadata: &Metadata) -> Upkeep {
         existing: on("generateExisting") || evaluation["mutateExistingOnPolicyUpdate"]["enabled"] == true,
         orphans: on("orphanDownstreamOnPolicyDelete"),
         server_side_apply: false,
-        by_user: false,
+        by_review,
+        reviews: reviews(by_review, interests),
     }
 }
 

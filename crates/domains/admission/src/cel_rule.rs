@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// What every expression may name.
-pub(crate) const ROOTS: [&str; 9] = [
+pub(crate) const ROOTS: [&str; 10] = [
     "object",
     "oldObject",
     "request",
@@ -22,6 +22,7 @@ pub(crate) const ROOTS: [&str; 9] = [
     "images",
     "exceptions",
     "attestors",
+    "attestations",
 ];
 
 pub(crate) type Named = (Box<str>, Program);

@@ -65,7 +65,7 @@ const SPEC: [&str; 18] = [
     "status",
 ];
 
-fn action(at: &At<'_>) -> Read<Action> {
+pub(crate) fn action(at: &At<'_>) -> Read<Action> {
     match at.str()? {
         "Audit" | "audit" => Ok(Action::Audit),
         "Enforce" | "enforce" => Ok(Action::Enforce),
@@ -134,6 +134,11 @@ impl ClusterPolicy {
         let rule = self.rules.iter().find(|known| *known.name == *rule);
         let own = rule.and_then(|rule| match &rule.task {
             Task::Validate(validate) => by(&validate.overrides).or(validate.action),
+            // One rule says one thing: what one of its entries enforces is enforced.
+            Task::VerifyImages(entries) => {
+                let actions = || entries.iter().filter_map(|entry| entry.action);
+                actions().find(|action| *action == Action::Enforce).or_else(|| actions().next())
+            }
             _ => None,
         });
         own.or_else(|| by(&self.overrides)).unwrap_or(self.action)
@@ -166,7 +171,8 @@ impl ClusterPolicy {
                     existing,
                     orphans,
                     server_side_apply: self.server_side_apply,
-                    by_user: rule.matching.looks_at_users(),
+                    by_review: rule.by_review,
+                    reviews: rule.reviews(),
                 }
             })
             .collect()

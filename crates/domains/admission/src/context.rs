@@ -3,7 +3,7 @@
 
 use crate::image::Image;
 use crate::jmespath::{self, Error, Expression, Scope, Val};
-use crate::lookup::{Lookup, Snapshot};
+use crate::lookup::{ImageAccess, Lookup, Snapshot};
 use crate::refusal::{At, Read};
 use crate::request::{Operation, Request};
 use crate::template::{Place, Template, Text};
@@ -28,7 +28,7 @@ enum Source {
     ConfigMap { namespace: Text, name: Text },
     Call { call: Box<Call>, path: Option<Text>, default: Option<Template> },
     Global { name: Text, path: Option<Text> },
-    Image { reference: Text, path: Option<Text> },
+    Image { reference: Text, path: Option<Text>, access: ImageAccess },
 }
 
 #[derive(Debug)]
@@ -85,6 +85,7 @@ impl Entry {
             Source::Image {
                 reference: Text::parse(&image, image.need("reference")?.str()?)?,
                 path: path(&image)?,
+                access: crate::images::access(&image, "imageRegistryCredentials")?,
             }
         } else {
             return at.refuse(
@@ -132,8 +133,10 @@ impl Entry {
                     view.ask(&Lookup::Global { name: name.render_string(view)?, projection: String::new() })?;
                 path.as_ref().map_or(Ok(answer.clone()), |path| view.search(path, Some(&answer)))
             }
-            Source::Image { reference, path } => {
-                let answer = view.ask(&Lookup::Image { reference: reference.render_string(view)? })?;
+            Source::Image { reference, path, access } => {
+                let reference = reference.render_string(view)?;
+                let access = crate::images::with_pull_secrets(access, view.frame.request);
+                let answer = view.ask(&Lookup::Image { reference, access })?;
                 path.as_ref().map_or(Ok(answer.clone()), |path| view.search(path, Some(&answer)))
             }
         }

@@ -46,7 +46,7 @@ pub use cel_policy::Binding;
 pub use exception::Exception;
 pub use explain::Explanation;
 pub use keyward_expressions::image::same as same_image;
-pub use lookup::{Lookup, Nothing, Snapshot};
+pub use lookup::{ImageAccess, Lookup, Nothing, Place, SecretName, Snapshot};
 pub use outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
 pub use plural::{has_namespace, of as plural};
 pub use policy::{Loaded, Metadata, Mode, Policy, Surroundings, load};
@@ -76,6 +76,15 @@ pub fn evaluate(
     now: i128,
 ) -> Result<serde_json::Value, String> {
     search::evaluate(expression, bindings, now)
+}
+
+/// A reference of an image with its defaults filled in: `nginx` is `docker.io/nginx:latest`.
+///
+/// # Errors
+///
+/// That it is none.
+pub fn full_image(reference: &str) -> Result<String, String> {
+    image::Image::parse(reference).map(|image| image.to_string())
 }
 
 /// The names of all functions of JMESPath.

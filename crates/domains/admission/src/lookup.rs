@@ -1,7 +1,9 @@
 //! What a decision needs from outside, named so that it can be asked for.
 
+use keyward_signatures::Attestor;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A question about the world outside of the request.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,18 +66,94 @@ pub enum Lookup {
         /// A label selector, as a mapping of labels; null for all.
         selector: Value,
     },
-    /// Whether an image is signed as a rule demands: the answer has its `digest`, and an error says what is wrong with it.
+    /// Whether somebody may do something. The answer is the `status` of a SubjectAccessReview (`authorization.k8s.io/v1`).
+    Access {
+        /// Its `spec`.
+        spec: Value,
+    },
+    /// Whether an attestor signed an image. The answer has the image's `digest`, and where nobody did, why in `denied`; an error says
+    /// why that is not known.
     Signatures {
-        /// Its reference.
+        /// The image's reference.
         image: String,
-        /// The entry of `verifyImages` by which it is judged.
-        rule: Value,
+        /// Whose signature it is to be.
+        attestor: Arc<Attestor>,
+        /// Where signatures are.
+        place: Place,
+    },
+    /// What an attestor says of an image: the same, with in-toto `statements`.
+    Attestations {
+        /// The image's reference.
+        image: String,
+        /// Who signed the statements.
+        attestor: Arc<Attestor>,
+        /// Where they are.
+        place: Place,
+    },
+    /// An artifact of a kind that is attached to an image, whoever attached it: the JSON in it.
+    Referrer {
+        /// The image's reference.
+        image: String,
+        /// The artifact's type.
+        artifact_type: String,
+        /// How its registry is asked.
+        access: ImageAccess,
     },
     /// What a registry knows of an image: manifest, configuration and digest.
     Image {
         /// Its reference.
         reference: String,
+        /// How its registry is asked.
+        access: ImageAccess,
     },
+}
+
+impl Lookup {
+    /// Whether a registry is asked.
+    pub fn is_about_images(&self) -> bool {
+        matches!(
+            self,
+            Lookup::Signatures { .. }
+                | Lookup::Attestations { .. }
+                | Lookup::Referrer { .. }
+                | Lookup::Image { .. }
+        )
+    }
+}
+
+/// Where the signatures of an image are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// A repository other than the image's; empty for that one.
+    pub repository: String,
+    /// Only bundles count, and not what is kept under cosign's tags.
+    pub only_bundles: bool,
+    /// What those tags begin with.
+    pub tag_prefix: String,
+    /// How the registry is asked.
+    pub access: ImageAccess,
+    /// What was found out some time ago is good enough.
+    pub cached: bool,
+}
+
+/// How a registry is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ImageAccess {
+    /// Whose certificate it shows does not matter, and plain HTTP is good enough.
+    pub insecure: bool,
+    /// Secrets with credentials for registries: those of the policy, then those by which the pod's images are pulled.
+    pub secrets: Vec<SecretName>,
+}
+
+/// A Secret of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SecretName {
+    /// Its namespace; empty for that of the engine, or of a policy that has one.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// It may be that it is not there.
+    pub optional: bool,
 }
 
 /// What is known of the world outside.

@@ -254,8 +254,14 @@ impl Request {
         &self.review["object"]
     }
 
-    pub(crate) fn old_object(&self) -> &Value {
+    /// What was there before; null where nothing was.
+    pub fn old_object(&self) -> &Value {
         &self.review["oldObject"]
+    }
+
+    /// About how many bytes it has.
+    pub fn size(&self) -> usize {
+        self.review.to_string().len()
     }
 
     /// What is done.

@@ -1,7 +1,7 @@
 //! What a policy says about how it is to be served: when it is asked, for how long, and what happens where nobody answers.
 
 use crate::refusal::{At, Read};
-use crate::request::Operation;
+use crate::request::{Operation, Request};
 use serde_json::Value;
 
 /// How a policy is to be served.
@@ -111,5 +111,12 @@ impl Interest {
             Subject::Kind(pattern) => crate::wildcard::matches(pattern, kind),
             Subject::Resource(name) => name == "*" || name.eq_ignore_ascii_case(resource),
         }
+    }
+
+    /// Whether a request may be meant: by its kind or resource, subresource and operation.
+    pub(crate) fn suits(&self, request: &Request) -> bool {
+        self.covers(&request.kind.kind, &request.resource)
+            && crate::wildcard::matches(&self.subresource, &request.subresource)
+            && self.operations.contains(&request.operation)
     }
 }

@@ -1,6 +1,8 @@
 //! What a policy says about the time after a decision: how what it made follows its origins, and when what it removes is removed.
 
 use crate::refusal::{At, Read};
+use crate::request::{Operation, Request};
+use crate::settings::Interest;
 use keyward_core::Schedule;
 use std::sync::Arc;
 
@@ -17,8 +19,45 @@ pub struct Upkeep {
     pub orphans: bool,
     /// Fields that others set stay theirs (`useServerSideApply`).
     pub server_side_apply: bool,
-    /// It depends on who asks, which is known in a review alone.
-    pub by_user: bool,
+    /// It depends on what a review alone tells: who asks, and what was there before.
+    pub by_review: bool,
+    /// The requests that it is to be told of in reviews: where it depends on them all, and otherwise deletions that it names.
+    pub reviews: Vec<Interest>,
+}
+
+impl Upkeep {
+    /// Whether a request is one that the rule is to be told of in reviews.
+    pub fn is_for_review(&self, request: &Request) -> bool {
+        self.reviews.iter().any(|interest| interest.suits(request))
+    }
+}
+
+/// What a review alone tells, as JMESPath and CEL name it.
+const TOLD: [&str; 5] =
+    ["request.userInfo", "request.roles", "request.clusterRoles", "oldObject", "authorizer."];
+/// Variables that are about who asks, where they are not fields of something else.
+const ASKING: [&str; 2] = ["serviceAccountName", "serviceAccountNamespace"];
+
+/// Whether a rule or policy, as it is written, names what a review alone tells.
+pub(crate) fn names_who_asks(written: &str) -> bool {
+    let variable = |name: &str| {
+        written.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()).any(|expression| {
+            expression.match_indices(name).any(|(at, _)| {
+                let before = expression[..at].chars().next_back();
+                !before.is_some_and(|c| c == '.' || c == '_' || c.is_alphanumeric())
+            })
+        })
+    };
+    TOLD.iter().any(|name| written.contains(name)) || ASKING.iter().any(|name| variable(name))
+}
+
+/// Of requests that a rule is for, those that it is to be told of in reviews.
+pub(crate) fn reviews(by_review: bool, mut interests: Vec<Interest>) -> Vec<Interest> {
+    for interest in &mut interests {
+        interest.operations.retain(|operation| by_review || *operation == Operation::Delete);
+    }
+    interests.retain(|interest| interest.subresource.is_empty() && !interest.operations.is_empty());
+    interests
 }
 
 /// When a policy removes what it is for, and how.

@@ -298,7 +298,8 @@ impl<'c> Check<'c> {
         }
         Ok(match known.name {
             "contains" | "startsWith" | "endsWith" | "matches" | "hasValue" | "isURL" | "isIP" | "isCIDR"
-            | "isQuantity" | "isSemver" | "bool" => Kind::Bool,
+            | "isQuantity" | "isSemver" | "bool" | "errored" => Kind::Bool,
+            "allowed" if of == "." => Kind::Bool,
             "size" | "int" | "uint" | "double" => Kind::Number,
             "string" | "lowerAscii" | "upperAscii" | "join" | "replace" | "trim" | "substring" => Kind::Text,
             "split" => Kind::List,

@@ -69,6 +69,11 @@ pub trait Host<'a> {
         let _ = (evaluation, of);
         library::no(name, arguments)
     }
+    /// The value of a field of what its functions are called on; None where there is none.
+    fn field(&self, of: &str, name: &str) -> Option<Val<'a>> {
+        let _ = (of, name);
+        None
+    }
     /// Keeps a value as long as the request's.
     fn keep(&self, value: Value) -> &'a Value;
 }
@@ -234,11 +239,19 @@ impl<'a> Evaluation<'_, '_, 'a> {
             let found = value.as_ref().and_then(|value| library::field(value, name));
             return Ok(Val::Optional(found.map(Rc::new)));
         }
-        let found = library::field(&value, name);
+        let found = self.field(&value, name);
         if optional {
             return Ok(Val::Optional(found.map(Rc::new)));
         }
         found.ok_or_else(|| missing(&value, name))
+    }
+
+    fn field(&self, value: &Val<'a>, name: &str) -> Option<Val<'a>> {
+        let of_host = match value {
+            Val::Space(space) => self.scope.host.field(space, name),
+            _ => None,
+        };
+        of_host.or_else(|| library::field(value, name))
     }
 
     fn has(&self, inner: &'a Node, name: &str) -> Found<'a> {
@@ -256,7 +269,7 @@ impl<'a> Evaluation<'_, '_, 'a> {
         ) {
             return Err(missing(&value, name));
         }
-        Ok(Val::Bool(library::field(&value, name).is_some()))
+        Ok(Val::Bool(self.field(&value, name).is_some()))
     }
 
     fn index(&self, value: Val<'a>, key: &Val<'a>, optional: bool) -> Found<'a> {

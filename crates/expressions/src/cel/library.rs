@@ -302,7 +302,7 @@ fn member<'a>(
         }
         Val::Timestamp(_) | Val::Duration(_) => time::call(&target, name, arguments),
         Val::Image(image) => of_image(image, name, &target),
-        Val::Map(_) | Val::Json(Value::Object(_)) if of_host(evaluation, ".", name) => {
+        Val::Map(_) | Val::Json(Value::Object(_)) | Val::Opaque(_) if of_host(evaluation, ".", name) => {
             let arguments: Vec<Val<'a>> = std::iter::once(&target).chain(arguments).cloned().collect();
             evaluation.scope.host.call(evaluation, ".", name, &arguments)
         }

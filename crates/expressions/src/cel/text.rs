@@ -293,7 +293,7 @@ pub(super) fn call_typed<'a>(target: &Val<'a>, name: &str, arguments: &[Val<'a>]
             }
         }
         Val::Format(format) => match (name, arguments.first().and_then(Val::as_str)) {
-            ("validate", Some(text)) => match formed(format, text) {
+            ("validate", Some(text)) => match has_format(format, text) {
                 true => Val::Optional(None),
                 false => {
                     Val::some(Val::list(vec![Val::text(format!("{text:?} is not of the format {format}"))]))
@@ -321,7 +321,8 @@ const FORMATS: [&str; 13] = [
     "datetime",
 ];
 
-fn formed(format: &str, text: &str) -> bool {
+/// Whether a text has one of Kubernetes' named formats, such as `dns1123Label`; none has a format that is not there.
+pub fn has_format(format: &str, text: &str) -> bool {
     let lower = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label = |text: &str, first: fn(&u8) -> bool| {
         let bytes = text.as_bytes();

@@ -4,6 +4,7 @@ use crate::json;
 use crate::quantity::Quantity;
 use crate::version::Version;
 use serde_json::{Map, Value};
+use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,6 +27,12 @@ impl Record for BTreeMap<String, String> {
     fn names(&self) -> Vec<&str> {
         self.keys().map(String::as_str).collect()
     }
+}
+
+/// A value of who evaluates: it has functions, and no fields.
+pub trait Opaque: Any + std::fmt::Debug {
+    /// What its type is called in messages.
+    fn type_name(&self) -> &'static str;
 }
 
 /// A value.
@@ -77,6 +84,8 @@ pub enum Val<'a> {
     Format(&'static str),
     /// A reference to an image.
     Image(Rc<crate::image::Image>),
+    /// What only who evaluates understands.
+    Opaque(Rc<dyn Opaque>),
     /// What functions are called on: `resource`, `math`, `variables` and the like.
     Space(&'static str),
 }
@@ -162,6 +171,7 @@ impl<'a> Val<'a> {
             Val::Url(_) => "kubernetes.URL",
             Val::Format(_) => "kubernetes.NamedFormat",
             Val::Image(_) => "kyverno.image",
+            Val::Opaque(value) => value.type_name(),
             Val::Space(name) => name,
         }
     }

@@ -17,6 +17,8 @@ pub struct Entry {
     pub uid: String,
     /// When its object was made, in seconds since 1970.
     pub created: u64,
+    /// The tasks that have rules which are to be told of requests in reviews, and do something afterwards.
+    pub told: Vec<RuleKind>,
     /// Which webhook asks it: `fail`, `ignore`, or `policy/NAME` for one with conditions of its own.
     pub group: String,
 }
@@ -35,8 +37,14 @@ impl Entry {
             (true, false) => "ignore".to_owned(),
             (false, _) => format!("policy/{}", policy.metadata.full_name().replace('/', ".")),
         };
-        Entry { policy, settings, api_version: String::new(), uid: String::new(), created: 0, group }
+        let told = TRIGGERED.into_iter().filter(|task| !reviews(&policy, *task).is_empty()).collect();
+        Entry { policy, settings, api_version: String::new(), uid: String::new(), created: 0, told, group }
     }
+}
+
+/// The requests that rules of a task are to be told of in reviews.
+pub(crate) fn reviews(policy: &Policy, task: RuleKind) -> Vec<Interest> {
+    policy.upkeep(task).into_iter().flat_map(|upkeep| upkeep.reviews).collect()
 }
 
 /// What a task's policies are for.
@@ -71,6 +79,9 @@ pub const TASKS: [RuleKind; 6] = [
     RuleKind::ExistingMutation,
     RuleKind::Deletion,
 ];
+
+/// The tasks that something happening to an object is a reason for.
+pub const TRIGGERED: [RuleKind; 2] = [RuleKind::Generation, RuleKind::ExistingMutation];
 
 fn key(task: RuleKind) -> RuleKey {
     match task {

@@ -1,6 +1,7 @@
 //! How far lookups reach: a policy of a namespace sees that namespace and nothing else, whatever we may see ourselves.
 
 use keyward_admission::Lookup;
+use keyward_signatures::{PublicKeySource, Trust};
 use serde_json::Value;
 
 /// The question as a policy of a namespace may ask it; a policy of the whole cluster, whose `home` is empty, asks anything.
@@ -29,8 +30,39 @@ pub(crate) fn within(home: &str, question: &Lookup) -> Result<Lookup, String> {
             _ => Ok(question.clone()),
         },
         Lookup::Kubernetes { path, .. } if !is_below(path, home) => only(path),
+        Lookup::Access { spec } if spec["resourceAttributes"]["namespace"] != home => {
+            only("what may be done elsewhere")
+        }
+        _ if question.is_about_images() => of_images(home, question),
         _ => Ok(question.clone()),
     }
+}
+
+/// Secrets with keys and credentials are those of the policy's namespace.
+fn of_images(home: &str, question: &Lookup) -> Result<Lookup, String> {
+    let mut question = question.clone();
+    let (access, attestor) = match &mut question {
+        Lookup::Signatures { attestor, place, .. } | Lookup::Attestations { attestor, place, .. } => {
+            (&mut place.access, Some(attestor))
+        }
+        Lookup::Referrer { access, .. } | Lookup::Image { access, .. } => (access, None),
+        _ => return Ok(question),
+    };
+    let key = attestor.map(|attestor| &attestor.trust);
+    let key = match key {
+        Some(Trust::Key { key: PublicKeySource::Secret { namespace, name }, .. }) => Some((namespace, name)),
+        _ => None,
+    };
+    let outside = access.secrets.iter().map(|secret| (&secret.namespace, &secret.name)).chain(key);
+    if let Some((namespace, name)) = outside.into_iter().find(|(one, _)| !one.is_empty() && *one != home) {
+        return Err(format!(
+            "a policy of the namespace {home} may look only there, and not at the Secret {namespace}/{name}"
+        ));
+    }
+    for secret in &mut access.secrets {
+        home.clone_into(&mut secret.namespace);
+    }
+    Ok(question)
 }
 
 /// Whether a path of the API lies in a namespace, however it is written.
@@ -103,6 +135,25 @@ mod tests {
         };
         assert_eq!(within("team", &listed("")), Ok(listed("team")));
         assert!(within("team", &listed("other")).is_err());
+    }
+
+    #[test]
+    fn a_policy_of_a_namespace_asks_who_may_do_what_there() {
+        let asked = |attributes: Value| Lookup::Access {
+            spec: json!({"user": "a", "resourceAttributes": attributes}),
+        };
+        assert!(within("team", &asked(json!({"resource": "pods", "namespace": "team"}))).is_ok());
+        for attributes in [
+            json!({"resource": "pods", "namespace": "other"}),
+            json!({"resource": "nodes"}),
+            json!({"namespace": ""}),
+        ] {
+            assert!(within("team", &asked(attributes.clone())).is_err(), "{attributes}");
+            assert!(within("", &asked(attributes)).is_ok());
+        }
+        let path =
+            Lookup::Access { spec: json!({"user": "a", "nonResourceAttributes": {"path": "/metrics"}}) };
+        assert!(within("team", &path).is_err());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Reviews: which policies are asked, in which order, and what is answered.
 
+use crate::background::{Full, Requested};
 use crate::compliance::Compliance;
 use crate::events::Outbox;
+use crate::log;
 use crate::metrics::Metrics;
 use crate::patch::difference;
-use crate::policies::{Entry, Set};
+use crate::policies::{Entry, Set, TRIGGERED};
 use crate::verdict::Verdict;
 use crate::world::World;
 use arc_swap::ArcSwap;
@@ -15,12 +17,17 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
 
+/// The status of what is refused for now (RFC 6585, section 4).
+const BUSY: u16 = 429;
+
 /// What reviews are answered with.
 pub(crate) struct Reviewer {
     pub(crate) set: Arc<ArcSwap<Set>>,
     pub(crate) world: Arc<World>,
     pub(crate) outbox: Outbox,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is done because of reviews.
+    pub(crate) requested: Requested,
     pub(crate) compliance: Arc<Compliance>,
     /// What is still waited for before reviews can be answered; empty when nothing is.
     pub(crate) waits: watch::Receiver<String>,
@@ -86,11 +93,46 @@ impl Reviewer {
             Err(why) => return Answer::refused(400, why),
         };
         let mut verdict = Verdict::default();
-        for entry in asked.policies(&set, RuleKind::Validation, group) {
-            let outcome = self.decide(&set, entry, RuleKind::Validation, &asked).await;
-            verdict.add(entry, outcome, &asked.namespace);
+        // Images are looked at again: another webhook may have put others in their place since they were verified.
+        for task in [RuleKind::ImageVerification, RuleKind::Validation] {
+            for entry in asked.policies(&set, task, group) {
+                let outcome = self.decide(&set, entry, task, &asked).await;
+                verdict.add(entry, outcome, &asked.namespace);
+            }
         }
-        self.conclude(&verdict, &asked)
+        let answer = self.conclude(&verdict, &asked);
+        if answer.allowed && !asked.dry_run { self.tell(answer, &set, asked, group) } else { answer }
+    }
+
+    /// Tells policies that do something afterwards. What there is no room for is refused, where the policy wants that.
+    fn tell(&self, answer: Answer, set: &Set, asked: Asked, group: &str) -> Answer {
+        let (mut told, mut fail_closed) = (Vec::new(), false);
+        for task in TRIGGERED {
+            for entry in
+                asked.policies(set, task, group).into_iter().filter(|entry| entry.told.contains(&task))
+            {
+                let home = &entry.policy.metadata.namespace;
+                let here = home.is_empty() || *home == asked.namespace;
+                if here && entry.policy.upkeep(task).iter().any(|rule| rule.is_for_review(&asked.request)) {
+                    told.push((task, entry.key().into()));
+                    fail_closed |= entry.settings.fail_closed;
+                }
+            }
+        }
+        match self.requested.take(asked.request, told) {
+            Err(Full) if fail_closed => Answer::refused(
+                BUSY,
+                "too much waits to be made and changed by policies because of requests: try again in a few seconds",
+            ),
+            Err(Full) => {
+                log::warn(&format!(
+                    "{} is a reason for policies to do something, and there is no room",
+                    asked.object
+                ));
+                answer
+            }
+            Ok(()) => answer,
+        }
     }
 
     async fn mutate(&self, group: &str, review: Review) -> Answer {

@@ -38,6 +38,9 @@ const PASSING: [&str; 8] = [
     "apiregistration.k8s.io",
 ];
 
+/// What is looked at: what changes an object has its say when the object is made.
+const SCANNED: [RuleKind; 2] = [RuleKind::Validation, RuleKind::ImageVerification];
+
 /// What scans.
 #[derive(Clone)]
 pub(crate) struct Scanner {
@@ -296,15 +299,19 @@ impl Looked {
             .with_namespace(namespace);
         let deadline = Instant::now() + LIMIT;
         let (mut said, mut rulings) = (Vec::new(), Vec::new());
-        for entry in set.matching(RuleKind::Validation, &kind.kind, &kind.plural) {
+        let mut tasks = Vec::new();
+        for task in SCANNED {
+            let meant = set.matching(task, &kind.kind, &kind.plural);
+            tasks.extend(meant.into_iter().map(|entry| (task, entry)));
+        }
+        for (task, entry) in tasks {
             if !entry.settings.background
                 || entry.policy.mode() != Mode::Kubernetes
                 || entry.policy.is_native()
             {
                 continue;
             }
-            let outcome =
-                scanner.world.decide(set, &entry.policy, RuleKind::Validation, &request, deadline).await;
+            let outcome = scanner.world.decide(set, &entry.policy, task, &request, deadline).await;
             if self.posture().is_some() {
                 rulings.extend(outcome.rules.iter().map(|rule| posture::ruling(entry, rule, &key.namespace)));
             }
@@ -323,7 +330,7 @@ impl Looked {
 fn kinds(set: &Set, catalog: &Catalog) -> Vec<Kind> {
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     for entry in set.entries.iter().filter(|entry| entry.settings.background && !entry.policy.is_native()) {
-        for interest in entry.policy.interests(RuleKind::Validation) {
+        for interest in SCANNED.into_iter().flat_map(|task| entry.policy.interests(task)) {
             // A subresource is nothing that is there.
             if !interest.subresource.is_empty() && interest.subresource != "*" {
                 continue;

@@ -1,7 +1,7 @@
 //! Starts everything, and ends it in order.
 
 use crate::Catalog;
-use crate::background::Background;
+use crate::background::{Background, Requested};
 use crate::compliance::Compliance;
 use crate::configurations::{Keeper, believed, observe, release};
 use crate::events::Outbox;
@@ -98,14 +98,14 @@ impl From<keyward_kubernetes::Error> for Failure {
 /// # Errors
 ///
 /// What keeps it from starting.
-pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), Failure> {
+pub async fn serve(options: Options, mut stop: watch::Receiver<bool>) -> Result<(), Failure> {
     let cluster = Cluster::connect(&options.source).await?;
     let user = whoami(&cluster).await?;
     let certificate = Arc::new(certificate(&options).map_err(Failure::Certificate)?);
     let server = Server::bind(options.listen, certificate.clone(), Limits::default())
         .map_err(|why| Failure::Listen(options.listen, why))?;
     let metrics: Arc<Metrics> = Arc::default();
-    let world = Arc::new(World::new(cluster.clone()));
+    let world = Arc::new(World::new(cluster.clone(), &options.namespace));
     world.catalog.store(Arc::new(Catalog::new(cluster.served().await?)));
     let known = sources::start(&cluster, world.clone(), metrics.clone());
     let alive = heartbeat::listen(&cluster, &options.namespace);
@@ -115,12 +115,26 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
 
     let (tell, waits) = watch::channel("the policies are not read yet".to_owned());
     let outbox = Outbox::open(&cluster, &options.identity, metrics.clone());
+    let exempt = exempt(&options.namespace);
+    let background = Background {
+        cluster: cluster.clone(),
+        known: known.clone(),
+        world: world.clone(),
+        metrics: metrics.clone(),
+        outbox: outbox.clone(),
+        exempt: exempt.clone(),
+        namespace: options.namespace.clone(),
+        identity: options.identity.clone(),
+        every: options.scan_every,
+    };
+    let requested = Requested::new(background.clone());
     let compliance = Arc::new(Compliance::new(&cluster, &options.namespace, metrics.clone()));
     let reviewer = Reviewer {
         set: known.set.clone(),
         world: world.clone(),
         outbox: outbox.clone(),
         metrics: metrics.clone(),
+        requested: requested.clone(),
         compliance: compliance.clone(),
         waits,
     };
@@ -141,18 +155,6 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         observed: observed.clone(),
         leads: leads.clone(),
     };
-    let exempt = exempt(&options.namespace);
-    let background = Background {
-        cluster: cluster.clone(),
-        known: known.clone(),
-        world: world.clone(),
-        metrics: metrics.clone(),
-        outbox: outbox.clone(),
-        exempt: exempt.clone(),
-        namespace: options.namespace.clone(),
-        identity: options.identity.clone(),
-        every: options.scan_every,
-    };
     let posture = options.posture.map(|options| Posture::new(options, metrics.clone(), known.deaf.clone()));
     let posture = posture.transpose().map_err(Failure::Posture)?.map(Arc::new);
     let scanner = Scanner {
@@ -169,11 +171,8 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         every: options.scan_every,
     };
     let bundle = certificate.bundle();
-    let mut stop = stop;
     // A task of its own, so that nothing here holds up the word that we live.
-    let beating = tokio::spawn(async move {
-        heartbeat.run(bundle).await;
-    });
+    let beating = tokio::spawn(async move { heartbeat.run(bundle).await });
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         () = keeper.run() => {}
@@ -186,8 +185,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         () = readiness(&known, &observed, &certificate, own, &place, &tell) => {}
     }
     beating.abort();
-    let others = alive.borrow().replicas.iter().any(|replica| *replica != options.identity);
-    if !others {
+    if !alive.borrow().replicas.iter().any(|replica| *replica != options.identity) {
         free(&cluster).await;
     }
     Heartbeat::new(&cluster, &options.namespace, &options.identity).end().await;
@@ -196,6 +194,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         posture.log_out().await;
     }
     let _ = serving.await;
+    requested.end().await;
     Ok(())
 }
 

@@ -5,8 +5,8 @@
 //! none is asked about what the cluster's own components or we do.
 
 use crate::catalog::Catalog;
-use crate::policies::{Entry, Set, is_wild};
-use keyward_admission::{Operation, RuleKind};
+use crate::policies::{Entry, Set, is_wild, reviews};
+use keyward_admission::{Interest, Operation, RuleKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,8 +94,17 @@ struct Webhook {
 
 /// The configurations that the policies need; those that nothing is to be asked by are not there.
 pub fn configurations(set: &Set, catalog: &Catalog, place: &Place, bundle: &str) -> Vec<Value> {
-    let validating = webhooks(set, catalog, &[RuleKind::Validation]);
-    let mutating = webhooks(set, catalog, &[RuleKind::Mutation, RuleKind::ImageVerification]);
+    let interests = |entry: &Entry, tasks: [RuleKind; 2]| -> Vec<Interest> {
+        tasks.into_iter().flat_map(|task| entry.policy.interests(task)).collect()
+    };
+    let validating = webhooks(set, catalog, &|entry| {
+        // Where everything is decided it is told what is done afterwards.
+        let told = entry.told.iter().flat_map(|task| reviews(&entry.policy, *task));
+        let decided = interests(entry, [RuleKind::Validation, RuleKind::ImageVerification]);
+        decided.into_iter().chain(told).collect()
+    });
+    let mutating =
+        webhooks(set, catalog, &|entry| interests(entry, [RuleKind::Mutation, RuleKind::ImageVerification]));
     let mut made = vec![checking(place, bundle)];
     for (name, kind, verb, of) in [
         (VALIDATING, "ValidatingWebhookConfiguration", "validate", validating),
@@ -118,10 +127,14 @@ fn configuration(name: &str, kind: &str, webhooks: Vec<Value>) -> Value {
     })
 }
 
-fn webhooks(set: &Set, catalog: &Catalog, tasks: &[RuleKind]) -> BTreeMap<String, Webhook> {
+fn webhooks(
+    set: &Set,
+    catalog: &Catalog,
+    interests: &dyn Fn(&Entry) -> Vec<Interest>,
+) -> BTreeMap<String, Webhook> {
     let mut webhooks: BTreeMap<String, Webhook> = BTreeMap::new();
     for entry in set.entries.iter().filter(|entry| entry.settings.admission && !entry.policy.is_native()) {
-        let rules = rules(entry, catalog, tasks);
+        let rules = rules(entry, catalog, &interests(entry));
         if rules.is_empty() {
             continue;
         }
@@ -136,16 +149,16 @@ fn webhooks(set: &Set, catalog: &Catalog, tasks: &[RuleKind]) -> BTreeMap<String
     webhooks
 }
 
-fn rules(entry: &Entry, catalog: &Catalog, tasks: &[RuleKind]) -> Rules {
+fn rules(entry: &Entry, catalog: &Catalog, interests: &[Interest]) -> Rules {
     let mut rules = Rules::new();
     let namespaced_policy = !entry.policy.metadata.namespace.is_empty();
-    for interest in tasks.iter().flat_map(|task| entry.policy.interests(*task)) {
+    for interest in interests {
         let operations = interest.operations.iter().map(|operation| operation.name());
         // What is not served yet is not asked about; once it is, the configuration is made anew.
-        for served in catalog.of(&interest) {
+        for served in catalog.of(interest) {
             let kind = &served.kind;
             // Who writes a policy for everything does not mean policies, by which it could not be taken back.
-            if is_wild(&interest) && POLICIES.contains(&&*kind.group) {
+            if is_wild(interest) && POLICIES.contains(&&*kind.group) {
                 continue;
             }
             if NEVER.contains(&&*kind.group) || (kind.group.is_empty() && kind.plural == "events") {
@@ -334,6 +347,38 @@ mod tests {
             "{text}"
         );
         assert!(made(&["Lease", "Event"], &json!({})).len() == 1, "only policies are asked about");
+    }
+
+    #[test]
+    fn what_is_made_because_of_who_asks_or_of_a_deletion_is_told_of() {
+        let rules = |matched: Value, generate: Value| {
+            let rule = json!({"name": "r", "match": {"any": [matched]}, "generate": generate});
+            made(&[], &json!({ "rules": [rule] })).get(1).map(|one| one["webhooks"][0]["rules"].clone())
+        };
+        let data = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "namespace": "n", "data": {"data": {"a": text}}});
+        let pods = json!({"resources": {"kinds": ["Namespace"]}});
+        assert_eq!(
+            rules(pods.clone(), data("serviceAccountName: {{request.object.spec.serviceAccountName}}")),
+            None
+        );
+        let told = |operations: &[&str]| {
+            Some(
+                json!([{"apiGroups": [""], "apiVersions": ["*"], "resources": ["namespaces"], "scope": "Cluster",
+                "operations": operations}]),
+            )
+        };
+        for text in [
+            "{{request.userInfo.username}}",
+            "{{ serviceAccountName }}",
+            "{{request.oldObject.metadata.name}}",
+        ] {
+            assert_eq!(rules(pods.clone(), data(text)), told(&["CREATE", "UPDATE"]), "{text}");
+        }
+        let by_user =
+            json!({"resources": {"kinds": ["Namespace"]}, "subjects": [{"kind": "User", "name": "a"}]});
+        assert_eq!(rules(by_user, data("a")), told(&["CREATE", "UPDATE"]));
+        let deleted = json!({"resources": {"kinds": ["Namespace"], "operations": ["CREATE", "DELETE"]}});
+        assert_eq!(rules(deleted, data("a")), told(&["DELETE"]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! time, whose answers are kept for a few seconds.
 
 use crate::catalog::Catalog;
+use crate::images::{Images, Reading, Secrets};
 use crate::log::Wall;
 use crate::policies::Set;
 use crate::reach;
@@ -28,6 +29,8 @@ const ROUNDS: usize = 16;
 /// Decisions that may wait for answers at a time: fewer than reviews, so that those that ask for nothing are still answered
 /// where something outside hangs. More wait for a moment and then do without.
 const ASKING: usize = 64;
+/// The same for registries: those that are asked at a time, and half as many that wait for them. With `ASKING` fewer than reviews.
+const ASKING_REGISTRIES: usize = 48;
 const MOMENT: Duration = Duration::from_millis(25);
 /// The longest that a service other than the API server may take, and the most that it may say.
 const SERVICE: Limits = Limits { duration: Duration::from_secs(10), body: 2 << 20 };
@@ -117,7 +120,24 @@ pub(crate) struct World {
     pub(crate) globals: RwLock<HashMap<String, Value>>,
     kept: Mutex<Kept>,
     services: Client,
+    images: Images,
+    /// Our own namespace.
+    own: String,
     asking: Semaphore,
+    asking_registries: Semaphore,
+}
+
+impl Secrets for World {
+    fn read<'s>(&'s self, namespace: &'s str, name: &'s str) -> Reading<'s> {
+        let namespace = if namespace.is_empty() { &self.own } else { namespace };
+        let question = Lookup::Object {
+            api_version: "v1".to_owned(),
+            resource: "secrets".to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        Box::pin(async move { self.ask(&question).await.map_err(|why| why.why) })
+    }
 }
 
 /// Answers that are kept.
@@ -140,7 +160,7 @@ impl Snapshot for Answers {
 }
 
 impl World {
-    pub(crate) fn new(cluster: Cluster) -> World {
+    pub(crate) fn new(cluster: Cluster, own: &str) -> World {
         World {
             cluster,
             catalog: ArcSwap::default(),
@@ -149,7 +169,10 @@ impl World {
             globals: RwLock::default(),
             kept: Mutex::default(),
             services: Client::new(SERVICE),
+            images: Images::default(),
+            own: own.to_owned(),
             asking: Semaphore::new(ASKING),
+            asking_registries: Semaphore::new(ASKING_REGISTRIES),
         }
     }
 
@@ -249,6 +272,13 @@ impl World {
     }
 
     async fn ask(&self, question: &Lookup) -> Answer {
+        // Whoever waits for a registry takes no place from those who wait for the API server.
+        if question.is_about_images() {
+            return match timeout(MOMENT, self.asking_registries.acquire()).await {
+                Ok(_place) => self.find(question).await,
+                Err(_) => Err("too many decisions wait for registries".to_owned().into()),
+            };
+        }
         let key = format!("{question:?}");
         let epoch = {
             let kept = self.kept.lock();
@@ -290,12 +320,22 @@ impl World {
                 self.complete(&mut listed, api_version, resource);
                 Ok(listed)
             }
+            Lookup::Access { spec } => {
+                let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
+                let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+                Ok(self.cluster.call(path, Some(&review)).await?["status"].take())
+            }
             Lookup::Service { method, url, body, headers, ca_bundle } => {
                 self.service(method, url, body, headers, ca_bundle).await
             }
             Lookup::Global { name, projection } => Box::pin(self.global(name, projection)).await,
-            Lookup::Signatures { .. } => Err("signatures of images are not checked yet".to_owned().into()),
-            Lookup::Image { reference } => Err(format!("{reference}: registries are not asked yet").into()),
+            Lookup::Signatures { .. }
+            | Lookup::Attestations { .. }
+            | Lookup::Referrer { .. }
+            | Lookup::Image { .. } => {
+                let now = Wall.now().secs();
+                Ok(Box::pin(self.images.answer(question, self, now)).await?)
+            }
         }
     }
 
@@ -355,7 +395,7 @@ impl World {
             _ => Verb::Get,
         };
         let trust = if ca_bundle.is_empty() { Trust::System } else { Trust::Pem(ca_bundle.into()) };
-        let reply = self.services.ask(&Ask { url, trust, authorization: None, verb }).await;
+        let reply = self.services.ask(&Ask { url, trust, authorization: None, accept: None, verb }).await;
         let reply = reply.map_err(|why| format!("{url}: {why}"))?;
         if !(200..300).contains(&reply.status) {
             return Err(format!("{url} answers with {}", reply.status).into());

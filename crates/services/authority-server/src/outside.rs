@@ -66,6 +66,7 @@ impl Outside {
             url,
             trust: trust(roots, &pod.join("ca.crt")).await.map_err(Unanswered::unsent)?,
             authorization: authorization(credential, &pod.join("token")).await.map_err(Unanswered::unsent)?,
+            accept: None,
             verb,
         };
         self.client.ask(&wanted).await.map_err(|why| Unanswered {

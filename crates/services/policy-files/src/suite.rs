@@ -214,6 +214,13 @@ impl Suite {
                 world.objects.extend(load::resources(&path)?);
             }
         }
+        for review in values["subjectAccessReviews"].as_array().into_iter().flatten() {
+            let mut review = review.clone();
+            if review.is_object() {
+                review["kind"] = json!("SubjectAccessReview");
+            }
+            world.objects.push(review);
+        }
         world.objects.extend(values["namespaces"].as_array().into_iter().flatten().cloned());
         for answer in self.test["apiCallResponses"].as_array().into_iter().flatten() {
             let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();

@@ -4,6 +4,9 @@ use keyward_admission::{Kind, Lookup, Snapshot, plural, same_image};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
+/// Why nothing is known of an image.
+const UNASKED: &str = "no registry is asked unless with --registry, and nothing else tells of it";
+
 /// What is there when policies ask.
 #[derive(Debug, Default)]
 pub struct World {
@@ -15,6 +18,18 @@ pub struct World {
     pub images: Vec<Value>,
     /// Entries of the global context.
     pub globals: Vec<(String, Value)>,
+    /// Who knows what is asked of images and not told here; nobody, unless registries are to be asked.
+    pub registries: Option<Box<dyn Registries>>,
+}
+
+/// Who asks registries.
+pub trait Registries: std::fmt::Debug {
+    /// The answer to a question about images.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn answer(&self, question: &Lookup) -> Result<Value, String>;
 }
 
 fn is_of(object: &Value, api_version: &str, resource: &str) -> bool {
@@ -24,6 +39,18 @@ fn is_of(object: &Value, api_version: &str, resource: &str) -> bool {
         || plural(&kind).eq_ignore_ascii_case(resource)
         || resource == "*";
     version && named
+}
+
+/// Whether all that is said of a question is so; of a list, whether its elements are among the question's.
+fn says_no_more(said: &Value, asked: &Value) -> bool {
+    match said {
+        Value::Object(map) => map.iter().all(|(key, said)| says_no_more(said, &asked[key])),
+        Value::Array(list) => {
+            list.iter().all(|said| asked.as_array().is_some_and(|asked| asked.contains(said)))
+        }
+        Value::String(text) if text.is_empty() => asked.as_str().is_none_or(str::is_empty),
+        said => said == asked,
+    }
 }
 
 fn text<'v>(object: &'v Value, key: &str) -> &'v str {
@@ -77,6 +104,15 @@ impl World {
         };
         let items: Vec<Value> = self.objects.iter().filter(chosen).cloned().collect();
         json!({ "apiVersion": api_version, "kind": "List", "items": items })
+    }
+
+    /// The status of the first SubjectAccessReview whose spec says no more than what is asked.
+    fn access(&self, spec: &Value) -> Result<Cow<'_, Value>, String> {
+        let mut reviews = self.objects.iter().filter(|object| object["kind"] == "SubjectAccessReview");
+        let found = reviews.find(|review| says_no_more(&review["spec"], spec));
+        found.map(|review| Cow::Borrowed(&review["status"])).ok_or_else(|| {
+            format!("no SubjectAccessReview among the objects or values says whether that is allowed: {spec}")
+        })
     }
 
     fn answered(&self, method: &str, place: &str) -> Option<Result<Cow<'_, Value>, String>> {
@@ -133,16 +169,23 @@ impl Snapshot for World {
             Lookup::Objects { api_version, resource, namespace, selector } => {
                 Ok(Cow::Owned(self.all(api_version, resource, namespace, selector)))
             }
-            Lookup::Image { reference } => {
+            Lookup::Access { spec } => self.access(spec),
+            Lookup::Image { reference, .. } => {
                 let same =
                     |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);
                 let found = self.images.iter().find(same).map(Cow::Borrowed);
-                found.ok_or_else(|| {
-                    format!("{reference}: no registry is asked here, and the test says nothing of it")
-                })
+                match (found, &self.registries) {
+                    (Some(found), _) => Ok(found),
+                    (None, Some(registries)) => registries.answer(question).map(Cow::Owned),
+                    (None, None) => Err(format!("{reference}: {UNASKED}")),
+                }
             }
-            // No signature is checked without a registry.
-            Lookup::Signatures { .. } => return None,
+            Lookup::Signatures { image, .. }
+            | Lookup::Attestations { image, .. }
+            | Lookup::Referrer { image, .. } => match &self.registries {
+                Some(registries) => registries.answer(question).map(Cow::Owned),
+                None => Err(format!("{image}: {UNASKED}")),
+            },
         })
     }
 }

@@ -112,7 +112,7 @@ fn config(name: &str, namespace: &str, labels: Value, data: Value) -> String {
 }
 
 impl World {
-    fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    pub(super) fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let text = self.kubectl(&["get", kind, name, "--namespace", namespace, "--output=json"], "").ok()?;
         serde_json::from_str(&text).ok()
     }
@@ -143,6 +143,7 @@ fn policies_make_change_and_remove() {
     changes(&world);
     removes(&world);
     stays_within(&world);
+    super::requested::is_done(&world);
     // Nothing is kept in the cluster to remember work.
     let work = world.kubectl(&["get", "updaterequests", "--all-namespaces"], "").unwrap_or_default();
     assert!(!work.contains("ur-"), "{work}");

@@ -54,7 +54,7 @@ fn start(limits: Limits) -> Running {
 impl Running {
     async fn ask(&self, path: &str, verb: Verb<'_>) -> Reply {
         let url = format!("{}{path}", self.url);
-        let ask = Ask { url: &url, trust: self.trust.clone(), authorization: None, verb };
+        let ask = Ask { url: &url, trust: self.trust.clone(), authorization: None, accept: None, verb };
         self.client.ask(&ask).await.unwrap()
     }
 

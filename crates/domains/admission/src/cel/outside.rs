@@ -1,12 +1,14 @@
 //! Functions that ask the world outside, and those that answer to it.
 
+use super::authorizer::{self, Access};
 use crate::context::Frame;
+use crate::images::Ready;
 use crate::jmespath;
-use crate::lookup::Lookup;
+use crate::lookup::{ImageAccess, Lookup};
 use crate::yaml;
 use keyward_expressions::cel::{Evaluation, Fault, Found, Host, Signature, Val, no};
 use serde_json::{Value, json};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 macro_rules! functions {
@@ -19,7 +21,10 @@ macro_rules! functions {
 
 functions! {
     "": verifyImageSignatures 2 2, verifyAttestationSignatures 3 3, getImageData 1 1, extractPayload 2 2, payload 2 2;
-    ".": get 1 3, post 2 4, apply 2 2, response 0 1, withHeader 2 2, withBody 1 1, withMessage 1 1;
+    ".": get 1 3, post 2 4, apply 2 2, response 0 1, withHeader 2 2, withBody 1 1, withMessage 1 1,
+        path 1 1, group 1 1, serviceAccount 2 2, resource 1 1, subresource 1 1, namespace 1 1, name 1 1, fieldSelector 1 1,
+        labelSelector 1 1, check 1 1, allowed 0 0, errored 0 0, error 0 0, reason 0 0;
+    "authorizer": path 1 1, group 1 1, serviceAccount 2 2;
     "resource": get 4 4, list 3 4, post 3 4, toGVR 2 2;
     "http": get 1 2, post 2 3, client 1 1, allowed 0 0, denied 0 1;
     "envoy": allowed 0 0, denied 0 1;
@@ -34,11 +39,13 @@ functions! {
 pub(crate) struct Outside<'f, 'a> {
     pub(crate) frame: &'f Frame<'a>,
     pub(crate) generated: RefCell<Vec<Value>>,
+    /// Of a policy on images: its attestors, and what was found out.
+    pub(crate) images: OnceCell<Ready<'a>>,
 }
 
 impl<'f, 'a> Outside<'f, 'a> {
     pub(crate) fn new(frame: &'f Frame<'a>) -> Outside<'f, 'a> {
-        Outside { frame, generated: RefCell::new(Vec::new()) }
+        Outside { frame, generated: RefCell::new(Vec::new()), images: OnceCell::new() }
     }
 }
 
@@ -58,10 +65,19 @@ impl<'a> Host<'a> for Outside<'_, 'a> {
         arguments: &[Val<'a>],
     ) -> Found<'a> {
         match (of, arguments) {
-            ("", _) => images(self, name, arguments),
+            ("", _) => images(self, evaluation, name, arguments),
+            (".", [Val::Opaque(target), arguments @ ..]) => {
+                authorizer::call(self, evaluation, &**target, name, arguments)
+            }
             (".", [target, arguments @ ..]) => member(self, target, name, arguments),
+            ("authorizer", _) => authorizer::call(self, evaluation, &Access::REQUESTER, name, arguments),
             _ => spaced(self, evaluation, of, name, arguments),
         }
+    }
+
+    fn field(&self, of: &str, name: &str) -> Option<Val<'a>> {
+        let asked = (of, name) == ("authorizer", "requestResource");
+        asked.then(|| Val::Opaque(Rc::new(Access::to_what_is_requested(self.frame.request))))
     }
 
     fn keep(&self, value: Value) -> &'a Value {
@@ -162,9 +178,9 @@ fn spaced<'a>(
         ("globalContext", _) => {
             ask(&Lookup::Global { name: text(argument(0)), projection: text(argument(1)) })
         }
-        ("imageData", _) => ask(&Lookup::Image { reference: text(argument(0)) }),
+        ("imageData", _) => images(outside, evaluation, "getImageData", arguments),
         ("generator", "apply") => apply(outside, evaluation, arguments),
-        ("image", "getMetadata") => images(outside, "getImageData", arguments),
+        ("image", "getMetadata") => images(outside, evaluation, "getImageData", arguments),
         ("yaml", "parse") => parse_yaml(outside, arguments),
         _ => no(&format!("{space}.{name}"), arguments),
     }
@@ -240,13 +256,38 @@ fn member<'a>(outside: &Outside<'_, 'a>, target: &Val<'a>, name: &str, arguments
 }
 
 /// Functions of images that need their registry or their signatures.
-fn images<'a>(outside: &Outside<'_, 'a>, name: &str, arguments: &[Val<'a>]) -> Found<'a> {
-    let reference = match arguments.first() {
+fn images<'a>(
+    outside: &Outside<'_, 'a>,
+    evaluation: &Evaluation<'_, '_, 'a>,
+    name: &str,
+    arguments: &[Val<'a>],
+) -> Found<'a> {
+    let of_image = |value: Option<&Val<'a>>| match value {
         Some(Val::Image(image)) => image.to_string(),
         value => text(value),
     };
-    match name {
-        "getImageData" => Ok(Val::Json(outside.ask(&Lookup::Image { reference })?).simple()),
-        _ => Err(Fault::no(format!("{name}() of {reference}: signatures are not checked yet"))),
+    let image = of_image(arguments.first());
+    if name == "getImageData" {
+        let request = outside.frame.request;
+        let access = match outside.images.get() {
+            Some(ready) => ready.access(),
+            None => crate::images::with_pull_secrets(&ImageAccess::default(), request),
+        };
+        return Ok(Val::Json(outside.ask(&Lookup::Image { reference: image, access })?).simple());
+    }
+    let ready = outside.images.get();
+    let ready = ready.ok_or_else(|| Fault::no(format!("{name}() is for an ImageValidatingPolicy")))?;
+    let count = |attestation: Option<&str>, attestors: &Val<'a>| {
+        ready.count(outside, evaluation.scope, &image, attestation, attestors).map(Val::Int)
+    };
+    match (name, arguments) {
+        ("verifyImageSignatures", [_, attestors]) => count(None, attestors),
+        ("verifyAttestationSignatures", [_, attestation, attestors]) => {
+            count(Some(&text(Some(attestation))), attestors)
+        }
+        ("extractPayload" | "payload", [_, attestation]) => {
+            Ok(Val::Json(ready.payload(outside, &image, &text(Some(attestation)))?).simple())
+        }
+        _ => no(name, arguments),
     }
 }

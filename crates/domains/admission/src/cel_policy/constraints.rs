@@ -144,6 +144,20 @@ impl Constraints {
         interests
     }
 
+    /// The same, where any operation is one that makes or changes: deletions are meant where they are named.
+    pub(crate) fn named_interests(&self) -> Vec<Interest> {
+        let names = |operation: &Operation| {
+            self.rules.iter().any(|rule| rule.operations.iter().any(|name| name == operation.name()))
+        };
+        let mut interests = self.interests();
+        for interest in &mut interests {
+            interest
+                .operations
+                .retain(|one| matches!(one, Operation::Create | Operation::Update) || names(one));
+        }
+        interests
+    }
+
     /// Whether it names pods, and nothing but what can be carried over to what makes pods.
     pub(crate) fn is_for_pods(&self) -> bool {
         let [rule] = &self.rules[..] else { return false };

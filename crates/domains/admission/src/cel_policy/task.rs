@@ -5,6 +5,7 @@ use crate::cel::{self, Fault, Names, Outside, Program, Scope, Val};
 use crate::cel_rule::Named;
 use crate::cel_rule::{ROOTS, Validation, conditions, roots, validation};
 use crate::context::Frame;
+use crate::images::{ImageRules, Ready};
 use crate::lookup::Lookup;
 use crate::mutate::{json_patch, merge};
 use crate::outcome::{Effects, RuleKind, Status};
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 #[derive(Debug)]
 pub(super) enum Task {
-    Validate { validations: Vec<Validation>, annotations: Vec<Named>, images: bool },
+    Validate { validations: Vec<Validation>, annotations: Vec<Named>, images: Option<Box<ImageRules>> },
     Mutate { mutations: Vec<Mutation>, existing: Option<Existing> },
     Generate(Vec<Generation>),
     Delete(Vec<Named>),
@@ -91,17 +92,29 @@ impl Task {
         let annotations = spec.each_of("auditAnnotations", |at| {
             Ok((at.need("key")?.str()?.into(), cel::compile(&at.need("valueExpression")?, &known)?))
         })?;
-        Ok(Task::Validate { validations, annotations, images: kind.contains("Image") })
+        let images = match kind.contains("Image") {
+            true => Some(Box::new(ImageRules::compile(spec, names)?)),
+            false => None,
+        };
+        Ok(Task::Validate { validations, annotations, images })
     }
 
     pub(super) fn kind(&self) -> RuleKind {
         match self {
-            Task::Validate { images: true, .. } => RuleKind::ImageVerification,
+            Task::Validate { images: Some(_), .. } => RuleKind::ImageVerification,
             Task::Validate { .. } => RuleKind::Validation,
             Task::Mutate { existing: None, .. } => RuleKind::Mutation,
             Task::Mutate { .. } => RuleKind::ExistingMutation,
             Task::Generate(_) => RuleKind::Generation,
             Task::Delete(_) => RuleKind::Deletion,
+        }
+    }
+
+    /// What a policy on images says of them.
+    pub(super) fn images(&self) -> Option<&ImageRules> {
+        match self {
+            Task::Validate { images, .. } => images.as_deref(),
+            _ => None,
         }
     }
 
@@ -115,7 +128,11 @@ impl Task {
         match self {
             Task::Validate { validations, annotations, .. } => {
                 for validation in validations {
-                    if let Some(why) = validation.failure(scope, "failed expression")? {
+                    if let Some(mut why) = validation.failure(scope, "failed expression")? {
+                        let reasons = outside.images.get().map(Ready::reasons).unwrap_or_default();
+                        if !reasons.is_empty() {
+                            why = format!("{why}: {}", reasons.join("; "));
+                        }
                         return Ok(Done::said(Status::Fail, why));
                     }
                 }
@@ -125,7 +142,12 @@ impl Task {
                         effects.annotations.push((key.to_string(), text.to_owned()));
                     }
                 }
-                Ok(Done { effects: Some(effects), ..Done::said(Status::Pass, "success") })
+                let object = match outside.images.get().map(|ready| ready.with_digests(frame.request)) {
+                    Some(Err(why)) => return Ok(Done::said(Status::Fail, why)),
+                    Some(Ok(object)) => object,
+                    None => None,
+                };
+                Ok(Done { effects: Some(effects), object, ..Done::said(Status::Pass, "success") })
             }
             Task::Mutate { mutations, existing: None } => {
                 let object = frame.request.new_object();

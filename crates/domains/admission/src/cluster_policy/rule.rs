@@ -15,6 +15,8 @@ use crate::outcome::{Effects, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::Surroundings;
 use crate::refusal::{At, Read};
 use crate::request::{Operation, Request};
+use crate::settings::Interest;
+use crate::upkeep::{names_who_asks, reviews};
 use keyward_expressions::World;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -28,6 +30,10 @@ pub(crate) struct Rule {
     context: Vec<Entry>,
     preconditions: Option<Conditions>,
     pub(crate) task: Task,
+    /// It names what a review alone tells.
+    pub(crate) by_review: bool,
+    /// Deletions are named in it, beside those that `match` names.
+    names_deletions: bool,
 }
 
 #[derive(Debug)]
@@ -88,9 +94,13 @@ impl Rule {
                     .refuse(format_args!("a rule does one thing, and this has {}", given.join(" and ")));
             }
         };
+        let matching = Matching::compile(at)?;
+        let written = at.value.to_string();
         Ok(Rule {
             name: name.into(),
-            matching: Matching::compile(at)?,
+            by_review: matching.looks_at_users() || names_who_asks(&written),
+            names_deletions: written.contains("\"DELETE\""),
+            matching,
             context: Entry::compile_all(at)?,
             preconditions: at.get("preconditions").map(|at| Conditions::compile(&at)).transpose()?,
             task,
@@ -112,6 +122,15 @@ impl Rule {
             Task::Mutate(mutate) if mutate.is_elsewhere() => RuleKind::ExistingMutation,
             _ => self.kind(),
         }
+    }
+
+    /// The requests that a rule which makes or changes other objects is to be told of in reviews.
+    pub(crate) fn reviews(&self) -> Vec<Interest> {
+        let otherwise = match self.names_deletions {
+            true => &[Operation::Create, Operation::Update, Operation::Delete][..],
+            false => self.task.operations(),
+        };
+        reviews(self.by_review, self.matching.interests(otherwise))
     }
 
     fn outcome(&self, status: Status, message: impl Into<std::borrow::Cow<'static, str>>) -> RuleOutcome {

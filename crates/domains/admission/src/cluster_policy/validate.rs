@@ -76,6 +76,12 @@ impl Validate {
     pub(super) fn compile(rule: &At<'_>) -> Read<Validate> {
         let at = rule.need("validate")?;
         at.only(&VALIDATE)?;
+        // Before anything else, for a check that is left out would let through what was meant to be held up.
+        if let Some(manifests) = at.get("manifests") {
+            return manifests.refuse(
+                "signatures of manifests are not verified: hold the images to verifyImages, and verify manifests where they are applied from",
+            );
+        }
         let text = at.text("message")?;
         let message = if text.is_empty() { None } else { Some(Text::parse(&at, text)?) };
         let check = if let Some(security) = at.get("podSecurity") {
@@ -382,9 +388,6 @@ fn check(at: &At<'_>) -> Read<Check> {
     if let Some(tree) = at.get("assert") {
         return Ok(Check::Assert(Box::new(Assertion::compile(&tree)?)));
     }
-    if let Some(manifests) = at.get("manifests") {
-        return manifests.refuse("validate.manifests is not there: see docs/admission.md");
-    }
     at.refuse("there is nothing to validate by: a pattern, anyPattern, deny, foreach, podSecurity or cel")
 }
 
@@ -405,4 +408,30 @@ fn for_each(at: &At<'_>) -> Read<ForEach> {
         preconditions: at.get("preconditions").map(|at| Conditions::compile(&at)).transpose()?,
         check: check(at)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::load;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn signed_manifests_are_refused_whatever_stands_beside_them() {
+        let attestors = json!([{"entries": [{"keys": {"publicKeys": "k8s://a/b"}}]}]);
+        let refused = |more: Value| {
+            let mut validate = json!({"message": "m", "manifests": {"attestors": attestors}});
+            validate.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let policy = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
+                "spec": {"rules": [{"name": "r", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]}, "validate": validate}]}});
+            load(&policy, None).unwrap_err().to_string()
+        };
+        for more in [
+            json!({}),
+            json!({"pattern": {"metadata": {"name": "?*"}}}),
+            json!({"podSecurity": {"level": "baseline"}}),
+        ] {
+            let why = refused(more);
+            assert!(why.contains("validate.manifests") && why.contains("are not verified"), "{why}");
+        }
+    }
 }

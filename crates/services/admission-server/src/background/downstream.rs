@@ -46,8 +46,21 @@ impl Made {
         })
     }
 
-    /// Writes it into an object, with the labels that Kyverno gives what it makes.
+    /// Writes it into an object.
     pub(crate) fn write(&self, object: &mut Value, trigger_version: &str) {
+        self.label(object, trigger_version);
+        let said = json!({
+            "policy": &*self.policy, "rule": &*self.rule, "follows": self.follows,
+            "trigger": {
+                "group": &*self.trigger.group, "kind": &*self.trigger.kind, "namespace": &*self.trigger.namespace,
+                "name": &*self.trigger.name, "uid": &*self.trigger_uid,
+            },
+        });
+        object["metadata"]["annotations"][ANNOTATION] = json!(said.to_string());
+    }
+
+    /// Gives an object the labels that Kyverno gives what it makes.
+    pub(crate) fn label(&self, object: &mut Value, trigger_version: &str) {
         let (_, name) = self.policy.split_once('/').unwrap_or(("", &self.policy));
         let (namespace, name) = name.split_once('/').unwrap_or(("", name));
         let labels = [
@@ -72,14 +85,6 @@ impl Made {
             metadata["labels"][format!("generate.kyverno.io/{label}")] = json!(value);
         }
         metadata["labels"]["app.kubernetes.io/managed-by"] = json!("keyward-policy");
-        let said = json!({
-            "policy": &*self.policy, "rule": &*self.rule, "follows": self.follows,
-            "trigger": {
-                "group": &*self.trigger.group, "kind": &*self.trigger.kind, "namespace": &*self.trigger.namespace,
-                "name": &*self.trigger.name, "uid": &*self.trigger_uid,
-            },
-        });
-        metadata["annotations"][ANNOTATION] = json!(said.to_string());
     }
 }
 

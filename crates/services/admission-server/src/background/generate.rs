@@ -4,6 +4,9 @@
 //! back where it is changed, changed where the policy or source is, and deleted where the trigger or source is gone or the rule
 //! no longer matches. Where preconditions are not met any more nothing happens, as in Kyverno. Without `synchronize` an object
 //! is made once, when something happens to the trigger.
+//!
+//! What depends on what a review tells is made when it does, and follows only the rule, the policy and the trigger, for the review is not
+//! kept. What is made because the trigger is deleted follows nothing.
 
 use super::downstream::Made;
 use super::work::{Extent, Reference, Work};
@@ -11,7 +14,7 @@ use super::{Desk, Failure, deadline, entry};
 use crate::policies::{Entry, Set};
 use crate::sources::json_of;
 use crate::world::Decided;
-use keyward_admission::{Lookup, Operation, RuleKind, RuleOutcome, Status, Upkeep};
+use keyward_admission::{Lookup, Operation, Request, RuleKind, RuleOutcome, Status, Upkeep};
 use keyward_kubernetes::{Kind, Object};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -19,14 +22,15 @@ use std::sync::Arc;
 
 const MANAGER: &str = "keyward-policy";
 
-/// A policy and a trigger that is there.
+/// A policy and a trigger.
 struct Scene<'a> {
     set: &'a Set,
     entry: &'a Entry,
     policy: &'a Arc<str>,
     trigger: &'a Reference,
     kind: &'a Kind,
-    there: &'a Object,
+    /// None where it is deleted.
+    there: Option<&'a Object>,
 }
 
 /// A rule at work.
@@ -37,6 +41,8 @@ struct Job<'a> {
     sources: BTreeSet<Reference>,
     /// It copies, so what it made stays when the policy goes.
     copies: bool,
+    /// It is because of what a review told, which cannot be asked again.
+    told: bool,
 }
 
 impl Desk {
@@ -75,13 +81,39 @@ impl Desk {
             .into_iter()
             .filter(|(_, of)| rules.contains_key(&of.rule) && *of.trigger_uid == *uid)
             .collect();
-        let scene = Scene { set, entry, policy, trigger, kind: &kind, there: &there };
-        self.ask_rules(&scene, &made, rules, extent).await
+        let scene = Scene { set, entry, policy, trigger, kind: &kind, there: Some(&there) };
+        self.ask_rules(&scene, &there, &made, rules, extent).await
+    }
+
+    /// Makes what rules make because of a request that a review told of, about a trigger that is there or was deleted.
+    pub(super) async fn generate_for(
+        &self,
+        set: &Set,
+        policy: &Arc<str>,
+        request: &Request,
+        there: Option<&Object>,
+    ) -> Result<(), Failure> {
+        let Some(entry) = entry(set, policy) else { return Ok(()) };
+        let trigger = Reference::of(request.object());
+        let kind = self.served(&trigger)?;
+        let task = RuleKind::Generation;
+        let decided = self.around.world.find_out(set, &entry.policy, task, request, deadline(), true).await;
+        let scene = Scene { set, entry, policy, trigger: &trigger, kind: &kind, there };
+        let rules = entry.policy.upkeep(task).into_iter().filter(|upkeep| upkeep.is_for_review(request));
+        for mut upkeep in rules {
+            upkeep.synchronize &= there.is_some();
+            let said = decided.outcome.rules.iter().find(|said| said.rule == upkeep.rule).cloned();
+            let (sources, copies) = sources(&decided);
+            let job = Job { scene: &scene, upkeep, sources, copies, told: true };
+            self.carry_out(&job, said, &decided, &[]).await?;
+        }
+        Ok(())
     }
 
     async fn ask_rules(
         &self,
         scene: &Scene<'_>,
+        there: &Object,
         made: &[(Reference, Made)],
         rules: HashMap<Arc<str>, Upkeep>,
         extent: &Extent,
@@ -89,7 +121,7 @@ impl Desk {
         let happened = extent.happened.unwrap_or(Operation::Create);
         let other = if happened == Operation::Create { Operation::Update } else { Operation::Create };
         let ask = async |operation| {
-            let Scene { set, entry, kind, there, .. } = scene;
+            let Scene { set, entry, kind, .. } = scene;
             let request = self.request(kind, json_of(kind, there), operation);
             let task = RuleKind::Generation;
             self.around.world.find_out(set, &entry.policy, task, &request, deadline(), false).await
@@ -102,7 +134,7 @@ impl Desk {
                 // What it made is nobody's, also where it was the rule's before.
                 before.iter().for_each(|object| drop(self.downstreams.gone(object)));
             }
-            if upkeep.by_user {
+            if upkeep.by_review {
                 continue;
             }
             let said =
@@ -121,7 +153,7 @@ impl Desk {
                 continue;
             }
             let (sources, copies) = sources(from);
-            let job = Job { scene, upkeep, sources, copies };
+            let job = Job { scene, upkeep, sources, copies, told: false };
             self.carry_out(&job, found, from, &before).await?;
         }
         Ok(())
@@ -136,7 +168,7 @@ impl Desk {
         before: &[&Reference],
     ) -> Result<(), Failure> {
         let upkeep = &job.upkeep;
-        if upkeep.synchronize && job.copies {
+        if upkeep.synchronize && job.copies && !job.told {
             let Scene { policy, trigger, .. } = job.scene;
             let work = Work::Generate { policy: (*policy).clone(), trigger: (*trigger).clone() };
             self.sources.note(
@@ -198,15 +230,18 @@ impl Desk {
 
     /// Makes an object, or puts it back where it follows the policy.
     async fn make(&self, job: &Job<'_>, mut object: Value) -> Result<(), Failure> {
-        let upkeep = &job.upkeep;
+        let (upkeep, there) = (&job.upkeep, job.scene.there);
         let made = Made {
             policy: job.scene.policy.clone(),
             rule: upkeep.rule.clone(),
             trigger: job.scene.trigger.clone(),
-            trigger_uid: job.scene.there.metadata.uid.as_deref().unwrap_or_default().into(),
+            trigger_uid: there.and_then(|there| there.metadata.uid.as_deref()).unwrap_or_default().into(),
             follows: upkeep.synchronize && !upkeep.orphans && !job.copies,
         };
-        made.write(&mut object, &job.scene.kind.version);
+        match there {
+            Some(_) => made.write(&mut object, &job.scene.kind.version),
+            None => made.label(&mut object, &job.scene.kind.version),
+        }
         let name = Reference::of(&object);
         let kind = self.served(&name)?;
         let objects = self.objects(&kind, &name);
@@ -226,7 +261,7 @@ impl Desk {
                 }
             }
         };
-        if upkeep.synchronize {
+        if upkeep.synchronize && !job.told {
             self.downstreams.wrote(&name, made, written.metadata.resource_version.unwrap_or_default());
         }
         Ok(())

@@ -6,7 +6,8 @@
 //! ([`mark`]).
 //!
 //! `triggers` watches what policies are for, `upkeep` what was made, `sources` what copies are made from; `generate`, `mutate` and
-//! `remove` do the work; `schedules` and `expiry` know when something is to be removed.
+//! `remove` do the work; `schedules` and `expiry` know when something is to be removed. Only what reviews alone tell is done by
+//! whoever answers them (`requested`).
 
 mod downstream;
 mod expiry;
@@ -15,6 +16,7 @@ mod mark;
 mod mutate;
 mod queue;
 mod remove;
+mod requested;
 mod schedules;
 mod sources;
 mod triggers;
@@ -28,12 +30,13 @@ use crate::policies::{Entry, Set};
 use crate::sources::Known;
 use crate::world::World;
 use downstream::Downstreams;
-use keyward_admission::{Operation, Request, RuleKind};
+use keyward_admission::{Operation, Request};
 use keyward_core::Clock as _;
 use keyward_kubernetes::{Cluster, Error, Key, Kind, Object, Objects};
 use mark::Mark;
 use parking_lot::Mutex;
 use queue::{Queue, STUCK};
+pub(crate) use requested::{Full, Requested};
 use serde_json::{Value, json};
 use sources::Sources;
 use std::collections::{HashMap, HashSet};
@@ -51,8 +54,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 const NOTE: Duration = Duration::from_secs(5);
 /// Changes of our own that are remembered; all are forgotten when there are more.
 const REMEMBERED: usize = 10_000;
-/// The tasks that something happening to an object is a reason for.
-const TRIGGERED: [RuleKind; 2] = [RuleKind::Generation, RuleKind::ExistingMutation];
 
 /// What is needed to do it.
 #[derive(Clone)]
@@ -88,13 +89,7 @@ impl Background {
         let _ = generations.wait_for(|generation| *generation > 0).await;
         let mark = Mark::new(&self.cluster, &self.namespace, &self.identity);
         let since = mark.read().await;
-        let desk = Arc::new(Desk {
-            around: self.clone(),
-            queue: Queue::new(self.metrics.clone()),
-            downstreams: Downstreams::default(),
-            sources: Sources::default(),
-            written: Mutex::default(),
-        });
+        let desk = Arc::new(Desk::new(self.clone()));
         let mut tasks = JoinSet::new();
         for _ in 0..WORKERS {
             tasks.spawn(desk.clone().work());
@@ -141,6 +136,16 @@ impl From<String> for Failure {
 }
 
 impl Desk {
+    fn new(around: Background) -> Desk {
+        Desk {
+            queue: Queue::new(around.metrics.clone()),
+            around,
+            downstreams: Downstreams::default(),
+            sources: Sources::default(),
+            written: Mutex::default(),
+        }
+    }
+
     /// Does one piece of work after the other.
     async fn work(self: Arc<Desk>) {
         loop {

@@ -2,10 +2,10 @@
 
 use super::work::{Extent, Reference};
 use super::{Desk, Failure, deadline, entry};
-use crate::policies::Set;
+use crate::policies::{Entry, Set};
 use crate::sources::json_of;
 use crate::world::Decided;
-use keyward_admission::{Operation, RuleKind, Status};
+use keyward_admission::{Operation, Request, RuleKind, Status, Upkeep};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -29,10 +29,29 @@ impl Desk {
         let request = self.request(&kind, json_of(&kind, &there), happened);
         let task = RuleKind::ExistingMutation;
         let decided = self.around.world.find_out(set, &entry.policy, task, &request, deadline(), true).await;
-        let before = before(&decided);
+        self.change_targets(entry, &decided, |upkeep| !upkeep.by_review).await
+    }
+
+    /// Changes what rules change because of a request that a review told of.
+    pub(super) async fn mutate_for(&self, set: &Set, policy: &str, request: &Request) -> Result<(), Failure> {
+        let Some(entry) = entry(set, policy) else { return Ok(()) };
+        let task = RuleKind::ExistingMutation;
+        let decided = self.around.world.find_out(set, &entry.policy, task, request, deadline(), true).await;
+        self.change_targets(entry, &decided, |upkeep| upkeep.is_for_review(request)).await
+    }
+
+    /// Does what some rules said.
+    async fn change_targets(
+        &self,
+        entry: &Entry,
+        decided: &Decided,
+        meant: impl Fn(&Upkeep) -> bool,
+    ) -> Result<(), Failure> {
+        let before = before(decided);
         let mut failed = None;
-        let by_user: Vec<_> = entry.policy.upkeep(task).into_iter().filter(|upkeep| upkeep.by_user).collect();
-        let known = |rule: &str| !by_user.iter().any(|upkeep| *upkeep.rule == *rule);
+        let mut meant_rules = entry.policy.upkeep(RuleKind::ExistingMutation);
+        meant_rules.retain(meant);
+        let known = |rule: &str| meant_rules.iter().any(|upkeep| *upkeep.rule == *rule);
         for said in decided.outcome.rules.iter().filter(|said| known(&said.rule)) {
             if said.status == Status::Error {
                 failed = Some(Failure(format!("{}: {}", said.rule, said.message)));

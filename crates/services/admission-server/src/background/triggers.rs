@@ -1,10 +1,10 @@
 //! What policies are for: what happens to it is a reason to make or change something.
 
+use super::Desk;
 use super::downstream::LABEL;
 use super::work::{Extent, Reference, Work};
-use super::{Desk, TRIGGERED};
 use crate::log::{self, Wall};
-use crate::policies::{Entry, Set, is_wild};
+use crate::policies::{Entry, Set, TRIGGERED, is_wild};
 use crate::scan::is_passing;
 use crate::sources::json_of;
 use keyward_admission::{Operation, RuleKind};
@@ -125,18 +125,11 @@ async fn look_at_everything(desk: &Arc<Desk>, tasks: &mut JoinSet<()>) {
 /// A policy came or changed: what it made is looked at, and what is there where it is for that.
 async fn changed(desk: &Arc<Desk>, entry: &Entry, tasks: &mut JoinSet<()>, new: bool) {
     look_at_all(desk, &entry.key()).await;
-    let by_user = TRIGGERED
-        .into_iter()
-        .filter(|task| entry.policy.has(*task))
-        .flat_map(|task| entry.policy.upkeep(task))
-        .find(|upkeep| upkeep.by_user);
-    if let Some(upkeep) = by_user {
-        let note = format!(
-            "the rule {} looks at who asks, which is known in reviews alone: it makes and changes nothing",
-            upkeep.rule
-        );
+    if !entry.settings.admission && !entry.told.is_empty() {
+        let note =
+            "it depends on what reviews alone tell, such as who asks, and is not asked in any: set admission";
         log::warn(&format!("{}: {note}", entry.key()));
-        desk.around.outbox.stuck(entry, "generate", &note);
+        desk.around.outbox.stuck(entry, "generate", note);
     }
     survey(desk, entry, tasks, new);
 }
@@ -156,7 +149,9 @@ async fn look_at_all(desk: &Desk, policy: &str) {
 /// somebody else's by then.
 fn survey(desk: &Arc<Desk>, entry: &Entry, tasks: &mut JoinSet<()>, new: bool) {
     for task in TRIGGERED.into_iter().filter(|task| entry.policy.has(*task)) {
-        let asks = |upkeep: &keyward_admission::Upkeep| upkeep.existing && (new || upkeep.synchronize);
+        let asks = |upkeep: &keyward_admission::Upkeep| {
+            upkeep.existing && !upkeep.by_review && (new || upkeep.synchronize)
+        };
         if !entry.policy.upkeep(task).iter().any(asks) {
             continue;
         }
