@@ -230,3 +230,36 @@ fn ocsp_is_answered_by_get() {
     let oversized = post.request("POST", "/v1/int/ocsp").header("Content-Type", "application/ocsp-request");
     assert_eq!(oversized.body(vec![0x30; 4096]).send().status, 400);
 }
+
+#[test]
+fn openssl_checks_on_the_paths_of_all_clusters() {
+    if !available() {
+        return;
+    }
+    let server = Server::dev();
+    authorities(&server, "ec", false);
+    let (root, folder) = (server.root(), server.folder());
+    write(&root, "int/config/crl", &json!({"auto_rebuild": true, "enable_delta": true, "unified_crl": true}));
+    let made = write(&root, "int/issue/web", &json!({"common_name": "a.example.com", "key_type": "ec"}));
+    fs::write(folder.join("leaf.pem"), text(&made["certificate"])).unwrap();
+    content(folder, &["verify", "-CAfile", "root.pem", "-untrusted", "int.pem", "leaf.pem"]);
+    write(&root, "int/revoke", &json!({"serial_number": made["serial_number"]}));
+    write(&root, "int/crl/rotate", &json!({}));
+    for (mount, path) in [("pki", "unified-crl/pem"), ("int", "issuer/default/unified-crl/pem")] {
+        let list = server.guest().read(&format!("{mount}/{path}"));
+        assert_eq!((list.status, list.header("content-type")), (200, Some("application/x-pem-file")));
+        fs::write(folder.join(format!("{mount}.crl")), &list.body).unwrap();
+    }
+    let lists = ["-crl_check_all", "-CRLfile", "pki.crl", "-CRLfile", "int.crl"];
+    let chain = ["-CAfile", "root.pem", "-untrusted", "int.pem", "leaf.pem"];
+    let (fine, why) = openssl(folder, &[&["verify"], &lists[..], &chain].concat());
+    assert!(!fine && why.contains("certificate revoked"), "{why}");
+    let url = format!("{}/v1/int/unified-ocsp", server.url());
+    let asked =
+        ["ocsp", "-issuer", "int.pem", "-cert", "leaf.pem", "-url", &url, "-CAfile", "root.pem", "-nonce"];
+    let answer = content(folder, &asked);
+    assert!(answer.contains("Response verify OK") && answer.contains("leaf.pem: revoked"), "{answer}");
+    let detailed = root.request("LIST", "/v1/int/certs/revoked/detailed").send().expect(200).data();
+    let about = &detailed["key_info"][text(&made["serial_number"])];
+    assert_eq!(about["issuer"], "CN=Example Issuing");
+}

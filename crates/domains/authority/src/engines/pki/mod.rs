@@ -7,7 +7,7 @@
 //! now shows. The list is made of that and signed when somebody fetches it, once for each change, so that a
 //! revocation costs the same however many came before.
 //!
-//! Absent, and refused or not routed: managed keys, unified lists, P-224, RSA-8192, host names that are not ASCII (write
+//! Absent, and refused or not routed: managed keys, P-224, RSA-8192, host names that are not ASCII (write
 //! them as `xn--...`).
 
 mod acme;
@@ -16,6 +16,7 @@ mod bundle;
 mod cel;
 mod config;
 mod crl;
+mod detailed;
 mod fetch;
 mod import;
 mod intermediate;
@@ -34,6 +35,7 @@ mod roots;
 mod sign;
 mod table;
 pub(crate) mod tidy;
+mod unified;
 mod urls;
 mod wanted;
 
@@ -64,6 +66,8 @@ pub static BACKEND: Backend = Backend {
         revoke::ROUTES,
         ocsp::ROUTES,
         tidy::ROUTES,
+        unified::ROUTES,
+        detailed::ROUTES,
         fetch::ROUTES,
         acme::CONFIG_ROUTES,
         acme::EAB_ROUTES,
