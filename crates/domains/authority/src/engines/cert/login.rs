@@ -162,16 +162,11 @@ fn named_by(shown: &Shown<'_>) -> BTreeMap<String, String> {
 
 /// The terms of the entry as it is now, for who shows a certificate like that of the login: for the same name, and
 /// with the same key or from the same authority, so that a client may renew its certificate too.
-pub(super) fn terms(
-    txn: &mut Txn<'_>,
-    mount: &Mount,
-    token: &TokenEntry,
-    request: &Request,
-) -> Result<Terms, Refusal> {
-    if !config::of(txn, mount)?.disable_binding {
-        let client = shown_by(request)?;
+pub(super) fn terms(cx: &mut Context<'_, '_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+    if !config::of(cx.txn, mount)?.disable_binding {
+        let client = shown_by(cx.request)?;
         let shown = Shown::of(&client)?;
-        matching(txn, mount, request, &shown, &token.login, request.arrived)?;
+        matching(cx.txn, mount, cx.request, &shown, &token.login, cx.now)?;
         let now = named_by(&shown);
         let same = |name: &str| token.metadata.get(name) == now.get(name);
         let by_key = same("subject_key_id");
@@ -183,5 +178,5 @@ pub(super) fn terms(
             ));
         }
     }
-    named::terms::<Entry>(txn, mount, token, request)
+    named::terms::<Entry>(cx, mount, token)
 }

@@ -39,7 +39,25 @@ pub(super) struct Role {
     pub(super) token: TokenParams,
 }
 
+/// Where a ServiceAccount's token says what metadata of these names say of pods, as JSON pointers.
+const OF_PODS: [(&str, &str); 5] = [
+    ("service_account_namespace", "/kubernetes.io/namespace"),
+    ("service_account_name", "/kubernetes.io/serviceaccount/name"),
+    ("pod_name", "/kubernetes.io/pod/name"),
+    ("pod_uid", "/kubernetes.io/pod/uid"),
+    ("node_name", "/kubernetes.io/node/name"),
+];
+
 impl Role {
+    /// Whether the metadata say of a pod what the claims say that an API server makes, and nothing else does: one name
+    /// that is filled from another claim and nothing counts.
+    pub(super) fn attests_pods(&self) -> bool {
+        let of_pod = |target: &str| OF_PODS.iter().find(|(name, _)| *name == target).map(|(_, claim)| *claim);
+        let mut mapped =
+            self.mappings.iter().filter_map(|(claim, target)| Some(of_pod(target)? == claim)).peekable();
+        mapped.peek().is_some() && mapped.all(|own| own)
+    }
+
     pub(super) fn leeways(&self) -> Leeways {
         let or = |seconds: i64, otherwise: Duration| match seconds {
             0 => otherwise,
