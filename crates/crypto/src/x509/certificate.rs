@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 
 use der::asn1::{Int, ObjectIdentifier};
 use der::{Decode, Encode, Sequence};
+use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage,
+    SubjectKeyIdentifier,
 };
 use x509_cert::name::Name;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
@@ -163,6 +165,11 @@ impl Certificate {
         }
     }
 
+    /// The serial number as it is encoded: a leading zero keeps it positive.
+    pub(super) fn written_serial(&self) -> &[u8] {
+        &self.serial
+    }
+
     /// Who it is for.
     pub const fn subject(&self) -> &Subject {
         &self.subject
@@ -239,6 +246,22 @@ impl Certificate {
     pub fn key_id(&self) -> Vec<u8> {
         let stated = self.extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID);
         stated.map_or_else(|| self.public.identifier(), |id| id.0.as_bytes().to_vec())
+    }
+
+    /// Where it says that OCSP servers can be asked about it (RFC 5280, 4.2.2.1).
+    pub fn ocsp_servers(&self) -> Vec<String> {
+        let described = self.extension::<AuthorityInfoAccessSyntax>(oid::AUTHORITY_INFO_ACCESS);
+        let servers = described.into_iter().flat_map(|all| all.0).filter_map(|described| {
+            match described.access_location {
+                GeneralName::UniformResourceIdentifier(url)
+                    if described.access_method == extension::OCSP_SERVER =>
+                {
+                    Some(url.to_string())
+                }
+                _ => None,
+            }
+        });
+        servers.collect()
     }
 
     /// The identifier of its issuer's key, if it states one.

@@ -37,12 +37,14 @@ pub mod oid {
     pub const AUTHORITY_INFO_ACCESS: &str = "1.3.6.1.5.5.7.1.1";
     /// A purpose of extended key usage: TLS clients.
     pub const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
+    /// A purpose of extended key usage: signing OCSP answers for the issuer.
+    pub const OCSP_SIGNING: &str = "1.3.6.1.5.5.7.3.9";
     /// A purpose of extended key usage: any.
     pub const ANY_PURPOSE: &str = "2.5.29.37.0";
     pub const OCSP_NONCE: &str = "1.3.6.1.5.5.7.48.1.2";
 }
 
-const OCSP_SERVER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
+pub(super) const OCSP_SERVER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
 const CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 const CPS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.2.1");
 const USER_NOTICE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.2.2");

@@ -289,6 +289,7 @@ pub(super) fn form_to(provider: &Provider<'_>, url: String, pairs: &[(&str, &str
         credential,
         body: Some(("application/x-www-form-urlencoded", Hidden::new(body))),
         may_be_old: Duration::ZERO,
+        retries: 0,
     }
 }
 
