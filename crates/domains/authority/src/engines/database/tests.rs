@@ -468,6 +468,15 @@ fn mistakes_are_told() {
         r#"{"db_name":"postgres","default_ttl":2,"max_ttl":1}"#,
         "longer than max_ttl",
     );
+    for (kind, wanted) in [
+        ("rsa_private_key", "do not log in with RSA keys"),
+        ("client_certificate", "users with passwords alone"),
+        ("odd", "unknown credential_type"),
+    ] {
+        let role =
+            json!({"db_name": "postgres", "creation_statements": ["a"], "credential_type": kind}).to_string();
+        refused("database/roles/x", &role, wanted);
+    }
     let fixed = |more: &str| format!(r#"{{"db_name":"postgres","username":"a"{more}}}"#);
     for (more, wanted) in [
         ("", "one of rotation_schedule or rotation_period must be"),
