@@ -263,3 +263,32 @@ fn openssl_checks_on_the_paths_of_all_clusters() {
     let about = &detailed["key_info"][text(&made["serial_number"])];
     assert_eq!(about["issuer"], "CN=Example Issuing");
 }
+
+#[test]
+fn openssl_takes_the_largest_rsa_keys() {
+    if !available() {
+        return;
+    }
+    let server = Server::dev();
+    let (root, folder) = (server.root(), server.folder());
+    write(&root, "sys/mounts/pki", &json!({"type": "pki"}));
+    // Making such a key takes seconds, for whoever makes it.
+    content(folder, &["genrsa", "-out", "large.key", "8192"]);
+    let request = ["req", "-x509", "-new", "-key", "large.key", "-out", "large.pem", "-subj", "/CN=Large"];
+    content(folder, &request);
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let bundle = json!({ "pem_bundle": format!("{}{}", read("large.key"), read("large.pem")) });
+    let imported = write(&root, "pki/issuers/import/bundle", &bundle);
+    assert_eq!(imported["imported_keys"].as_array().unwrap().len(), 1, "{imported}");
+    let role = json!({"allow_any_name": true, "key_type": "rsa", "key_bits": 8192, "ttl": "1h"});
+    write(&root, "pki/roles/large", &role);
+    content(folder, &["req", "-new", "-key", "large.key", "-out", "leaf.csr", "-subj", "/CN=a.example.com"]);
+    let made = write(&root, "pki/sign/large", &json!({"csr": read("leaf.csr")}));
+    fs::write(folder.join("leaf.pem"), text(&made["certificate"])).unwrap();
+    content(folder, &["verify", "-CAfile", "large.pem", "leaf.pem"]);
+    let shown = content(folder, &["x509", "-in", "leaf.pem", "-noout", "-text"]);
+    assert!(shown.contains("(8192 bit)"), "{shown}");
+    // Transit has none, as in Vault.
+    write(&root, "sys/mounts/transit", &json!({"type": "transit"}));
+    assert_eq!(root.write("transit/keys/large", &json!({"type": "rsa-8192"})).status, 400);
+}

@@ -7,7 +7,7 @@
 //! now shows. The list is made of that and signed when somebody fetches it, once for each change, so that a
 //! revocation costs the same however many came before.
 //!
-//! Absent, and refused or not routed: managed keys, P-224, RSA-8192, host names that are not ASCII (write
+//! Absent, and refused or not routed: managed keys, P-224, host names that are not ASCII (write
 //! them as `xn--...`).
 
 mod acme;

@@ -246,7 +246,7 @@ fn build(txn: &mut Txn<'_>, prefix: &str) -> Result<Table, Refusal> {
     for path in txn.keys(&format!("{prefix}{KEYS}"), b"", usize::MAX)? {
         let corrupt = || Refusal::Corrupt(path.clone());
         let Some(entry) = txn.get_json::<KeyEntry>(&path)? else { continue };
-        let kind = KeyType::parse(&entry.kind, None).ok_or_else(corrupt)?;
+        let kind = KeyType::named(&entry.kind).ok_or_else(corrupt)?;
         let key = Key::import(kind, entry.private.0).map_err(|_| corrupt())?;
         let public = PublicKey::of(&key).ok_or_else(corrupt)?;
         keys.push(Arc::new(HeldKey { id: entry.id, name: entry.name, key, public }));
