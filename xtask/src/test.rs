@@ -53,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     for (made, what) in [
         (tools::python(&root().join("tests/python/requirements.txt")), "the hvac client"),
+        (tools::python(&root().join("tests/certbot/requirements.txt")), "the ACME client certbot"),
         (tools::node(&root().join("tests/node")), "the node-vault client"),
     ] {
         match made {
