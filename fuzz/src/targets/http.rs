@@ -3,6 +3,7 @@
 use crate::open::{Open, runtime};
 use keyward_authority_server::config;
 use keyward_authority_server::http::Limits;
+use keyward_authority_server::lanes::Lanes;
 use keyward_authority_server::listener::{Address, Listener};
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -33,7 +34,8 @@ fn server() -> &'static Server {
         };
         let (stop, stopped) = watch::channel(false);
         let listener = Arc::new(runtime().block_on(Listener::bind(&config)).unwrap());
-        runtime().spawn(listener.serve(open.node, stopped));
+        let lanes = Arc::new(Lanes::start().unwrap());
+        runtime().spawn(listener.serve(open.node, lanes, stopped));
         Server { _folder: folder, _stop: stop, socket }
     })
 }

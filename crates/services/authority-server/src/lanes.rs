@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
 /// As many as the machine has processors. They end when this is dropped, and with them whatever they still carry.
-pub(crate) struct Lanes {
+pub struct Lanes {
     lanes: Vec<Lane>,
     open: watch::Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -27,8 +27,12 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Starts them; an error says that the system gives no thread or no descriptor.
-    pub(crate) fn start() -> io::Result<Lanes> {
+    /// Starts them.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread or no descriptor.
+    pub fn start() -> io::Result<Lanes> {
         let mut started =
             Lanes { lanes: Vec::new(), open: watch::Sender::new(()), threads: Mutex::default() };
         for number in 0..thread::available_parallelism().map_or(1, NonZero::get) {
@@ -117,7 +121,7 @@ mod tests {
         lanes.carry(async move {
             let _held = held;
             tell.send(()).unwrap();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         told.await.unwrap();
         drop(lanes);

@@ -122,12 +122,7 @@ impl Listener {
     }
 
     /// Serves on `lanes` until `stop` turns true, then lets running requests finish.
-    pub(crate) async fn serve(
-        self: Arc<Listener>,
-        node: Arc<Node>,
-        lanes: Arc<Lanes>,
-        stop: watch::Receiver<bool>,
-    ) {
+    pub async fn serve(self: Arc<Listener>, node: Arc<Node>, lanes: Arc<Lanes>, stop: watch::Receiver<bool>) {
         let mut told = stop.clone();
         let Some(socket) = self.socket.lock().take() else { return };
         let connections = tracker::Tracker::default();
