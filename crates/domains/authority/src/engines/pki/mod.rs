@@ -37,6 +37,7 @@ mod table;
 pub(crate) mod tidy;
 mod unified;
 mod urls;
+mod uses;
 mod wanted;
 
 use crate::context::Context;
@@ -110,11 +111,15 @@ fn new_serial(cx: &Context<'_, '_>) -> [u8; 20] {
 
 /// Bytes as hexadecimal with colons between, as Vault writes serial numbers and key identifiers.
 pub(super) fn colons(bytes: &[u8]) -> String {
-    let digits = hex::encode(bytes);
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = String::with_capacity(bytes.len() * 3);
-    for at in (0..digits.len()).step_by(2) {
-        out.push_str(if at == 0 { "" } else { ":" });
-        out.push_str(&digits[at..at + 2]);
+    for (at, byte) in bytes.iter().enumerate() {
+        if at > 0 {
+            out.push(':');
+        }
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from(DIGITS[usize::from(digit)]));
+        }
     }
     out
 }
