@@ -275,7 +275,7 @@ impl Bench {
     pub(crate) fn undertake(&mut self, undertaking: &Undertaking) -> Result<Option<Completion>, Refusal> {
         let yielded = (self.deeds)(&undertaking.act);
         let (now, about) = (self.clock.now(), &undertaking.about);
-        let concluded = self.authority.conclude(&self.store, about, &yielded, now, &self.random)?;
+        let concluded = self.authority.conclude(&self.store, (about, None), &yielded, now, &self.random)?;
         self.store.commit(concluded.batch)?;
         concluded.verdict
     }

@@ -132,7 +132,7 @@ impl Sqlite {
             folder,
         });
         let (queue, jobs, receiver) = Queue::new(options.queue_bytes);
-        let committer = Committer::new(Arc::clone(&shared), writer, rev, options.log_bytes);
+        let committer = Committer::new(Arc::clone(&shared), writer, rev, options.log_bytes).map_err(said)?;
         let thread = std::thread::Builder::new()
             .name("keyward-commit".into())
             .spawn(move || committer.run(receiver))
