@@ -1,5 +1,6 @@
 //! The one thread that writes: takes all that is queued, one transaction, one flush, one verdict each.
 
+use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -103,7 +104,7 @@ impl Committer {
         let file = shared.folder.database();
         let frames = Arc::new(AtomicI64::new(0));
         let told = Arc::clone(&frames);
-        connection.wal_hook(Some(move |_: &mut Wal, frames| {
+        connection.wal_hook(Some(move |_: &mut Wal, frames: c_int| {
             told.store(frames.into(), Ordering::Relaxed);
             Ok(())
         }))?;

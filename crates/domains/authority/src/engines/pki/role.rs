@@ -68,13 +68,13 @@ pub(super) struct Role {
     pub(super) issuer_ref: String,
     /// What its certificates are for; see [`Role::uses`].
     #[serde(skip)]
-    uses: Once,
+    pub(super) uses: Once,
 }
 
 /// Made of a role when it is first asked for. A copy has none yet, for copies are made to be changed; and it makes no
 /// difference between roles.
 #[derive(Debug, Default)]
-struct Once(OnceLock<Arc<Uses>>);
+pub(super) struct Once(OnceLock<Arc<Uses>>);
 
 impl Clone for Once {
     fn clone(&self) -> Once {
