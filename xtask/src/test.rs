@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         (packages::POSTGRESQL, "users of PostgreSQL"),
         (packages::MARIADB, "users of MariaDB"),
         (packages::REDIS, "users of Redis"),
-        (packages::NODE, "the runtime of node-vault"),
+        (packages::NODE, "the runtime of node-vault and of an OpenID provider"),
     ] {
         match packages::install(wanted) {
             Ok(()) => {}
@@ -55,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         (tools::python(&root().join("tests/python/requirements.txt")), "the hvac client"),
         (tools::python(&root().join("tests/certbot/requirements.txt")), "the ACME client certbot"),
         (tools::node(&root().join("tests/node")), "the node-vault client"),
+        (tools::node(&root().join("tests/openid")), "an OpenID provider"),
     ] {
         match made {
             Ok(_) => {}

@@ -1,4 +1,6 @@
-//! Logins through a browser, at a real provider: another Keyward.
+//! Logins through a browser, at a real provider: another Keyward, and [`others`].
+
+mod others;
 
 use keyward_testkit::process::{Process, free_port, wait_for};
 use keyward_tests::binary::keyward;
