@@ -37,7 +37,6 @@ pub(crate) fn run(program: &Path, wanted: u64) -> Result<(), Failure> {
         Ok(if answer.is_empty() { Value::Null } else { serde_json::from_str(&answer)? })
     };
     let signer = author::generate(&SystemRandom)?;
-    send("POST", "sys/mounts/sealed", &json!({ "type": "sealed" }))?;
     send("POST", "sealed/config", &json!({ "cluster": "prod", "authors": [signer.public()] }))?;
     let key = send("POST", "sealed/namespaces/bench", &json!({}))?;
     let recipient: Recipient = key["data"]["recipient"].as_str().ok_or("no recipient")?.parse()?;

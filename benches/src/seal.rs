@@ -185,7 +185,11 @@ fn one_object(world: &World, span: Duration) -> Result<(), Failure> {
     let (ours, floor) = rates(span, || world.seal("db", &sealer).map(drop), || raw.seal())?;
     figure("seal-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))?;
     let (ours, floor) = rates(span, || world.open(&sealed), || raw.open())?;
-    figure("open-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))
+    figure("open-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))?;
+    let (yaml, json) = (sealed.write()?, serde_json::to_string(&sealed)?);
+    let read = |text: &str| SealedSecret::read(text).map(drop).map_err(Failure::from);
+    let (ours, floor) = rates(span, || read(&json), || read(&yaml))?;
+    figure("read-json-over-yaml", ours / floor, format!("{ours:.0} manifests a second; YAML {floor:.0}"))
 }
 
 fn tree(world: &World, program: &Path, objects: usize) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use keyward_intent::Phase;
 use keyward_testkit::process::run;
 use keyward_tests::binary::keyward;
 use keyward_tests::http::{Answer, Client};
-use keyward_tests::sealed::Author;
+use keyward_tests::sealed::{Author, go_to_bootstrap};
 use keyward_tests::server::{ON_DISK, SOON, Server};
 use keyward_tests::shell::Shell;
 use serde_json::{Value, json};
@@ -90,13 +90,6 @@ fn a_redemption_that_a_crash_cut_off_is_not_given_twice() {
     }
 }
 
-fn go_to(root: &Client, phases: &[Phase]) {
-    for phase in phases {
-        let body = json!({ "phase": phase, "reason": "a test" });
-        root.write("sealed/phase", &body).expect(200);
-    }
-}
-
 #[test]
 fn a_handover_that_a_crash_cut_off_leaves_one_authority() {
     let mut server = Server::unsealed(ON_DISK);
@@ -104,7 +97,7 @@ fn a_handover_that_a_crash_cut_off_leaves_one_authority() {
     let author = Author::trusted_by(&root, "shop");
     root.write("sys/mounts/secret", &json!({ "type": "kv-v2" })).expect(204);
     root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
-    go_to(&root, &[Phase::Git, Phase::Bootstrap]);
+    go_to_bootstrap(&root);
     let mut moments = Moments::new();
     for round in 0..crashes() {
         let name = format!("db-{round}");
@@ -158,6 +151,8 @@ fn the_command_line_makes_and_opens_bundles_and_shows_the_inventory() {
     let server = Server::unsealed(ON_DISK);
     let root = server.root();
     let author = Author::trusted_by(&root, "shop");
+    root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
+    go_to_bootstrap(&root);
     author.register(&root, "db", "web", Phase::Bootstrap, "hunter2");
     let table = keyward_of(&server, &["inventory"], "").unwrap();
     assert!(table.contains("shop/db") && table.contains("shop/web") && table.contains("active"), "{table}");

@@ -210,7 +210,7 @@ fn found(site: &mut Site, kept: &mut Kept) {
         kept,
         "keyward secrets enable -path=secret -version=2 kv && \
          keyward audit enable file file_path=$PWD/../audit.log && \
-         for phase in git bootstrap authority; do keyward write sealed/phase phase=$phase reason=first; done && \
+         keyward write sealed/phase phase=authority reason=first && \
          keyward write sealed/handover/shop/api digest=$(keyward read --field digest sealed/objects/shop/api) \
              target=secret/data/shop/api reason='the authority is up' && \
          keyward kv put secret/shop/api password=changed-after-the-handover && \

@@ -1,6 +1,7 @@
 //! What is wrong with the documents of a tree, told without any key: for hooks and continuous integration.
 
 use keyward_core::{Timestamp, parse_duration};
+use keyward_envelope::object::SKEW;
 use keyward_intent::{Rule, Rules, SealedSecret, yaml};
 
 use crate::object::verify;
@@ -124,7 +125,8 @@ fn sealed(object: &SealedSecret, rules: &Rules, rule: Option<&Rule>, now: Timest
         ));
     }
     if let Some(life) = rule.max_life.as_deref().and_then(|life| parse_duration(life).ok()) {
-        let too_long = bounds.not_after.is_none_or(|until| until.timestamp().since(now) > life);
+        // A machine that is ahead of this one seals for the longest life, and does no wrong.
+        let too_long = bounds.not_after.is_none_or(|until| until.timestamp().since(now) > life + SKEW);
         if too_long {
             found.push(error("life", "it lives longer than the rule's maxLife: seal it with --life"));
         }
