@@ -58,12 +58,21 @@ impl Owner {
         said.err
     }
 
+    /// An age file for a recipient, whose text may have spaces.
+    fn seals_file(&self, recipient: &str, text: &str, to: &str) {
+        let mut seal = self.command(keyward(), "seal --age -");
+        let sealed = self.world.run(seal.args(["-r", recipient]), text.as_bytes());
+        assert_eq!(sealed.code, Some(0), "{}", sealed.err);
+        fs::write(self.world.path(to), sealed.out).unwrap();
+    }
+
     fn keygen(&self, more: &str) -> String {
         let made = self.done(&format!("pkcs11 keygen --module MODULE --token {LABEL} {more}"), b"");
         made.trim().to_owned()
     }
 }
 
+/// Writes a file that its owner alone may read.
 fn private(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -147,9 +156,7 @@ fn a_token_holds_an_identity() {
     // The same with RSA, which age knows by another name.
     let recipient = owner.keygen("--type rsa2048 --id 0b --to rsa.txt");
     assert!(recipient.starts_with("ssh-rsa "), "{recipient}");
-    let mut seal = owner.command(keyward(), "seal --age notes.txt --to notes.age");
-    fs::write(owner.world.path("notes.txt"), "a line").unwrap();
-    assert_eq!(owner.world.run(seal.args(["-r", &recipient]), b"").code, Some(0));
+    owner.seals_file(&recipient, "a line", "notes.age");
     assert_eq!(owner.done("open --age -i rsa.txt notes.age", b""), "a line");
     assert!(owner.refusal("open --age -i ada.txt notes.age", &[]).contains("none of the identities"));
 }
@@ -195,7 +202,7 @@ fn stock_age_opens_with_a_token() {
     stock("-e -i ada.txt -o b.age -", b"by the identity");
     assert_eq!(owner.done("open --age -i ada.txt b.age", b""), "by the identity");
     // What is sealed here opens with stock age, and with a build of ours that has no tokens in it.
-    owner.done(&format!("seal --age - -r {recipient} --to c.age"), b"from keyward");
+    owner.seals_file(&recipient, "from keyward", "c.age");
     assert_eq!(stock("-d -i ada.txt c.age", b""), "from keyward");
     let opened = world.run(owner.command(sealer(), "open --age -i ada.txt c.age").env("PATH", &path), b"");
     assert_eq!((opened.code, opened.out.as_str()), (Some(0), "from keyward"), "{}", opened.err);
@@ -226,7 +233,7 @@ fn what_is_wrong_with_a_token_is_said_with_what_to_do() {
     let Some(owner) = Owner::of(Device::soft_hsm) else { return };
     let world = &owner.world;
     let recipient = owner.keygen("--id 01 --to ada.txt");
-    owner.done(&format!("seal --age - -r {recipient} --to c.age"), b"hush");
+    owner.seals_file(&recipient, "hush", "c.age");
     let open = "open --age -i ada.txt c.age";
     let refused = |environment: &[(&str, &str)], wanted: &[&str]| {
         let said = owner.refusal(open, environment);
