@@ -1,5 +1,7 @@
 //! Randomness as an argument.
 
+use crate::Timestamp;
+
 /// A source of cryptographically secure random bytes. The binary hands in the operating system's; tests hand
 /// in a seeded one, so that a handler's result can be compared.
 pub trait Random: Send + Sync {
@@ -14,9 +16,28 @@ pub fn bytes<const N: usize>(random: &dyn Random) -> [u8; N] {
     out
 }
 
+/// The digits of base 62, in the order of their bytes.
+pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Characters of [`base62_after`] that tell its time.
+pub const MOMENT: usize = 7;
+
+/// A random string of `len` characters of `[0-9A-Za-z]` behind [`MOMENT`] that tell `now` in milliseconds: what is made
+/// later sorts later, until they begin anew in 2081. Entries under such names are written side by side.
+pub fn base62_after(random: &dyn Random, now: Timestamp, len: usize) -> String {
+    let mut rest = now.nanos() / 1_000_000;
+    let mut moment = [b'0'; MOMENT];
+    for digit in moment.iter_mut().rev() {
+        *digit = BASE62[(rest % 62) as usize];
+        rest /= 62;
+    }
+    let mut out: String = moment.into_iter().map(char::from).collect();
+    out.push_str(&base62(random, len));
+    out
+}
+
 /// A random string of `len` characters of `[0-9A-Za-z]`, each equally likely (5.95 bits a character).
 pub fn base62(random: &dyn Random, len: usize) -> String {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut out = String::with_capacity(len);
     let mut pool = [0u8; 64];
     while out.len() < len {
@@ -24,7 +45,7 @@ pub fn base62(random: &dyn Random, len: usize) -> String {
         // 248 is the largest multiple of 62 in a byte: anything above would favour some characters.
         for byte in pool.iter().filter(|byte| **byte < 248) {
             if out.len() < len {
-                out.push(char::from(ALPHABET[usize::from(byte % 62)]));
+                out.push(char::from(BASE62[usize::from(byte % 62)]));
             }
         }
     }
@@ -68,6 +89,17 @@ mod tests {
             assert_eq!(text.len(), len);
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         }
+    }
+
+    #[test]
+    fn names_of_later_moments_sort_later() {
+        let random = Counting(AtomicU8::new(0));
+        let at = |millis: u64| base62_after(&random, Timestamp::from_nanos(millis * 1_000_000), 5);
+        let moments = [0, 1, 61, 62, 1_767_225_600_000, 1_767_225_600_001, 3_521_614_606_207];
+        let names = moments.map(at);
+        assert!(names.is_sorted(), "{names:?}");
+        assert!(names.iter().all(|name| name.len() == MOMENT + 5));
+        assert!(names[0].starts_with("0000000") && names[6].starts_with("zzzzzzz"), "{names:?}");
     }
 
     #[test]

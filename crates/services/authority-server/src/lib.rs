@@ -11,6 +11,7 @@ pub mod config;
 pub mod front;
 pub mod http;
 mod ids;
+mod lanes;
 pub mod listener;
 pub mod log;
 pub mod node;

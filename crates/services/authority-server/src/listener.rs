@@ -3,6 +3,7 @@
 use crate::alarm::Alarm;
 use crate::config;
 use crate::http::{Peer, answer};
+use crate::lanes::Lanes;
 use crate::log;
 use crate::node::Node;
 use arc_swap::ArcSwap;
@@ -120,8 +121,13 @@ impl Listener {
         Ok(())
     }
 
-    /// Serves until `stop` turns true, then lets running requests finish.
-    pub async fn serve(self: Arc<Listener>, node: Arc<Node>, stop: watch::Receiver<bool>) {
+    /// Serves on `lanes` until `stop` turns true, then lets running requests finish.
+    pub(crate) async fn serve(
+        self: Arc<Listener>,
+        node: Arc<Node>,
+        lanes: Arc<Lanes>,
+        stop: watch::Receiver<bool>,
+    ) {
         let mut told = stop.clone();
         let Some(socket) = self.socket.lock().take() else { return };
         let connections = tracker::Tracker::default();
@@ -132,8 +138,11 @@ impl Listener {
                     Ok((stream, address)) => {
                         let (listener, node, stop) = (self.clone(), node.clone(), stop.clone());
                         let guard = connections.enter();
-                        tokio::spawn(async move {
-                            listener.connection(node, stream, address, stop).await;
+                        lanes.carry(async move {
+                            match stream.here() {
+                                Ok(stream) => listener.connection(node, stream, address, stop).await,
+                                Err(why) => log::error(&format!("a connection could not be carried: {why}")),
+                            }
                             drop(guard);
                         });
                     }
@@ -222,20 +231,36 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn accept(socket: &Socket) -> io::Result<(Stream, Option<SocketAddr>)> {
+async fn accept(socket: &Socket) -> io::Result<(Accepted, Option<SocketAddr>)> {
     match socket {
         Socket::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            Ok((Stream::Tcp(stream), Some(address)))
+            Ok((Accepted::Tcp(stream.into_std()?), Some(address)))
         }
-        Socket::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), None)),
+        Socket::Unix(listener, _) => Ok((Accepted::Unix(listener.accept().await?.0.into_std()?), None)),
     }
 }
 
 /// Ready once the server is told to stop, or is gone.
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A connection on its way to a lane.
+enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// The connection with the reactor of the thread that calls.
+    fn here(self) -> io::Result<Stream> {
+        Ok(match self {
+            Accepted::Tcp(stream) => Stream::Tcp(tokio::net::TcpStream::from_std(stream)?),
+            Accepted::Unix(stream) => Stream::Unix(tokio::net::UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 enum Stream {

@@ -1,5 +1,6 @@
 //! One server: listeners, the ticking of time, signals.
 
+use crate::lanes::Lanes;
 use crate::listener::{Listener, stopped};
 use crate::log;
 use crate::node::Node;
@@ -23,10 +24,11 @@ const FLUSH: Duration = Duration::from_secs(5);
 pub async fn run(node: Arc<Node>, listeners: Vec<Listener>) -> io::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let listeners: Vec<Arc<Listener>> = listeners.into_iter().map(Arc::new).collect();
-    let serving: Vec<_> = listeners
-        .iter()
-        .map(|listener| tokio::spawn(listener.clone().serve(node.clone(), stopped.clone())))
-        .collect();
+    let lanes = Arc::new(Lanes::start()?);
+    let serve = |listener: &Arc<Listener>| {
+        tokio::spawn(listener.clone().serve(node.clone(), lanes.clone(), stopped.clone()))
+    };
+    let serving: Vec<_> = listeners.iter().map(serve).collect();
     let mut ticking = tokio::spawn(tick(node.clone(), stopped));
     let mut ended = None;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -258,7 +258,7 @@ pub fn issue(
     let stored = caller.token.kind == TokenKind::Service;
     let (token, holder) = (caller.name.clone(), Holder::of(&caller.token));
     let made = make(cx, granted.expires)?;
-    let lease_name = random::base62(cx.random(), 24);
+    let lease_name = random::base62_after(cx.random(), now, 17);
     let id = format!("{}/{lease_name}", cx.request.path.trim_end_matches('/'));
     let until = if made.is_some() { State::Making(now.plus(GUARD).nanos()) } else { State::Live };
     let lease = Issued {

@@ -1,6 +1,6 @@
 //! Issuing tokens.
 
-use super::{BATCH_PREFIX, SERVICE_PREFIX, TokenEntry, TokenKind, children_key, entry_key, name_of};
+use super::{BATCH_PREFIX, SECRET, SERVICE_PREFIX, TokenEntry, TokenKind, children_key, entry_key, name_of};
 use crate::expiry::{self, Due};
 use crate::lease::{self, Lease};
 use crate::refusal::Refusal;
@@ -49,7 +49,7 @@ fn seal_batch(txn: &Txn<'_>, entry: &mut TokenEntry) -> Result<String, Refusal> 
 fn store(txn: &mut Txn<'_>, entry: &mut TokenEntry, id: Option<String>) -> Result<String, Refusal> {
     let token = match &id {
         Some(chosen) => chosen.clone(),
-        None => format!("{SERVICE_PREFIX}{}", random::base62(txn.random(), 28)),
+        None => [SERVICE_PREFIX, &random::base62_after(txn.random(), entry.created_at(), SECRET)].concat(),
     };
     let name = name_of(txn, &token);
     // Nobody guesses a random token, and so nothing is stored under its name yet.

@@ -29,6 +29,7 @@ use crate::txn::Txn;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::Timestamp;
+use keyward_core::random::{BASE62, MOMENT};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,6 +38,8 @@ use std::time::Duration;
 
 /// What service tokens begin with.
 pub const SERVICE_PREFIX: &str = "hvs.";
+/// Random characters of a service token that was drawn, behind its moment.
+const SECRET: usize = 24;
 /// What batch tokens begin with.
 pub const BATCH_PREFIX: &str = "hvb.";
 /// The policy of wrapping tokens.
@@ -223,26 +226,36 @@ impl Caller {
     }
 }
 
-/// The storage name of a token: 24 characters of a keyed hash, the low digits of each half in base 62 first.
+/// The storage name of a token, of 24 characters: a keyed hash, in which a token that was drawn keeps the moment it
+/// begins with, so that tokens issued one after the other are stored side by side.
 pub fn name_of(txn: &Txn<'_>, token: &str) -> String {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    /// As many digits as fit into 64 bits: dividing 128 bits is slow, and is done once for all of them.
-    const DIGITS: u32 = 10;
-    const BLOCK: u128 = 62u128.pow(DIGITS);
+    let drawn = token.strip_prefix(SERVICE_PREFIX).filter(|drawn| drawn.len() == MOMENT + SECRET);
+    let moment = drawn.and_then(|drawn| drawn.get(..MOMENT));
+    let moment = moment.filter(|moment| moment.bytes().all(|digit| digit.is_ascii_alphanumeric()));
+    let mut name = String::with_capacity(NAME);
+    name.push_str(moment.unwrap_or_default());
     let tag = txn.keyring().names.tag_parts(&[b"token\0", token.as_bytes()]);
-    let mut name = String::with_capacity(24);
-    let mut push = |mut rest: u64, digits: u32| {
-        for _ in 0..digits {
-            name.push(char::from(ALPHABET[(rest % 62) as usize]));
-            rest /= 62;
-        }
-    };
     for half in tag.chunks_exact(16) {
         let number = half.iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte));
-        push((number % BLOCK) as u64, DIGITS);
-        push((number / BLOCK % 3844) as u64, 2);
+        push(&mut name, (number % BLOCK) as u64, DIGITS);
+        push(&mut name, (number / BLOCK % 3844) as u64, 2);
     }
+    name.truncate(NAME);
     name
+}
+
+/// Characters of the storage name of a token.
+const NAME: usize = 24;
+/// As many digits of base 62 as fit into 64 bits: dividing 128 bits is slow, and is done once for all of them.
+const DIGITS: u32 = 10;
+const BLOCK: u128 = 62u128.pow(DIGITS);
+
+/// The last `digits` of a number in base 62, lowest first.
+fn push(name: &mut String, mut rest: u64, digits: u32) {
+    for _ in 0..digits {
+        name.push(char::from(BASE62[(rest % 62) as usize]));
+        rest /= 62;
+    }
 }
 
 /// The directory of the entries of tokens.

@@ -39,6 +39,27 @@ fn lookup(bench: &mut Bench, token: &str) -> Answer {
 }
 
 #[test]
+fn tokens_are_stored_in_the_order_of_their_making() {
+    let mut bench = bench();
+    let root = bench.root.clone();
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        bench.clock.advance(Duration::from_millis(1));
+        let created = create(&mut bench, &root, "{}");
+        let (token, accessor) = (token_in(&created), auth(&created)["accessor"].clone());
+        let moment = token.strip_prefix("hvs.").unwrap().get(..7).unwrap();
+        assert!(accessor.as_str().unwrap().starts_with(moment), "{token} {accessor}");
+        made.push(accessor);
+        // The moment is part of what is hashed.
+        let mut moved = token.clone();
+        moved.replace_range(4..5, "z");
+        assert_eq!(bench.ask(&moved, Read, "auth/token/lookup-self", "").status, 403);
+    }
+    let listed = bench.root(List, "auth/token/accessors", "").data()["keys"].clone();
+    assert!(listed.as_array().unwrap().ends_with(&made), "{listed} {made:?}");
+}
+
+#[test]
 fn what_is_created_is_told_and_looked_up() {
     let mut bench = bench();
     let root = bench.root.clone();
