@@ -281,12 +281,12 @@ fn what_is_wrong_with_a_token_is_said_with_what_to_do() {
     assert!(owner.refusal(&format!("{again} --to ada.txt"), &[]).contains("not overwritten"));
     let absent = format!("pkcs11 identity --module MODULE --token {LABEL} --id ff --to more.txt");
     assert!(owner.refusal(&absent, &[]).contains("no key ff"));
-    // A key that was brought into the token, and one the token would give out, is no identity.
+    // A key that the token would give out is no identity.
     let keypair =
         ["--keypairgen", "--key-type", "EC:prime256v1", "--usage-derive", "--extractable", "--id", "0c"];
     owner.device.as_owner(&keypair);
     let loose = format!("pkcs11 identity --module MODULE --token {LABEL} --id 0c --to more.txt");
-    assert!(owner.refusal(&loose, &[]).contains("the token would give it out"));
+    assert!(owner.refusal(&loose, &[]).contains("would give key 0c out"));
     // The key is removed; and then there is another in its place.
     owner.device.as_owner(&["--delete-object", "--type", "privkey", "--id", "01"]);
     refused(&[], &["no key 01", "another recipient"]);

@@ -38,8 +38,10 @@ pub struct Found {
     pub label: String,
     /// Who to seal for; none for keys of a kind that is not used here.
     pub recipient: Option<Recipient>,
-    /// Whether the token made it, and gives it to nobody.
+    /// Whether the token gives it to nobody.
     pub held: bool,
+    /// Whether the token made it, so that there is no copy; not all tokens know.
+    pub local: bool,
 }
 
 /// A token after the login.
@@ -164,18 +166,21 @@ impl Token {
                 AttributeType::Extractable,
                 AttributeType::Local,
             ];
-            let (mut id, mut label, mut held) = (Vec::new(), String::new(), true);
+            let (mut id, mut label) = (Vec::new(), String::new());
+            // What a token does not say counts against it.
+            let (mut sensitive, mut extractable, mut local) = (false, true, false);
             for attribute in self.attributes(key, &wanted)? {
                 match attribute {
                     Attribute::Id(bytes) => id = bytes,
                     Attribute::Label(bytes) => label = String::from_utf8_lossy(&bytes).into_owned(),
-                    Attribute::Sensitive(yes) | Attribute::Local(yes) => held &= yes,
-                    Attribute::Extractable(yes) => held &= !yes,
+                    Attribute::Sensitive(yes) => sensitive = yes,
+                    Attribute::Local(yes) => local = yes,
+                    Attribute::Extractable(yes) => extractable = yes,
                     _ => {}
                 }
             }
             let recipient = self.public(&id)?;
-            found.push(Found { id, label, recipient, held });
+            found.push(Found { id, label, recipient, held: sensitive && !extractable, local });
         }
         Ok(found)
     }

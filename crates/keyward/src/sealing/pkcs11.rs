@@ -140,11 +140,15 @@ fn list(output: &Output, args: &ListArgs) -> Result<(), Failure> {
     let keys = open(&args.module, label)?.keys().map_err(SealerError::from)?;
     let recipient = |key: &Found| key.recipient.as_ref().map(ToString::to_string);
     let row = |key: &Found| {
-        let held = if key.held { "never leaves the token" } else { "is in the token and elsewhere" };
+        let held = match (key.held, key.local) {
+            (true, true) => "never leaves the token",
+            (true, false) => "never leaves the token, and may have been brought there",
+            (false, _) => "the token would give it out",
+        };
         let recipient = recipient(key).unwrap_or_else(|| "of a kind that is not used here".to_owned());
         vec![hexadecimal(&key.id), key.label.clone(), held.to_owned(), recipient]
     };
-    let told = |key: &Found| json!({"id": hexadecimal(&key.id), "label": key.label, "held": key.held, "recipient": recipient(key)});
+    let told = |key: &Found| json!({"id": hexadecimal(&key.id), "label": key.label, "held": key.held, "local": key.local, "recipient": recipient(key)});
     let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
     output.rows(&["Id", "Label", "Key", "Recipient"], &rows, &Value::Array(keys.iter().map(told).collect()))
 }
@@ -184,7 +188,7 @@ fn identity(output: &Output, args: &IdentityArgs) -> Result<(), Failure> {
     })?;
     if !found.held {
         return Err(Failure::Usage(format!(
-            "key {shown} was not made in token {}, or the token would give it out: make one with `keyward pkcs11 keygen`",
+            "token {} would give key {shown} out: make one that it keeps with `keyward pkcs11 keygen`",
             args.token
         )));
     }
