@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod cluster;
+mod controllers;
 mod delivery;
 mod install;
 mod kms;

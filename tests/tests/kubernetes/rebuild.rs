@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(120);
 
-const CONTROLLER: &str = r#"{"apiVersion":"v1","kind":"List","items":[
+pub(crate) const CONTROLLER: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"keyward"}},
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"seal-controller","namespace":"keyward"}}]}"#;
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","namespace":"shop"},

@@ -80,7 +80,7 @@ fn each_opens_what_the_other_sealed() {
 }
 
 /// What a token does, with a key that the Go module made: the x coordinate of the product.
-fn token(number: &[u8]) -> impl FnMut(&[u8]) -> Result<SecretBytes, age::Error> {
+fn token(number: &[u8]) -> impl FnMut(&[u8]) -> Result<SecretBytes, age::Error> + use<> {
     let key = p256::SecretKey::from_slice(number).unwrap();
     move |point: &[u8]| {
         let point = p256::PublicKey::from_sec1_bytes(point).unwrap();

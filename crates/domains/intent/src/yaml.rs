@@ -69,14 +69,18 @@ fn refused(why: &serde_saphyr::Error) -> String {
     format!("{place}{first}")
 }
 
-/// Writes a document, ending with a line feed.
+/// Writes a document, ending with a line feed; one that could be read again.
 pub fn write<T: Serialize>(value: &T) -> Result<String, Invalid> {
     let mut text =
         serde_saphyr::to_string(value).map_err(|why| Invalid(format!("it cannot be written: {why}")))?;
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    Ok(text)
+    match text.len() <= LONGEST {
+        true => Ok(text),
+        // Nobody could read it back.
+        false => invalid("it would be longer than 64 MiB: seal a key, and keep what it encrypts elsewhere"),
+    }
 }
 
 /// The documents of a file, each as it stands there. A line of `---` divides them; comments and empty documents stay with
