@@ -10,7 +10,7 @@ use keyward_tests::binary::keyward;
 use keyward_tests::http::{Answer, Client};
 use keyward_tests::sealed::{Author, go_to_bootstrap};
 use keyward_tests::server::{ON_DISK, SOON, Server};
-use keyward_tests::shell::Shell;
+use keyward_tests::shell::{Shell, blocks, promised};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::sync::Barrier;
@@ -186,20 +186,8 @@ fn the_command_line_makes_and_opens_bundles_and_shows_the_inventory() {
     assert!(plain.unwrap_err().contains("an argument can be read by others"));
 }
 
-/// What a line prints stands behind it, after `  # `.
-fn promised(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| line.split_once("  # ")).map(|(_, words)| words.trim())
-}
-
-/// The blocks of some kinds on a page, with their kind.
-fn blocks<'p>(page: &'p str, kinds: &[&str]) -> Vec<(&'p str, &'p str)> {
-    let fenced = page.split("\n```sh ").skip(1).filter_map(|rest| rest.split_once("\n```"));
-    let fenced = fenced.filter_map(|(block, _)| block.split_once('\n'));
-    fenced.filter(|(kind, _)| kinds.contains(kind)).collect()
-}
-
 #[test]
-fn the_page_works_in_a_cluster_as_it_is_written() {
+fn the_page_works_beside_an_authority_as_it_is_written() {
     let page = include_str!("../../../docs/sealing.md");
     let blocks = blocks(page, &["sealing", "authority"]);
     assert!(blocks.iter().filter(|(kind, _)| *kind == "authority").count() > 4);

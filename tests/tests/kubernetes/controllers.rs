@@ -8,7 +8,7 @@ use keyward_testkit::cluster::{Cluster, Options, check};
 use keyward_testkit::process::{Process, wait_for};
 use keyward_testkit::require;
 use keyward_tests::binary::keyward;
-use keyward_tests::server::{IN_MEMORY, PLAIN_HTTP, Server};
+use keyward_tests::server::{IN_MEMORY, Server};
 use serde_json::{Value, json};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ impl World {
         }
         make_root(repository.path());
         let server = cluster.in_namespace(|| {
-            let server = Server::unsealed(&format!("{PLAIN_HTTP}{IN_MEMORY}"));
+            let server = Server::unsealed(IN_MEMORY);
             endow(&server.root(), repository.path());
             Setting { cluster: &cluster, server: &server }.configure("token-review");
             server

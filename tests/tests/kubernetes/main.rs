@@ -10,6 +10,7 @@ mod install;
 mod kms;
 mod login;
 mod objects;
+mod page;
 mod pod;
 mod policy;
 mod posture;

@@ -112,3 +112,13 @@ pub fn body(document: &str) -> &str {
 pub fn kind(document: &str) -> Kind {
     read(body(document)).unwrap_or_default()
 }
+
+/// Whether a part of a document says that this is its kind, for documents that are not taken as a whole: with anchors in them,
+/// with keys that stand twice, or templates of other tools.
+pub fn says_kind(document: &str, kind: &str) -> bool {
+    let mut parts = document.split(['\n', ',', '{', '}']);
+    parts.any(|part| {
+        let bare: String = part.chars().filter(|letter| !" \t\r\"'".contains(*letter)).collect();
+        bare.strip_prefix("kind:") == Some(kind)
+    })
+}

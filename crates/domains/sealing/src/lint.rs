@@ -42,7 +42,9 @@ pub fn document(text: &str, rules: &Rules, rule: Option<&Rule>, now: Timestamp) 
         Ok(kind) => kind,
         // Templates of other tools are no YAML, and none of our business; what hides a Secret is.
         Err(why) => {
-            return names_a_secret(body)
+            return ["Secret", "SealedSecret"]
+                .iter()
+                .any(|kind| yaml::says_kind(body, kind))
                 .then(|| error("unreadable", format!("a Secret that cannot be read: {why}")))
                 .into_iter()
                 .collect();
@@ -64,12 +66,6 @@ pub fn document(text: &str, rules: &Rules, rule: Option<&Rule>, now: Timestamp) 
         Ok(object) => sealed(&object, rules, rule, now),
         Err(why) => vec![error("invalid", why.0)],
     }
-}
-
-/// Whether a line says so, for documents that are not taken as a whole: with anchors in them, or keys that stand twice.
-fn names_a_secret(body: &str) -> bool {
-    let bare = |line: &str| line.chars().filter(|letter| !" \t\r\"',".contains(*letter)).collect::<String>();
-    body.lines().map(bare).any(|line| line == "kind:Secret" || line == "kind:SealedSecret")
 }
 
 /// Whether a Secret has values. SOPS files are Secrets too, and theirs are encrypted.
