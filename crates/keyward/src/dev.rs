@@ -2,6 +2,7 @@
 
 use crate::cli::{Failure, output};
 use crate::server;
+use crate::services::runtime;
 use keyward_authority::fields::Fields;
 use keyward_authority::refusal::Refusal;
 use keyward_authority::request::{Media, Operation, Request, Shown};
@@ -42,8 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             args.listen.ip()
         )));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(start(args))
+    runtime()?.block_on(start(args))
 }
 
 async fn start(args: &Args) -> Result<(), Failure> {

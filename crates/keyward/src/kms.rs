@@ -2,8 +2,8 @@
 
 use crate::cli::output::{Output, line};
 use crate::cli::{Connection, Failure, OutputArgs, client_config};
+use crate::services::{duration, runtime};
 use clap::Subcommand;
-use keyward_core::parse_duration;
 use keyward_keystores::{Credentials, TransitOptions};
 use keyward_kms_plugin::doctor::{DoctorOptions, Verdict, doctor};
 use keyward_kms_plugin::inspect::{self, SnapshotQuery};
@@ -191,14 +191,9 @@ enum Level {
     Debug,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|why| why.to_string())
-}
-
 pub(crate) fn run(connection: &Connection, output: &OutputArgs, command: Kms) -> Result<(), Failure> {
     let output = Output::from(output);
-    // The plugin waits most of the time: one worker beside this thread serves a busy start.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = runtime()?;
     match command {
         Kms::Serve(args) => runtime.block_on(serve(args.options(connection)?)).map_err(Failure::from),
         Kms::Status(args) => runtime.block_on(status(&output, &args)),

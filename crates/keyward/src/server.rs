@@ -1,6 +1,7 @@
 //! `keyward server`: an authority from a configuration file.
 
 use crate::cli::Failure;
+use crate::services::runtime;
 use keyward_authority_server::clock::SteadyClock;
 use keyward_authority_server::config::{self, ServerConfig, Storage};
 use keyward_authority_server::listener::Listener;
@@ -35,8 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     log::set_level(config.log_level);
     harden();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(start(config))
+    runtime()?.block_on(start(config))
 }
 
 fn gather(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {

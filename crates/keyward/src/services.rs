@@ -4,8 +4,10 @@ use crate::cli::Failure;
 use keyward_authority_client::KubernetesLogin;
 use keyward_kms_plugin::LogLevel;
 use keyward_kubernetes::Source;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Which cluster
@@ -72,13 +74,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     keyward_core::parse_duration(text).map_err(|why| why.to_string())
 }
 
+/// For what waits most of the time, or carries its connections on threads of their own: one worker beside the thread
+/// that asks for it.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
 /// Runs `work` until it is over; what it is given ends with SIGTERM or SIGINT.
 pub(crate) fn until_stopped<W: Future<Output = Result<(), Failure>>>(
     work: impl FnOnce(StopSignal) -> W,
 ) -> Result<(), Failure> {
-    // They wait most of the time: one worker beside this thread is enough.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async { work(StopSignal::listen()?).await })
+    runtime()?.block_on(async { work(StopSignal::listen()?).await })
 }
 
 /// SIGTERM and SIGINT, from when they are listened for.
@@ -88,7 +94,7 @@ pub(crate) struct StopSignal {
 }
 
 impl StopSignal {
-    fn listen() -> std::io::Result<StopSignal> {
+    fn listen() -> io::Result<StopSignal> {
         Ok(StopSignal {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

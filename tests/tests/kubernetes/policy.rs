@@ -130,6 +130,7 @@ fn policies_are_enforced_reported_and_hold_nothing_up_when_nobody_answers() {
         (shown.contains("BEGIN CERTIFICATE") && shown != before).then_some(())
     };
     wait_for("another certificate", LIMIT, renewed).unwrap();
+    shows_compliance(&world);
     assert!(world.refusal(&pod("bad", "default", "app:1", true)).contains(BAD));
 
     served.kill().unwrap();
@@ -140,6 +141,7 @@ fn policies_are_enforced_reported_and_hold_nothing_up_when_nobody_answers() {
 
     let mut served = world.serve("second", &[]);
     world.wait_for_refusal(&pod("bad", "default", "app:1", true), BAD);
+    world.wait_until("what was seen before", || world.page("/compliance").contains("require-team"));
     // Whoever was killed is taken for dead by then.
     wait_for("the dead to be buried", LIMIT, || {
         let leases = world.json(&["get", "leases", "--namespace=keyward"]);
@@ -230,6 +232,16 @@ fn reports(world: &World) {
         (report["summary"]["fail"] == 0 && report["summary"]["pass"] == 2).then_some(())
     })
     .unwrap();
+}
+
+fn shows_compliance(world: &World) {
+    world.wait_until("compliance to be shown", || {
+        let page = world.page("/compliance");
+        page.contains("<td>require-team</td>") && page.contains("<td>production</td>")
+    });
+    world.wait_until("its history to be kept", || {
+        world.kubectl(&["get", "configmap", "keyward-policy-compliance", "--namespace=keyward"], "").is_ok()
+    });
 }
 
 /// A pod that says no more than its image, a read-only root filesystem, and whether it is privileged.

@@ -24,6 +24,19 @@ pub enum Change<P> {
     Trouble(Error),
 }
 
+impl<P> Change<P> {
+    /// Keeps less of an object that is there, or something else.
+    pub fn map<Q>(self, project: impl FnOnce(P) -> Q) -> Change<Q> {
+        match self {
+            Change::Listing => Change::Listing,
+            Change::There(key, projected) => Change::There(key, project(projected)),
+            Change::Listed => Change::Listed,
+            Change::Gone(key) => Change::Gone(key),
+            Change::Trouble(why) => Change::Trouble(why),
+        }
+    }
+}
+
 /// Changes without an end. One connection, with bookmarks; it resumes where it broke.
 pub struct Changes<P> {
     stream: BoxStream<'static, Change<P>>,

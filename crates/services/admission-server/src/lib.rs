@@ -3,11 +3,12 @@
 //! [`serve`] starts everything. `sources` watches policies and compiles those that change into a [`policies::Set`], which every
 //! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out. `webhooks` says what
 //! the API server is to ask, and `configurations` keeps it that way, with `heartbeat` telling which replicas are alive. `scan`
-//! looks at what is there already, `report` writes what changed of it, and `posture` tells the authority. `background` makes,
+//! looks at what is there already, `report` writes what changed of it, `compliance` shows it to people, and `posture` tells the authority. `background` makes,
 //! changes and removes objects as policies say. [`listing`] reads policies and reports once.
 
 mod background;
 mod catalog;
+mod compliance;
 mod configurations;
 mod events;
 mod heartbeat;

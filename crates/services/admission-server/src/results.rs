@@ -36,6 +36,11 @@ impl Results {
         self.0.lock().clear();
     }
 
+    /// Shows all of them.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&BTreeMap<Box<str>, Counts>) -> T) -> T {
+        look(&self.0.lock())
+    }
+
     /// Adds them to a page in the text format of Prometheus.
     pub(crate) fn write(&self, out: &mut String) {
         let help = "Results of background policies on what is there; namespaces beyond 10000 series are counted as _others.";

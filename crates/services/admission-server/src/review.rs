@@ -1,5 +1,6 @@
 //! Reviews: which policies are asked, in which order, and what is answered.
 
+use crate::compliance::Compliance;
 use crate::events::Outbox;
 use crate::metrics::Metrics;
 use crate::patch::difference;
@@ -20,6 +21,7 @@ pub(crate) struct Reviewer {
     pub(crate) world: Arc<World>,
     pub(crate) outbox: Outbox,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) compliance: Arc<Compliance>,
     /// What is still waited for before reviews can be answered; empty when nothing is.
     pub(crate) waits: watch::Receiver<String>,
 }
@@ -60,8 +62,11 @@ impl Handler for Reviewer {
     }
 
     fn page(&self, path: &str) -> Option<Page> {
-        (path == "/metrics")
-            .then(|| Page { media_type: "text/plain; version=0.0.4", body: self.metrics.page() })
+        match path {
+            "/metrics" => Some(Page { media_type: "text/plain; version=0.0.4", body: self.metrics.page() }),
+            "/compliance" => Some(self.compliance.page()),
+            _ => None,
+        }
     }
 }
 

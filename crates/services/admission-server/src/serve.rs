@@ -2,6 +2,7 @@
 
 use crate::Catalog;
 use crate::background::Background;
+use crate::compliance::Compliance;
 use crate::configurations::{Keeper, believed, observe, release};
 use crate::events::Outbox;
 use crate::heartbeat::{self, Heartbeat};
@@ -115,11 +116,13 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
 
     let (tell, waits) = watch::channel("the policies are not read yet".to_owned());
     let outbox = Outbox::open(&cluster, &options.identity, metrics.clone());
+    let compliance = Arc::new(Compliance::new(&cluster, &options.namespace, metrics.clone()));
     let reviewer = Reviewer {
         set: known.set.clone(),
         world: world.clone(),
         outbox: outbox.clone(),
         metrics: metrics.clone(),
+        compliance: compliance.clone(),
         waits,
     };
     log::info(&format!("reviews are answered at https://{}", server.address()));
@@ -176,6 +179,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
         _ = stop.wait_for(|stop| *stop) => {}
         () = keeper.run() => {}
         () = scanner.run(leads.clone()) => {}
+        () = compliance.run(leads.clone()) => {}
         () = background.run(leads) => {}
         () = certificate.keep(&Wall, |why| log::warn(&format!("the certificate is not renewed: {why}"))) => {}
         () = discover(&cluster, &world, &known) => {}

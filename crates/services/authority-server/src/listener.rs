@@ -13,12 +13,15 @@ use hyper_util::rt::TokioIo;
 use keyward_tls::{TlsError, TlsFiles};
 use parking_lot::Mutex;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
@@ -211,10 +214,25 @@ impl Listener {
             .max_buf_size(64 * 1024)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
+        let told = stop.clone();
+        let mut stopped = pin!(stopped(&mut stop));
+        let mut waits = false;
+        let ended = poll_fn(|cx| {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            // Asked once, and again when there is an answer: a task's waker stays the same, and to ask takes a lock
+            // that all connections share.
+            if waits && matches!(told.has_changed(), Ok(false)) {
+                return Poll::Pending;
+            }
+            waits = true;
+            stopped.as_mut().poll(cx).map(|()| false)
+        });
+        if ended.await {
+            return;
         }
+        connection.as_mut().graceful_shutdown();
         // A graceful end would wait for the first request of a client that has not sent one.
         if !asked.load(Ordering::Relaxed) {
             return;

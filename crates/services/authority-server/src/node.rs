@@ -21,6 +21,7 @@ use keyward_core::{Batch, Clock, Fault, Random, Timestamp, View};
 use keyward_storage::Store;
 use parking_lot::Mutex;
 use serde_json::{Map, json};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -259,8 +260,8 @@ impl Node {
     }
 
     /// The request headers that records show, by lower-case name.
-    pub fn recorded_headers(&self) -> Arc<Vec<String>> {
-        self.recorded.load_full()
+    pub fn recorded_headers(&self) -> impl Deref<Target = Arc<Vec<String>>> {
+        self.recorded.load()
     }
 
     /// Carries out one request: nothing is changed before its record is written, nothing is sent before its
@@ -282,8 +283,9 @@ impl Node {
     }
 
     async fn try_serve(self: &Arc<Node>, request: &Arc<Request>) -> Result<Response, Refusal> {
-        let authority = self.authority.load_full().ok_or(Refusal::Sealed)?;
-        let Judgement { auditing, decided, early } = self.judge(&authority, request).await?;
+        let authority = self.authority.load();
+        let authority = authority.as_ref().ok_or(Refusal::Sealed)?;
+        let Judgement { auditing, decided, early } = self.judge(authority, request).await?;
         let exchange = (!auditing.devices().is_empty()).then(|| {
             let subject = match &decided {
                 Ok(admitted) => Subject::from(&**admitted),
@@ -301,7 +303,7 @@ impl Node {
             (Ok(_), Some(done)) if is_only_read(&done) => done.and_then(Outcome::settled),
             // Apart from the rest, which every request carries around with it.
             (Ok(admitted), early) => {
-                Box::pin(self.carry_out(&authority, request, admitted.into(), early)).await
+                Box::pin(self.carry_out(authority, request, admitted.into(), early)).await
             }
         };
         if let Some(exchange) = &exchange {
@@ -320,7 +322,7 @@ impl Node {
             match effect {
                 Effect::ShowAuditHeads => outcome.response.data = self.audit_heads()?,
                 Effect::Seal => self.seal(),
-                Effect::RunJobs => self.run_jobs(&authority).await?,
+                Effect::RunJobs => self.run_jobs(authority).await?,
                 // Seen to around the commit.
                 Effect::ProbeAudit(_) | Effect::Prove(_) | Effect::Undertake(_) => {}
             }

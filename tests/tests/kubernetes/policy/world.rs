@@ -129,8 +129,12 @@ impl World {
 
     /// What Prometheus reads.
     pub(super) fn metrics(&self) -> String {
+        self.page("/metrics")
+    }
+
+    pub(super) fn page(&self, path: &str) -> String {
         let mut command = self.cluster.command_in_namespace("curl");
-        command.args(["--silent", "--insecure", &format!("https://{NODE_ADDRESS}:{}/metrics", self.port)]);
+        command.args(["--silent", "--insecure", &format!("https://{NODE_ADDRESS}:{}{path}", self.port)]);
         String::from_utf8(run(&mut command, b"", LIMIT).unwrap().stdout).unwrap()
     }
 

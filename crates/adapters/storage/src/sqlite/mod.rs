@@ -16,6 +16,7 @@ mod committer;
 mod damage;
 mod folder;
 mod log;
+mod near;
 mod reader;
 mod row;
 mod schema;
@@ -35,6 +36,7 @@ use cache::Cache;
 use committer::{Committer, Job, Queue};
 use damage::fault;
 use folder::Folder;
+use near::Near;
 use reader::{Pool, Reading};
 
 pub use folder::DATABASE;
@@ -76,6 +78,7 @@ pub struct Sqlite {
 pub(in crate::sqlite) struct Shared {
     published: RwLock<Rev>,
     cache: Cache,
+    near: Near,
     pool: Pool,
     feed: Feed,
     poison: OnceLock<String>,
@@ -125,6 +128,7 @@ impl Sqlite {
         let shared = Arc::new(Shared {
             published: RwLock::new(rev),
             cache: Cache::new(options.cache_bytes)?,
+            near: Near::new(),
             pool: Pool::new(file, options.readers),
             feed: Feed::starting_at(rev),
             poison: OnceLock::new(),

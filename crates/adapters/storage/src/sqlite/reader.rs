@@ -168,7 +168,7 @@ impl View for Snapshot<'_> {
     }
 }
 
-/// The published revision: the cache first, and a snapshot from the first miss on.
+/// The published revision: what the thread read last, then the cache, and a snapshot from the first miss on.
 ///
 /// While the guard is held the committer cannot publish, so cache and snapshot are of one revision. A listing
 /// lets go of the guard, since it may be long, and of the cache with it.
@@ -218,14 +218,21 @@ impl View for Reading<'_> {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Entry>, Fault> {
-        let cached = self.guard.borrow().is_some();
-        if cached && let Some(known) = self.shared.cache.get(key) {
+        if self.guard.borrow().is_none() {
+            return self.snapshot()?.get(key);
+        }
+        if let Some(known) = self.shared.near.get(key, self.rev) {
             return Ok(known);
         }
-        let entry = self.snapshot()?.get(key)?;
-        if cached {
-            self.shared.cache.keep(key, &entry);
-        }
+        let entry = match self.shared.cache.get(key) {
+            Some(known) => known,
+            None => {
+                let entry = self.snapshot()?.get(key)?;
+                self.shared.cache.keep(key, &entry);
+                entry
+            }
+        };
+        self.shared.near.keep(key, self.rev, &entry);
         Ok(entry)
     }
 

@@ -201,7 +201,7 @@ impl Devices {
 
     /// Has both written, in this order; at once, where there is one device that is a regular file.
     pub async fn record_both(&self, first: Record, second: Record) -> Result<(), NoDeviceAccepts> {
-        let set = self.set.load_full();
+        let set = self.set.load();
         let Some(direct) = &set.direct else {
             self.record(first).await?;
             return self.record(second).await;
