@@ -64,6 +64,29 @@ fn of_many_who_redeem_at_once_one_does() {
 }
 
 #[test]
+fn of_many_who_register_at_once_nobody_is_turned_away() {
+    let server = Server::unsealed(ON_DISK);
+    let root = server.root();
+    let author = Author::trusted_by(&root, "shop");
+    let (writers, each) = (24, 12);
+    let start = Barrier::new(writers);
+    // All of them count in the same entry of their namespace.
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let (start, author, root) = (&start, &author, &root);
+            scope.spawn(move || {
+                start.wait();
+                for at in 0..each {
+                    author.register(root, &format!("db-{writer}-{at}"), "web", Phase::Steady, "hunter2");
+                }
+            });
+        }
+    });
+    let listed = root.read("sealed/inventory").expect(200).data();
+    assert_eq!(listed["secrets"].as_array().unwrap().len(), writers * each);
+}
+
+#[test]
 fn a_redemption_that_a_crash_cut_off_is_not_given_twice() {
     let mut server = Server::unsealed(ON_DISK);
     Author::trusted_by(&server.root(), "shop");

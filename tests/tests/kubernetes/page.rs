@@ -43,8 +43,8 @@ fn the_page_on_sealing_works_in_a_cluster_as_it_is_written() {
     let (url, path) = (server.url(), format!("{programs}:{}", std::env::var("PATH").unwrap()));
     let environment = [
         ("PATH", path.as_str()),
-        ("VAULT_ADDR", &url),
-        ("VAULT_TOKEN", &server.keys().root),
+        ("VAULT_ADDR", url.as_str()),
+        ("VAULT_TOKEN", server.keys().root.as_str()),
         ("repository", concat!(env!("CARGO_MANIFEST_DIR"), "/..")),
         ("image", IMAGE),
     ];
