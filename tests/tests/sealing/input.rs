@@ -93,6 +93,12 @@ fn what_could_be_understood_in_two_ways_is_refused_and_changes_nothing() {
             assert!(files(world.folder()) == before, "{name}, {words}: something changed");
         }
     }
+    // A Secret that others would read.
+    let wide = format!("\u{feff}{head}stringData: {{a: canary}}\n");
+    fs::write(world.path("apps/db.yaml"), wide.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>())
+        .unwrap();
+    let said = world.says("lint apps", b"");
+    assert!(said.code == Some(1) && said.out.contains("not UTF-8"), "{}", said.out);
     // The rules say for whom everything is sealed.
     fs::write(world.path("apps/db.yaml"), &sealed).unwrap();
     let rules = fs::read_to_string(world.path(".keyward.yaml")).unwrap();
