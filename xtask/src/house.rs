@@ -82,7 +82,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-policy-files", &["keyward-core", "keyward-admission"]),
     (
         "keyward-agent",
-        &["keyward-core", "keyward-crypto", "keyward-consumption", "keyward-authority-client", "keyward-log"],
+        &[
+            "keyward-core",
+            "keyward-crypto",
+            "keyward-consumption",
+            "keyward-authority-client",
+            "keyward-kubernetes",
+            "keyward-log",
+        ],
     ),
     (
         "keyward-injector",

@@ -1,8 +1,8 @@
 //! `keyward agent`: secrets in the memory of one pod.
 
 use crate::cli::{Connection, Failure, client_config};
-use crate::services::{LogArgs, LoginArgs, duration, until_stopped};
-use keyward_agent::{AgentError, Options, check, run as deliver};
+use crate::services::{ClusterArgs, LogArgs, LoginArgs, duration, until_stopped};
+use keyward_agent::{AgentError, Options, To, check, run as deliver};
 use keyward_consumption::Layout;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +44,15 @@ pub(crate) struct AgentArgs {
     /// Also write to a folder that does not lie in memory, where secrets would rest
     #[arg(long)]
     on_disk: bool,
+    /// Write Secrets of the objects' names instead, for what can read nothing else. They rest in etcd, and whoever may read
+    /// Secrets reads them; the pod's ServiceAccount must be a sealed subject, and may write Secrets
+    #[arg(long, requires = "at_rest", conflicts_with_all = ["to", "layout", "mode", "on_disk"])]
+    to_secrets: bool,
+    /// With --to-secrets: how etcd keeps Secrets (`keyward kms doctor` looks)
+    #[arg(long, value_enum, value_name = "HOW", requires = "to_secrets")]
+    at_rest: Option<AtRest>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Ask the agent whose --state it is whether everything is delivered; exit code 2 and the reason when it is not
     #[arg(long, requires = "state")]
     check: bool,
@@ -52,6 +61,15 @@ pub(crate) struct AgentArgs {
     wait: Duration,
     #[command(flatten)]
     log: LogArgs,
+}
+
+/// How the API server has etcd keep Secrets.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum AtRest {
+    /// Encrypted by the KMS plugin
+    Encrypted,
+    /// In plaintext, or it is not known: accepted
+    Plaintext,
 }
 
 fn layout(text: &str) -> Result<Layout, String> {
@@ -67,18 +85,22 @@ pub(crate) fn run(connection: &Connection, args: AgentArgs) -> Result<(), Failur
     if let (true, Some(state)) = (args.check, &args.state) {
         return check(state, args.wait).map_err(Failure::Remote);
     }
+    if args.at_rest == Some(AtRest::Plaintext) {
+        eprintln!("WARNING: values are written to Secrets, which etcd and its backups keep in plaintext");
+    }
+    let to = match args.to_secrets {
+        true => To::Secrets(args.cluster.source()),
+        false => To::Files { folder: args.to, layout: args.layout, mode: args.mode, on_disk: args.on_disk },
+    };
     let options = Options {
         client: client_config(connection)?,
         login: args.login.login()?,
         mount: args.mount,
         namespace: args.of_namespace,
         objects: args.objects,
-        folder: args.to,
-        layout: args.layout,
-        mode: args.mode,
+        to,
         state: args.state,
         once: args.once,
-        on_disk: args.on_disk,
         log: args.log.log_level,
     };
     until_stopped(async |stop| deliver(options, stop.received()).await.map_err(Failure::from))

@@ -3,6 +3,7 @@
 
 mod definitions;
 mod injectors;
+mod materialized;
 pub(crate) mod world;
 
 use keyward_testkit::process::wait_for;
@@ -40,6 +41,7 @@ fn what_is_sealed_in_git_is_in_the_memory_of_pods_and_nowhere_else() {
     the_four_attackers_find_nothing(&world);
     a_stranger_waits_and_is_told_why(&world);
     a_sealed_authority_stops_nobody_who_runs(&mut world);
+    materialized::is_made_where_all_say_so(&world);
 }
 
 fn a_dry_run_is_answered_as_any_other(world: &World) {

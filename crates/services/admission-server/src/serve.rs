@@ -102,8 +102,7 @@ pub async fn serve(options: Options, stop: watch::Receiver<bool>) -> Result<(), 
     let cluster = Cluster::connect(&options.source).await?;
     let user = whoami(&cluster).await?;
     let certificate = Arc::new(certificate(&options).map_err(Failure::Certificate)?);
-    let limits = Limits::default();
-    let server = Server::bind(options.listen, certificate.clone(), limits)
+    let server = Server::bind(options.listen, certificate.clone(), Limits::default())
         .map_err(|why| Failure::Listen(options.listen, why))?;
     let metrics: Arc<Metrics> = Arc::default();
     let world = Arc::new(World::new(cluster.clone()));

@@ -20,6 +20,10 @@ pub enum AgentError {
     Refused(String),
     /// What the authority says cannot be understood.
     NotUnderstood(String),
+    /// The API server cannot be asked, or refuses.
+    Cluster(String),
+    /// A Secret is there that somebody else made.
+    Taken(String),
 }
 
 impl AgentError {
@@ -66,6 +70,8 @@ impl fmt::Display for AgentError {
                 "the authority does not open it for this pod: {why}; see that the object is there and Ready, that this pod's \
                  ServiceAccount is among its subjects, and that the role allows to open it"
             ),
+            AgentError::Cluster(why) => write!(f, "the Secret cannot be written: {why}"),
+            AgentError::Taken(why) => f.write_str(why),
             AgentError::NotUnderstood(why) => write!(f, "the authority's answer cannot be understood: {why}"),
         }
     }

@@ -30,6 +30,9 @@ pub(crate) struct Opened {
     pub(crate) name: String,
     pub(crate) version: u64,
     pub(crate) digest: String,
+    /// The type of the Secret that was sealed.
+    #[serde(default, rename = "type")]
+    pub(crate) kind: String,
     /// Missing when the digest is the one that was known.
     #[serde(default)]
     pub(crate) items: Option<BTreeMap<String, Value>>,

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyward_authority_client::{ClientConfig, KubernetesLogin, Workload};
-use keyward_consumption::{Layout, Refused, pause};
+use keyward_consumption::pause;
 use keyward_log::{Log, LogLevel};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::AgentError;
-use crate::fetch::{Answer, Opened, fetch};
-use crate::folder::{Content, Folder};
+use crate::fetch::{Answer, fetch};
 use crate::state::State;
+use crate::target::{Target, To};
 
 /// What the agent does, and for whom.
 pub struct Options {
@@ -28,17 +28,11 @@ pub struct Options {
     /// The objects to have opened; at least one.
     pub objects: Vec<String>,
     /// Where values go.
-    pub folder: PathBuf,
-    /// How files are named.
-    pub layout: Layout,
-    /// The mode of files.
-    pub mode: u32,
+    pub to: To,
     /// Where the agent's state goes for [`check`](crate::check), if anywhere.
     pub state: Option<PathBuf>,
     /// Ends once everything is delivered, and leaves it there.
     pub once: bool,
-    /// Also where the folder does not lie in memory.
-    pub on_disk: bool,
     /// How much is told.
     pub log: LogLevel,
 }
@@ -46,12 +40,11 @@ pub struct Options {
 struct Agent {
     workload: Workload,
     options: Options,
-    folder: Folder,
+    target: Target,
     state: State,
     log: Log,
-    /// What was delivered: the digest of each object, and its files.
+    /// Of what was delivered.
     digests: BTreeMap<String, String>,
-    files: BTreeMap<String, Vec<String>>,
     failures: u32,
 }
 
@@ -71,11 +64,6 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     if options.objects.is_empty() {
         return Err(AgentError::Options("name at least one object with --object".to_owned()));
     }
-    if options.layout == Layout::Flat && options.objects.len() > 1 {
-        return Err(AgentError::Options(
-            "values of several objects go into folders: --layout folders".to_owned(),
-        ));
-    }
     harden(Log(options.log));
     let mut client = options.client;
     // Its own rounds repeat what fails.
@@ -83,11 +71,11 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let options = Options { client: ClientConfig::new(client.address.clone()), ..options };
     let workload =
         Workload::new(client, options.login.clone()).map_err(|why| AgentError::Options(why.to_string()))?;
-    let folder = Folder::open(&options.folder, options.mode, options.on_disk)?;
+    let target = Target::open(&options.to, &options.namespace, &options.objects).await?;
     let state = State::new(options.state.clone());
     let log = Log(options.log);
-    let (digests, files) = Default::default();
-    let mut agent = Agent { workload, options, folder, state, log, digests, files, failures: 0 };
+    let digests = BTreeMap::new();
+    let mut agent = Agent { workload, options, target, state, log, digests, failures: 0 };
     tokio::select! {
         outcome = agent.rounds() => outcome?,
         () = stop => {}
@@ -99,8 +87,8 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
             false => Ok(()),
         };
     }
-    agent.folder.wipe()?;
-    agent.log.event(LogLevel::Info, "stopped, and took everything away", &[]);
+    let left = agent.target.leave()?;
+    agent.log.event(LogLevel::Info, left, &[]);
     Ok(())
 }
 
@@ -141,37 +129,22 @@ impl Agent {
         let answer = fetch(&self.workload, mount, namespace, objects, &self.digests).await?;
         let refresh = answer.refresh();
         if answer.objects.iter().any(|opened| opened.items.is_some()) {
-            self.deliver(answer)?;
+            self.deliver(answer).await?;
         }
         Ok(refresh)
     }
 
-    fn deliver(&mut self, answer: Answer) -> Result<(), AgentError> {
-        let odd = |why: Refused| AgentError::NotUnderstood(why.0);
-        let (mut content, mut digests, mut files) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        for Opened { name, version, digest, items } in answer.objects {
-            let mut named = Vec::new();
-            match items {
-                None => {
-                    named = self.files.get(&name).cloned().unwrap_or_default();
-                    content.extend(named.iter().map(|file| (file.clone(), Content::Kept)));
-                }
-                Some(items) => {
-                    for (key, value) in items {
-                        let file = self.options.layout.file(&name, &key).map_err(odd)?;
-                        content.insert(file.clone(), Content::New(value.0));
-                        named.push(file);
-                    }
-                    let told =
-                        [("object", name.as_str()), ("version", &version.to_string()), ("digest", &digest)];
-                    self.log.event(LogLevel::Info, "opened", &told);
-                }
-            }
-            digests.insert(name.clone(), digest);
-            files.insert(name, named);
+    async fn deliver(&mut self, answer: Answer) -> Result<(), AgentError> {
+        for opened in answer.objects.iter().filter(|opened| opened.items.is_some()) {
+            let version = opened.version.to_string();
+            let told =
+                [("object", opened.name.as_str()), ("version", version.as_str()), ("digest", &opened.digest)];
+            self.log.event(LogLevel::Info, "opened", &told);
         }
-        self.folder.replace(&content)?;
-        (self.digests, self.files) = (digests, files);
+        let digests =
+            answer.objects.iter().map(|opened| (opened.name.clone(), opened.digest.clone())).collect();
+        self.target.deliver(answer.objects).await?;
+        self.digests = digests;
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Writing to the only device in place: whoever comes while another one writes, and goes on writing, leaves the record
-//! with them, and all that were left are written at once. Nobody sleeps over a lock, and a busy log costs fewer writes.
+//! Writing to the only device in place: whoever comes while another one writes leaves the record with them, and all
+//! that were left are written at once. Nobody sleeps over a lock, and a busy log costs fewer writes.
 
 use super::output::{Output, Status};
 use keyward_authority::audit::Record;
@@ -9,8 +9,6 @@ use tokio::sync::oneshot;
 
 /// How many who wait are written for at once at most.
 const TOGETHER: usize = 64;
-/// How often a writer looks whether the turn is free: for two microseconds or so.
-const LOOKS: usize = 64;
 /// How often one writer goes on for others before another task takes over.
 const ROUNDS: usize = 8;
 
@@ -41,21 +39,10 @@ impl Direct {
 
     /// Writes `records` if nobody else is writing. Answers whether they were taken.
     pub(super) fn write_now(&self, records: &[&Record]) -> Option<bool> {
-        let turn = self.turn()?;
+        let turn = self.0.turn.try_lock()?;
         let written = self.0.output.lock().write_all(records, &self.0.status).is_ok();
         self.write_left(turn);
         Some(written)
-    }
-
-    /// The turn, if it comes within the time of a short write: to leave records with another thread and to be woken by
-    /// it takes longer.
-    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
-        (0..LOOKS).find_map(|look| {
-            if look > 0 {
-                std::hint::spin_loop();
-            }
-            self.0.turn.try_lock()
-        })
     }
 
     /// Has `records` written by whoever writes next. Answers whether they were taken.
