@@ -40,6 +40,10 @@ const HANDS: usize = 128;
 /// How often a request is decided anew after another one changed what it relied on.
 const ATTEMPTS: usize = 64;
 
+/// After how many times it waits for its turn. Of many who change one entry somebody would lose every time otherwise, and all
+/// of them decide in vain meanwhile.
+const RIVALRY: usize = 2;
+
 /// See the module. One lock: the shares collected so far, which only unsealing touches.
 pub struct Node {
     store: Arc<dyn Store>,
@@ -56,6 +60,8 @@ pub struct Node {
     acts: Acts,
     /// Acts that may be under way at a time, requests apart.
     hands: Arc<Semaphore>,
+    /// Whose turn it is among requests that others keep coming before.
+    turn: Semaphore,
     /// The request headers that records show.
     recorded: ArcSwap<Vec<String>>,
 }
@@ -118,6 +124,7 @@ impl Node {
             acts: Acts::new(Reach::default(), outside.clone()),
             outside,
             hands: Arc::new(Semaphore::new(HANDS)),
+            turn: Semaphore::new(1),
             recorded: ArcSwap::default(),
         }
     }
@@ -410,7 +417,9 @@ impl Node {
     ) -> Carried {
         let mut gathered = Arc::new(Gathered::default());
         let mut aside = admitted.route.traits.heavy;
+        let mut conflicts = 0;
         for _ in 0..ATTEMPTS {
+            let mut turn = if conflicts < RIVALRY { None } else { self.turn.acquire().await.ok() };
             let decided = if let Some(decided) = early.take() {
                 decided
             } else if aside {
@@ -425,6 +434,7 @@ impl Node {
             };
             let mut outcome = match decided {
                 Err(Refusal::Lacks(question)) => {
+                    drop(turn);
                     aside |= *question == Question::Leisure;
                     let told = self.outside.answer(&question).await;
                     gathered = Arc::new(gathered.with(question, told)?);
@@ -432,6 +442,8 @@ impl Node {
                 }
                 decided => decided?,
             };
+            // Nobody waits for what is done outside.
+            turn = turn.filter(|_| outcome.effects.is_empty());
             for effect in &outcome.effects {
                 match effect {
                     Effect::ProbeAudit(device) => self.devices.probe(device).map_err(Refusal::invalid)?,
@@ -441,8 +453,10 @@ impl Node {
                     _ => {}
                 }
             }
-            match self.commit(std::mem::take(&mut outcome.batch)).await {
-                Err(Fault::Conflict(_)) => {}
+            let committed = self.commit(std::mem::take(&mut outcome.batch)).await;
+            drop(turn);
+            match committed {
+                Err(Fault::Conflict(_)) => conflicts += 1,
                 Err(fault) => return Err(fault.into()),
                 Ok(rev) => {
                     let effects = &mut outcome.effects;
