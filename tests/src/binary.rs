@@ -13,8 +13,8 @@ pub fn keyward() -> &'static Path {
     BUILT.get_or_init(build_whole)
 }
 
-/// The same program with nothing but sealing in it, for a machine without a network; in a target folder of its own, since it
-/// has the same name.
+/// The same program with nothing but sealing in it, static, for a machine without a network: built as docs/sealing.md says, in
+/// a target folder of its own, since it has the same name.
 ///
 /// # Panics
 /// When it does not build.
@@ -23,14 +23,17 @@ pub fn sealer() -> &'static Path {
     BUILT.get_or_init(|| {
         let (folder, profile) = place();
         let target = folder.join("sealer");
-        build(&profile, &target, &["--no-default-features", "--features", "seal"]);
-        target.join(folder.file_name().unwrap_or_default()).join("keyward")
+        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        let mut cargo = cargo(&profile, &target);
+        cargo.args(["--no-default-features", "--features", "seal", "--target", &triple]);
+        build(cargo.env("RUSTFLAGS", "-C target-feature=+crt-static"));
+        target.join(triple).join(folder.file_name().unwrap_or_default()).join("keyward")
     })
 }
 
 fn build_whole() -> PathBuf {
     let (folder, profile) = place();
-    build(&profile, folder.parent().unwrap(), &[]);
+    build(&mut cargo(&profile, folder.parent().unwrap()));
     folder.join("keyward")
 }
 
@@ -47,13 +50,16 @@ fn place() -> (PathBuf, String) {
     (folder.to_owned(), profile.to_owned())
 }
 
-fn build(profile: &str, target: &Path, features: &[&str]) {
-    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+fn cargo(profile: &str, target: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
         .args(["build", "--quiet", "--locked", "--package", "keyward", "--profile", profile, "--target-dir"])
         .arg(target)
-        .args(features)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .status()
-        .unwrap();
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    cargo
+}
+
+fn build(cargo: &mut Command) {
+    let built = cargo.status().unwrap();
     assert!(built.success(), "keyward does not build: {built}");
 }

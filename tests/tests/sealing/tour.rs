@@ -30,3 +30,10 @@ fn the_page_works_as_it_is_written() {
         rest = after.to_owned();
     }
 }
+
+#[test]
+fn the_program_for_the_page_needs_nothing_of_the_machine() {
+    let told = run(Command::new("ldd").arg(sealer()), b"", Duration::from_secs(60)).unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned() + &told.stderr;
+    assert!(told.contains("statically linked") || told.contains("not a dynamic executable"), "{told}");
+}
