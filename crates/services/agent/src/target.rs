@@ -36,7 +36,7 @@ pub(crate) enum Target {
         /// By object.
         files: BTreeMap<String, Vec<String>>,
     },
-    Secrets(Secrets),
+    Secrets(Box<Secrets>),
 }
 
 impl Target {
@@ -49,7 +49,10 @@ impl Target {
                 let folder = Folder::open(folder, *mode, *on_disk)?;
                 Ok(Target::Files { folder, layout: *layout, files: BTreeMap::new() })
             }
-            To::Secrets(source) => Secrets::connect(source, namespace).await.map(Target::Secrets),
+            To::Secrets(source) => {
+                let secrets = Secrets::connect(source, namespace).await?;
+                Ok(Target::Secrets(Box::new(secrets)))
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl Compliance {
             Ok(Some(history)) => *self.history.lock() = history,
             Ok(None) => {}
             Err(why) => {
-                log::warn(&format!("compliance of before is not read from {}/{NAME}: {why}", self.namespace))
+                log::warn(&format!("compliance of before is not read from {}/{NAME}: {why}", self.namespace));
             }
         }
     }
