@@ -2,14 +2,15 @@
 //! machine and a slow one.
 
 mod admission;
+mod api_server;
 mod authority;
 mod bare;
-mod inventory;
 mod kms;
 mod load;
 mod measure;
 mod seal;
 mod server;
+mod tls;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ enum Command {
     Workloads(authority::Arguments),
     /// The KMS plugin through its socket, beside a call that does nothing
     Kms(kms::Arguments),
-    /// Sealing, beside the cryptography it needs; a tree sealed anew
+    /// Sealing, beside the cryptography it needs; a tree sealed anew; many objects in a cluster
     Seal(seal::Arguments),
     /// Admission policies: decisions, files, the webhook beside one that only answers
     Admission(admission::Arguments),

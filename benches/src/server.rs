@@ -82,6 +82,11 @@ impl Server {
         memory_of(self.child.id())
     }
 
+    /// The most resident memory it has had, in MB.
+    pub(crate) fn peak(&self) -> Result<f64, Failure> {
+        peak_of(self.child.id())
+    }
+
     /// Resident memory after some seconds without requests, in which servers give back what they do not need, in MB.
     pub(crate) fn memory_at_rest(&self) -> Result<f64, Failure> {
         std::thread::sleep(REST);
@@ -107,8 +112,17 @@ impl Drop for Server {
 
 /// Resident memory of a process now, in MB (10^6 bytes).
 pub(crate) fn memory_of(pid: u32) -> Result<f64, Failure> {
+    status_of(pid, "VmRSS:")
+}
+
+/// The most resident memory a process has had, in MB (10^6 bytes).
+pub(crate) fn peak_of(pid: u32) -> Result<f64, Failure> {
+    status_of(pid, "VmHWM:")
+}
+
+fn status_of(pid: u32, name: &str) -> Result<f64, Failure> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
     Ok(kib.ok_or("the kernel does not say how much memory a process has")? * 1024.0 / 1e6)
 }

@@ -11,6 +11,8 @@ pub mod binary;
 pub mod canary;
 #[cfg(target_os = "linux")]
 pub mod databases;
+#[cfg(target_os = "linux")]
+pub mod devices;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod images;

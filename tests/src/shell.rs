@@ -9,6 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+/// What a line of a block prints stands behind it, after `  # `.
+pub fn promised(block: &str) -> impl Iterator<Item = &str> {
+    block.lines().filter_map(|line| line.split_once("  # ")).map(|(_, words)| words.trim())
+}
+
+/// The blocks of a page that are shell, and of one of these kinds: each with its kind, as in "```sh cluster".
+pub fn blocks<'p>(page: &'p str, kinds: &[&str]) -> Vec<(&'p str, &'p str)> {
+    let fenced = page.split("\n```sh ").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    let fenced = fenced.filter_map(|(block, _)| block.split_once('\n'));
+    fenced.filter(|(kind, _)| kinds.contains(kind)).collect()
+}
+
 /// A shell that a reader would type into. It and what it started in its group end with the test, however that ends.
 pub struct Shell {
     child: Child,

@@ -14,7 +14,7 @@ pub(crate) enum Command {
     Workloads(Arguments),
     /// The KMS plugin through its socket: time, memory, descriptors
     Kms(Arguments),
-    /// Sealing beside the cryptography it needs; a tree of 10,000 objects sealed anew
+    /// Sealing beside the cryptography it needs; a tree of 10,000 objects sealed anew; as many in a cluster
     Seal(Arguments),
     /// Admission policies: decisions, 10,000 pods of files, the webhook beside one that only answers
     Admission(Arguments),

@@ -110,7 +110,11 @@ const EDGES: &[(&str, &[&str])] = &[
         "keyward-seal-controller",
         &["keyward-core", "keyward-authority-client", "keyward-kubernetes", "keyward-log"],
     ),
-    ("keyward-sealer", &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-sealing"]),
+    ("keyward-pkcs11", &["keyward-crypto"]),
+    (
+        "keyward-sealer",
+        &["keyward-core", "keyward-crypto", "keyward-intent", "keyward-pkcs11", "keyward-sealing"],
+    ),
     ("keyward-testkit", &["keyward-core"]),
 ];
 
@@ -125,6 +129,9 @@ const IMPURE: &[&str] = &["tokio", "hyper", "rusqlite", "rustix", "kube", "tonic
 
 /// What the sealer for a machine without a network must not bring in.
 const NETWORK: &[&str] = &["tokio", "hyper", "kube", "rustls", "tonic", "mio", "h2", "rusqlite"];
+
+/// What only the feature `hardware` brings in: it loads libraries, which a static program cannot.
+const LOADER: &str = "libloading";
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec()?;
@@ -145,7 +152,8 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             broken.push(format!("keyward-core has {} lines of {CORE_LINES}", counted.lines));
         }
     }
-    check_sealer(&mut broken)?;
+    check_sealer("seal", &mut broken)?;
+    check_sealer("hardware", &mut broken)?;
     println!("house: {} crates, {files} files, {lines} lines", metadata.packages.len());
     if broken.is_empty() {
         println!("house: ok");
@@ -157,10 +165,11 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     Err(format!("{} rules of the house are broken; ARCHITECTURE.md explains them", broken.len()).into())
 }
 
-/// The program for a machine without a network, `--no-default-features --features seal`, has none in its tree.
-fn check_sealer(broken: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
+/// The programs for a machine without a network, `--no-default-features` with `--features seal` or `hardware`, have none in
+/// their tree.
+fn check_sealer(feature: &str, broken: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["tree", "--locked", "-p", "keyward", "--no-default-features", "--features", "seal"]);
+    cargo.args(["tree", "--locked", "-p", "keyward", "--no-default-features", "--features", feature]);
     cargo.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]).current_dir(root());
     let listed = cargo.output()?;
     if !listed.status.success() {
@@ -169,12 +178,15 @@ fn check_sealer(broken: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     let listed = String::from_utf8(listed.stdout)?;
     let names = || listed.lines().filter_map(|line| line.split(' ').next());
     if !names().any(|name| name == "keyward-sealing") {
-        broken.push("the build with only the seal feature does not seal".to_owned());
+        broken.push(format!("the build with only the {feature} feature does not seal"));
     }
     for network in NETWORK {
         if names().any(|name| name == *network) {
-            broken.push(format!("the build with only the seal feature must not bring in {network}"));
+            broken.push(format!("the build with only the {feature} feature must not bring in {network}"));
         }
+    }
+    if names().any(|name| name == LOADER) != (feature == "hardware") {
+        broken.push(format!("{LOADER} belongs to the feature hardware, and to no other"));
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         (packages::MARIADB, "users of MariaDB"),
         (packages::REDIS, "users of Redis"),
         (packages::REGISTRY, "signatures of images"),
-        (packages::NODE, "the runtime of node-vault"),
+        (packages::NODE, "the runtime of node-vault and of an OpenID provider"),
     ] {
         match packages::install(wanted) {
             Ok(()) => {}
@@ -54,8 +54,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     for (made, what) in [
         (tools::python(&root().join("tests/python/requirements.txt")), "the hvac client"),
+        (tools::python(&root().join("tests/certbot/requirements.txt")), "the ACME client certbot"),
         (tools::node(&root().join("tests/node")), "the node-vault client"),
         (tools::cosign(&root().join("tests/go/cosign")), "signatures of images"),
+        (tools::node(&root().join("tests/openid")), "an OpenID provider"),
     ] {
         match made {
             Ok(_) => {}

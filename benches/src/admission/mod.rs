@@ -1,6 +1,6 @@
 //! Admission policies: the engine in this process, the program on files, and the program as a webhook beside one that only answers.
 
-mod api_server;
+mod cluster;
 mod engine;
 mod files;
 pub(crate) mod pods;

@@ -1,17 +1,16 @@
 //! The webhook over TLS, beside one that only answers; and what it keeps in memory.
 
-use super::api_server::ApiServer;
+use super::cluster::Policies;
 use super::{POD_SECURITY, pods, unmatched};
 use crate::Failure;
+use crate::api_server::ApiServer;
 use crate::bare;
 use crate::load::{self, Ask};
 use crate::measure::{Case, Effort, Sample, figure, in_turn, median, ratio};
 use crate::server::Server;
+use crate::tls::Tls;
 use keyward_admission::yaml;
-use keyward_testkit::certificates::Authority;
 use keyward_testkit::process::free_port;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,7 +18,6 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_rustls::TlsConnector;
 
 /// The part of the rate of a webhook that only answers that is to be reached.
 const RATE: f64 = 0.6;
@@ -36,7 +34,7 @@ pub(super) fn figures(program: &Path, span: Duration) -> Result<(), Failure> {
     rates(program, folder.path(), &tls, &policies, span)?;
     let many = policies.into_iter().chain(yaml::values(&unmatched(483))?).collect::<Vec<Value>>();
     let count = many.len();
-    let cluster = ApiServer::start(many)?;
+    let cluster = ApiServer::start(Arc::new(Policies(many)))?;
     let served = serve(program, folder.path(), &tls, &cluster)?;
     let idle = served.memory_at_rest()?;
     figure(
@@ -54,8 +52,8 @@ fn rates(
     policies: &[Value],
     span: Duration,
 ) -> Result<(), Failure> {
-    let all = ApiServer::start(policies.to_vec())?;
-    let one = ApiServer::start(policies.iter().take(1).cloned().collect())?;
+    let all = ApiServer::start(Arc::new(Policies(policies.to_vec())))?;
+    let one = ApiServer::start(Arc::new(Policies(policies[..1].to_vec())))?;
     let [all, one] = [serve(program, folder, tls, &all)?, serve(program, folder, tls, &one)?];
     let ask = Ask::new("POST", "/validate/fail", "", &review()?.to_string()).over(tls.connector.clone());
     let echo = Server::start(bare::command(0)?.arg(&tls.certificate).arg(&tls.key))?;
@@ -71,38 +69,6 @@ fn rates(
         figure(name, ratio(ours, &echo, |sample| sample.rate), behind)?;
     }
     Ok(())
-}
-
-/// A certificate in files, and who believes it.
-struct Tls {
-    certificate: std::path::PathBuf,
-    key: std::path::PathBuf,
-    authority: std::path::PathBuf,
-    connector: TlsConnector,
-}
-
-impl Tls {
-    fn new(folder: &Path) -> Result<Tls, Failure> {
-        let authority = Authority::new("bench")?;
-        let issued = authority.issue("bench", &[], &["127.0.0.1"])?;
-        let place = |name: &str, text: &str| {
-            let path = folder.join(name);
-            fs::write(&path, text).map(|()| path)
-        };
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes())?)?;
-        let config =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-        Ok(Tls {
-            certificate: place("tls.crt", &issued.certificate)?,
-            key: place("tls.key", &issued.key)?,
-            authority: place("ca.crt", &authority.certificate())?,
-            connector: TlsConnector::from(Arc::new(config)),
-        })
-    }
 }
 
 /// The program, once it has read the policies of a cluster.

@@ -3,7 +3,7 @@
 mod endings;
 mod leases;
 mod memory;
-mod setup;
+pub(crate) mod setup;
 mod workloads;
 
 use crate::Failure;

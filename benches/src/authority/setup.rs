@@ -22,15 +22,15 @@ path "transit/decrypt/bench" { capabilities = ["update"] }
 "#;
 
 /// A server in dev mode on a store in a folder, and an ordinary token.
-pub(super) struct Keyward {
-    pub(super) server: Server,
+pub(crate) struct Keyward {
+    pub(crate) server: Server,
     root: String,
     token: String,
 }
 
 impl Keyward {
     /// Starts `program` on `data`.
-    pub(super) fn start(program: &Path, data: &Path) -> Result<Keyward, Failure> {
+    pub(crate) fn start(program: &Path, data: &Path) -> Result<Keyward, Failure> {
         let server = start(program, data)?;
         let root = server.printed("Root token")?.to_owned();
         let mut keyward = Keyward { server, root, token: String::new() };
@@ -102,6 +102,11 @@ impl Keyward {
         Ask::new(method, &format!("/v1/{path}"), &self.token, body)
     }
 
+    /// A request of the root token.
+    pub(crate) fn ask_as_root(&self, method: &str, path: &str, body: &str) -> Ask {
+        Ask::new(method, &format!("/v1/{path}"), &self.root, body)
+    }
+
     /// The body of the answer.
     pub(super) fn answer(&self, ask: &Ask) -> Result<String, Failure> {
         load::once(self.server.address, ask)
@@ -131,6 +136,12 @@ impl Keyward {
 
     /// A login of a pod, by keys that the authority has: batch tokens, as controllers should use them.
     pub(super) fn kubernetes(&self) -> Result<Ask, Failure> {
+        let login = json!({ "role": "bench", "jwt": self.pod("bench")? });
+        Ok(Ask::new("POST", "/v1/auth/kubernetes/login", "", &login.to_string()))
+    }
+
+    /// A pod's token for the auth method `kubernetes`, whose role `bench` has the policy `policy`.
+    pub(crate) fn pod(&self, policy: &str) -> Result<String, Failure> {
         let cluster = Authority::new("cluster")?;
         self.manage("POST", "sys/auth/kubernetes", &json!({ "type": "kubernetes" }))?;
         let config = json!({
@@ -143,7 +154,7 @@ impl Keyward {
             "bound_service_account_names": "api",
             "bound_service_account_namespaces": "prod",
             "audience": "keyward",
-            "token_policies": ["bench"],
+            "token_policies": [policy],
             "token_ttl": "1h",
             "token_type": "batch",
         });
@@ -164,14 +175,12 @@ impl Keyward {
             },
         });
         let key = EncodingKey::from_ec_pem(cluster.key().as_bytes())?;
-        let jwt = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &key)?;
-        let login = json!({ "role": "bench", "jwt": jwt });
-        Ok(Ask::new("POST", "/v1/auth/kubernetes/login", "", &login.to_string()))
+        Ok(jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &key)?)
     }
 
-    pub(super) fn manage(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(crate) fn manage(&self, method: &str, path: &str, body: &Value) -> Result<Value, Failure> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.answer(&Ask::new(method, &format!("/v1/{path}"), &self.root, &body))?;
+        let answer = self.answer(&self.ask_as_root(method, path, &body))?;
         Ok(if answer.is_empty() { Value::Null } else { serde_json::from_str(&answer)? })
     }
 }

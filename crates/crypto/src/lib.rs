@@ -2,7 +2,8 @@
 //! X.509, OpenSSH's keys and certificates, age files.
 //!
 //! Everything here composes aws-lc-rs; the one algorithm written here is Shamir's secret sharing
-//! ([`shamir`]), which that library does not have. XChaCha20-Poly1305, scrypt, ML-KEM-768 with X25519 and a change of an
+//! ([`shamir`]), which that library does not have; of HPKE and OAEP what remains to be done where a token has the private key
+//! ([`age::held`]) is written here too. Compressed points of P-256, XChaCha20-Poly1305, scrypt, ML-KEM-768 with X25519 and a change of an
 //! Ed25519 point's form come from the RustCrypto project, dalek and `hpke`.
 //!
 //! # When the library itself fails

@@ -76,6 +76,12 @@ pub(crate) fn derive_into(key: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) 
     certain(extracted.expand(&[info], Length(out.len())).and_then(|okm| okm.fill(out)));
 }
 
+/// The second half of HKDF alone: bytes from a secret that was extracted already.
+pub(crate) fn expand_into(secret: &[u8; 32], info: &[&[u8]], out: &mut [u8]) {
+    let secret = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
+    certain(secret.expand(info, Length(out.len())).and_then(|okm| okm.fill(out)));
+}
+
 struct Length(usize);
 
 impl hkdf::KeyType for Length {

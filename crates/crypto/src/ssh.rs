@@ -90,11 +90,17 @@ impl PublicKey {
             }
             Key::Rsa(_) => {
                 let (n, e) = x509::PublicKey::of(key)?.rsa_numbers()?;
-                let number = |bytes: &[u8]| Mpint::from_positive_bytes(bytes).ok();
-                KeyData::Rsa(RsaPublicKey { e: number(&e)?, n: number(&n)? })
+                return PublicKey::of_rsa(&n, &e);
             }
             Key::Symmetric(_) | Key::Hmac(_) | Key::MlDsa(_) => return None,
         };
+        Some(PublicKey(ssh_key::PublicKey::new(data, "")))
+    }
+
+    /// Of an RSA key's modulus and public exponent, most significant byte first.
+    pub fn of_rsa(modulus: &[u8], exponent: &[u8]) -> Option<PublicKey> {
+        let number = |bytes: &[u8]| Mpint::from_positive_bytes(bytes).ok();
+        let data = KeyData::Rsa(RsaPublicKey { e: number(exponent)?, n: number(modulus)? });
         Some(PublicKey(ssh_key::PublicKey::new(data, "")))
     }
 

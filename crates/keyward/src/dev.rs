@@ -93,7 +93,7 @@ async fn unlock(node: &Arc<Node>, data: Option<&Path>) -> Result<Keys, Failure> 
         let keys: Keys = serde_json::from_str(&text)
             .map_err(|_| unreadable("it is not what dev mode wrote".to_owned()))?;
         node.unseal(&keys.unseal_key).await.map_err(refused)?;
-        mount_secret(node, &keys.root_token).await?;
+        mount(node, &keys.root_token).await?;
         return Ok(keys);
     }
     let mut made = node.prepare(Shares { shares: 1, threshold: 1 }).map_err(refused)?;
@@ -105,7 +105,7 @@ async fn unlock(node: &Arc<Node>, data: Option<&Path>) -> Result<Keys, Failure> 
     }
     node.install(&mut made).await.map_err(refused)?;
     node.unseal(&keys.unseal_key).await.map_err(refused)?;
-    mount_secret(node, &keys.root_token).await?;
+    mount(node, &keys.root_token).await?;
     Ok(keys)
 }
 
@@ -122,31 +122,36 @@ fn keep(file: &Path, keys: &Keys) -> Result<(), Failure> {
     Ok(opened.sync_all()?)
 }
 
-/// Key-value secrets at `secret/`, unless something is there.
-async fn mount_secret(node: &Arc<Node>, token: &str) -> Result<(), Failure> {
-    let refused = |why: Refusal| Failure::Usage(why.to_string());
-    let body = br#"{"type":"kv","options":{"version":"2"},"description":"key/value secret storage"}"#;
-    let request = Request {
-        id: random::uuid(node.random()),
-        operation: Operation::Update,
-        path: "sys/mounts/secret".to_owned(),
-        fields: Fields::parse(body).map_err(refused)?,
-        token: Some(Secret::new(token.to_owned())),
-        shown: Shown::default(),
-        wrap: None,
-        headers: Vec::new(),
-        remote: None,
-        certificates: Default::default(),
-        media: Media::Json,
-        head: false,
-        arrived: node.now(),
-    };
-    let reply = node.serve(request).await;
-    match reply.status {
-        200..300 => Ok(()),
-        400 if String::from_utf8_lossy(&reply.body).contains("path is already in use") => Ok(()),
-        _ => Err(Failure::Usage(String::from_utf8_lossy(&reply.body).into_owned())),
+/// What is there to try, where nothing is mounted yet: key-value secrets, and what opens sealed objects.
+const MOUNTS: [(&str, &[u8]); 2] = [
+    ("secret", br#"{"type":"kv","options":{"version":"2"},"description":"key/value secret storage"}"#),
+    ("sealed", br#"{"type":"sealed","description":"sealed objects"}"#),
+];
+
+async fn mount(node: &Arc<Node>, token: &str) -> Result<(), Failure> {
+    for (path, body) in MOUNTS {
+        let request = Request {
+            id: random::uuid(node.random()),
+            operation: Operation::Update,
+            path: format!("sys/mounts/{path}"),
+            fields: Fields::parse(body).map_err(|why| Failure::Usage(why.to_string()))?,
+            token: Some(Secret::new(token.to_owned())),
+            shown: Shown::default(),
+            wrap: None,
+            headers: Vec::new(),
+            remote: None,
+            certificates: Default::default(),
+            media: Media::Json,
+            head: false,
+            arrived: node.now(),
+        };
+        let reply = node.serve(request).await;
+        let said = String::from_utf8_lossy(&reply.body);
+        if !(200..300).contains(&reply.status) && !said.contains("path is already in use") {
+            return Err(Failure::Usage(said.into_owned()));
+        }
     }
+    Ok(())
 }
 
 fn greet(address: &str, keys: &Keys, data: Option<&Path>) -> Result<(), Failure> {

@@ -108,6 +108,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "hardware")]
+    if keyward_sealer::hardware::is_plugin(std::env::args_os().next().as_ref()) {
+        return told(keyward_sealer::hardware::serve(std::env::args_os().skip(1)).map_err(Failure::from));
+    }
     let arguments = match Keyward::try_parse_from(double_dashed(std::env::args_os())) {
         Ok(arguments) => arguments,
         // Help and the version come this way too.
@@ -116,7 +120,11 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(mistake.use_stderr()));
         }
     };
-    match run(arguments) {
+    told(run(arguments))
+}
+
+fn told(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let said = failure.to_string();

@@ -1,7 +1,7 @@
 //! `keyward policy serve`, `crds` and `release`: admission policies in a cluster.
 
 use crate::cli::{Connection, Failure, client_config, output};
-use crate::services::LoginArgs;
+use crate::services::{LoginArgs, give_memory_back};
 use keyward_admission_server::posture;
 use keyward_admission_server::webhooks::Reached;
 use keyward_admission_server::{
@@ -9,15 +9,12 @@ use keyward_admission_server::{
     serve as serve_policies,
 };
 use keyward_core::parse_duration;
-use keyward_sys::{Quiet, processor_time, release_free_memory, release_program_pages};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How often it is looked whether work has ended.
-const LOOK: Duration = Duration::from_secs(1);
 /// The custom resource definitions of policies and reports.
 const CRDS: [&str; 4] = [
     include_str!("../../../deploy/crds/kyverno.io.yaml"),
@@ -187,23 +184,6 @@ pub(crate) fn serve(connection: &Connection, args: &ServeArgs) -> Result<(), Fai
         tokio::spawn(give_memory_back());
         serve_policies(options, stopped).await.map_err(|why| Failure::Usage(why.to_string()))
     })
-}
-
-/// Gives back the memory that work took, a second after it has ended: at the start the policies are compiled, and scans come once
-/// in a while.
-async fn give_memory_back() {
-    let mut quiet = Quiet::after(processor_time());
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if quiet.look(processor_time()) {
-            let released = tokio::task::spawn_blocking(|| {
-                release_free_memory();
-                // Where the system does not tell what can be given back, nothing is.
-                release_program_pages()
-            });
-            let _ = released.await;
-        }
-    }
 }
 
 pub(crate) fn crds() -> Result<(), Failure> {

@@ -4,11 +4,15 @@ use crate::cli::Failure;
 use keyward_authority_client::KubernetesLogin;
 use keyward_kms_plugin::LogLevel;
 use keyward_kubernetes::Source;
+use keyward_sys::{Quiet, processor_time, release_free_memory, release_program_pages};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How often it is looked whether work has ended.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Which cluster
 #[derive(clap::Args)]
@@ -85,6 +89,22 @@ pub(crate) fn until_stopped<W: Future<Output = Result<(), Failure>>>(
     work: impl FnOnce(StopSignal) -> W,
 ) -> Result<(), Failure> {
     runtime()?.block_on(async { work(StopSignal::listen()?).await })
+}
+
+/// Gives back the memory that work took, a second after it has ended: services do much at the start, and little for long.
+pub(crate) async fn give_memory_back() {
+    let mut quiet = Quiet::after(processor_time());
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if quiet.look(processor_time()) {
+            let released = tokio::task::spawn_blocking(|| {
+                release_free_memory();
+                // Where the system does not tell what can be given back, nothing is.
+                release_program_pages()
+            });
+            let _ = released.await;
+        }
+    }
 }
 
 /// SIGTERM and SIGINT, from when they are listened for.

@@ -26,6 +26,18 @@ pub const REDIS: &[Package] = &[("redis-server", "redis-server"), ("redis-tools"
 /// The registry that images are kept in.
 pub const REGISTRY: &[Package] = &[("docker-registry", "docker-registry")];
 
+/// What tests of PKCS#11 set tokens up with.
+const OPENSC: Package = ("opensc", "pkcs11-tool");
+/// A token in software.
+pub const SOFTHSM: &[Package] = &[("softhsm2", "/usr/lib/softhsm/libsofthsm2.so"), OPENSC];
+/// A TPM in software, and the PKCS#11 module that makes a token of a TPM.
+pub const TPM: &[Package] = &[
+    ("swtpm", "swtpm"),
+    ("libtpm2-pkcs11-1", "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1"),
+    ("libtss2-tcti-swtpm0", "/usr/lib/x86_64-linux-gnu/libtss2-tcti-swtpm.so.0"),
+    OPENSC,
+];
+
 /// The runtime of the JavaScript client, and what installs its modules.
 pub const NODE: &[Package] = &[("nodejs", "node"), ("npm", "npm")];
 

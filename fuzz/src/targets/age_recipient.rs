@@ -18,6 +18,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         &strong,
         super::age_file::IDENTITY,
         "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj",
+        "age1tag1qt8lw0ual6avlwmwatk888yqnmdamm7xfd0wak53ut6elz5c4swx2yqdj4e",
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFAAZdsXa0z0SwQ4yMLo/h3czbeYeKxE7B4tjztIhPhM",
     ])
 }

@@ -1,4 +1,4 @@
-//! Certificates that clients show, with those above them, and revocation lists that operators hand in.
+//! Certificates that clients show, with those above them, and revocation lists that operators hand in or servers give.
 
 use keyward_crypto::SystemRandom;
 use keyward_crypto::keys::{Key, KeyType};

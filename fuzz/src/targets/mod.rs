@@ -13,8 +13,8 @@ macro_rules! targets {
 }
 
 targets! {
-    address admission_policy age_armor age_file age_header age_identity age_recipient audit_log barrier_entry cel
+    address admission_policy age_armor age_file age_header age_identity age_program age_recipient audit_log barrier_entry cel
     certificate cidr config duration encryption_config enrollment_bundle fields hcl http identity image_signature jmespath jws jwt key_import keyring
-    kms_envelope kms_snapshot kms_value ldap_name path policy posture_record registry request sealed_item sealed_manifest sealing_rules
-    shamir ssh_key token totp_url transit
+    kms_envelope kms_snapshot kms_value ldap_name ocsp_answer path policy posture_record registry request sealed_item sealed_manifest sealing_rules
+    shamir ssh_key token token_identity totp_url transit
 }

@@ -2,11 +2,18 @@
 //
 //	age open IDENTITIES < FILE > PLAINTEXT
 //	age seal [-a] RECIPIENT... < PLAINTEXT > FILE
-//	age keygen [-pq]
+//	age keygen [-pq | -tag]
+//
+// There is no identity of tagged recipients in the module, for they are held in hardware. Here it is a line
+// "tag:" with the private key in hexadecimal, opened with the packages that the module itself is built on.
 package main
 
 import (
 	"bufio"
+	"crypto/ecdh"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +22,9 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/agessh"
 	"filippo.io/age/armor"
+	"filippo.io/age/tag"
+	"filippo.io/hpke"
+	"filippo.io/nistec"
 )
 
 func main() {
@@ -31,9 +41,9 @@ func run(args []string) error {
 	case len(args) > 1 && args[0] == "seal":
 		return seal(args[1:])
 	case len(args) > 0 && args[0] == "keygen":
-		return keygen(len(args) > 1)
+		return keygen(args[1:])
 	}
-	return fmt.Errorf("open IDENTITIES, seal [-a] RECIPIENT... or keygen [-pq]")
+	return fmt.Errorf("open IDENTITIES, seal [-a] RECIPIENT... or keygen [-pq | -tag]")
 }
 
 func open(path string) error {
@@ -62,7 +72,64 @@ func parse(text []byte) ([]age.Identity, error) {
 		identity, err := agessh.ParseIdentity(text)
 		return []age.Identity{identity}, err
 	}
+	if rest, found := strings.CutPrefix(strings.TrimSpace(string(text)), "tag:"); found {
+		number, err := hex.DecodeString(rest)
+		if err != nil {
+			return nil, err
+		}
+		key, err := ecdh.P256().NewPrivateKey(number)
+		return []age.Identity{&tagged{key}}, err
+	}
 	return age.ParseIdentities(strings.NewReader(string(text)))
+}
+
+// tagged is the identity of an age1tag1 recipient.
+type tagged struct{ key *ecdh.PrivateKey }
+
+func (t *tagged) recipient() (*tag.Recipient, error) {
+	point, err := nistec.NewP256Point().SetBytes(t.key.PublicKey().Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return tag.NewClassicRecipient(point.BytesCompressed())
+}
+
+func (t *tagged) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	recipient, err := t.recipient()
+	if err != nil {
+		return nil, err
+	}
+	key, err := hpke.NewDHKEMPrivateKey(t.key)
+	if err != nil {
+		return nil, err
+	}
+	for _, stanza := range stanzas {
+		if stanza.Type != "p256tag" || len(stanza.Args) != 2 {
+			continue
+		}
+		sender, err := base64.RawStdEncoding.DecodeString(stanza.Args[1])
+		if err != nil {
+			return nil, err
+		}
+		own, err := recipient.Tag(sender)
+		if err != nil {
+			return nil, err
+		}
+		if stanza.Args[0] != base64.RawStdEncoding.EncodeToString(own) {
+			continue
+		}
+		info := []byte("age-encryption.org/p256tag")
+		opener, err := hpke.NewRecipient(sender, key, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info)
+		if err != nil {
+			return nil, err
+		}
+		opened, err := opener.Open(nil, stanza.Body)
+		if err != nil {
+			return nil, err
+		}
+		return opened, nil
+	}
+	return nil, age.ErrIncorrectIdentity
 }
 
 func seal(args []string) error {
@@ -76,6 +143,8 @@ func seal(args []string) error {
 		var err error
 		if strings.HasPrefix(text, "ssh-") {
 			recipient, err = agessh.ParseRecipient(text)
+		} else if strings.HasPrefix(text, "age1tag1") {
+			recipient, err = tag.ParseRecipient(text)
 		} else {
 			var parsed []age.Recipient
 			parsed, err = age.ParseRecipients(strings.NewReader(text))
@@ -101,8 +170,20 @@ func seal(args []string) error {
 	return out.Close()
 }
 
-func keygen(pq bool) error {
-	if pq {
+func keygen(kind []string) error {
+	if len(kind) == 1 && kind[0] == "-tag" {
+		key, err := ecdh.P256().GenerateKey(rand.Reader)
+		if err != nil {
+			return err
+		}
+		recipient, err := (&tagged{key}).recipient()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("tag:%x\n%s\n", key.Bytes(), recipient)
+		return nil
+	}
+	if len(kind) == 1 && kind[0] == "-pq" {
 		identity, err := age.GenerateHybridIdentity()
 		if err != nil {
 			return err

@@ -1,5 +1,6 @@
 //! The ACME server by TLS, with a real client, and with what the client shows looked at for real.
 
+mod certbot;
 mod world;
 
 use base64::Engine as _;
@@ -33,12 +34,18 @@ impl Issuing {
     /// `open`: challenges may lead to loopback.
     fn new(open: bool) -> Issuing {
         let world = World::new();
+        let http_port = world.http_port;
+        Issuing::looking_at(world, http_port, open)
+    }
+
+    /// The web servers of all hosts are looked for at `http_port`.
+    fn looking_at(world: World, http_port: u16, open: bool) -> Issuing {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let networks = if open { "acme_reachable_networks = [\"127.0.0.0/8\"]" } else { "" };
         let config = format!(
             "{PLAIN_HTTP}listener \"tcp\" {{\n address = \"127.0.0.1:{port}\"\n tls_cert_file = \"FOLDER/tls.crt\"\n \
-             tls_key_file = \"FOLDER/tls.key\"\n}}\nacme_http_port = {}\nacme_tls_port = {}\n{networks}\n{IN_MEMORY}",
-            world.http_port, world.tls_port
+             tls_key_file = \"FOLDER/tls.key\"\n}}\nacme_http_port = {http_port}\nacme_tls_port = {}\n{networks}\n{IN_MEMORY}",
+            world.tls_port
         );
         let certificates = tempfile::tempdir().unwrap();
         let authority = Authority::new("test authority").unwrap();

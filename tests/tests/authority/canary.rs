@@ -10,7 +10,7 @@ use keyward_envelope::bundle::Bundle;
 use keyward_intent::Phase;
 use keyward_tests::canary::{Canary, files_below, sightings};
 use keyward_tests::http::Client;
-use keyward_tests::sealed::Author;
+use keyward_tests::sealed::{Author, go_to_bootstrap};
 use keyward_tests::server::{ON_DISK, PLAIN_HTTP, Server};
 use serde_json::{Value, json};
 
@@ -331,9 +331,7 @@ fn sealed(root: &Client, flock: &mut Flock) {
     let password = flock.word("value that is handed over");
     let object = author.register(root, "db", "web", Phase::Bootstrap, &password);
     root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
-    for phase in ["git", "bootstrap"] {
-        root.write("sealed/phase", &json!({ "phase": phase, "reason": "a test" })).expect(200);
-    }
+    go_to_bootstrap(root);
     let body = json!({ "digest": object["digest"], "target": "secret/data/shop/db", "reason": "a test" });
     root.write("sealed/handover/shop/db", &body).expect(200);
 }

@@ -2,9 +2,9 @@
 
 use crate::hvac::passes_with;
 use keyward_testkit::certificates::Authority;
-use keyward_testkit::process::{Finished, run};
+use keyward_testkit::process::{Finished, Process, run, wait_for};
 use keyward_tests::binary::keyward;
-use keyward_tests::server::{IN_MEMORY, PLAIN_HTTP, Server};
+use keyward_tests::server::{IN_MEMORY, PLAIN_HTTP, SOON, Server};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -109,4 +109,114 @@ fn hvac_logs_in() {
     }
     let files = secured.folder.path().display().to_string();
     passes_with("test_cert", &secured.server, &[("TEST_TLS_ADDR", &secured.url), ("TEST_FILES", &files)]);
+}
+
+/// An authority in the PKI engine, whose certificates say where its list and its OCSP servers are, and an entry that trusts it.
+fn issuing(secured: &Secured, entry: &serde_json::Value) {
+    let (server, root) = (&secured.server, secured.server.root());
+    root.write("sys/mounts/pki", &json!({"type": "pki"})).expect(204);
+    let made = json!({"common_name": "clients", "key_type": "ec", "ttl": "8760h"});
+    let authority = root.write("pki/root/generate/internal", &made).expect(200).data()["certificate"].clone();
+    fs::write(secured.folder.path().join("clients.pem"), authority.as_str().unwrap()).unwrap();
+    let urls = json!({"ocsp_servers": format!("{}/v1/pki/ocsp", server.url())});
+    root.write("pki/config/urls", &urls).expect(200);
+    root.write("pki/roles/client", &json!({"allow_any_name": true, "key_type": "ec"})).expect(200);
+    root.write("sys/auth/cert", &json!({"type": "cert"})).expect(204);
+    root.write("auth/cert/certs/all", &json!({ "certificate": authority })).expect(204);
+    root.write("auth/cert/certs/all", entry).expect(204);
+}
+
+/// Issues a certificate and keeps it as `name`; answers with its serial number.
+fn client(secured: &Secured, name: &str) -> String {
+    let wanted = json!({"common_name": name, "ttl": "1h"});
+    let leaf = secured.server.root().write("pki/issue/client", &wanted).expect(200).data();
+    let text = |field: &str| leaf[field].as_str().unwrap().to_owned();
+    keep(secured.folder.path(), name, &text("certificate"), &text("private_key"));
+    text("serial_number")
+}
+
+fn revoke(secured: &Secured, serial: &str) {
+    secured.server.root().write("pki/revoke", &json!({ "serial_number": serial })).expect(200);
+}
+
+#[test]
+fn our_own_ocsp_and_list_keep_out_who_is_revoked() {
+    let secured = secured(&Authority::new("test authority").unwrap());
+    issuing(&secured, &json!({"ocsp_enabled": true}));
+    // An answer of this responder is for the moment, so that the next login asks anew.
+    secured.server.root().write("pki/config/crl", &json!({"ocsp_expiry": "0s", "expiry": "10s"})).expect(200);
+    let (good, bad) = (client(&secured, "good"), client(&secured, "bad"));
+    revoke(&secured, &bad);
+    let done = secured.login("good", &[]);
+    assert!(done.status.success(), "{}", done.stderr);
+    let refused = secured.login("bad", &[]);
+    assert!(!refused.status.success() && refused.stderr.contains("is revoked"), "{}", refused.stderr);
+    // By its list instead, which is over in ten seconds and fetched anew in half of that.
+    let root = secured.server.root();
+    root.write("auth/cert/certs/all", &json!({"ocsp_enabled": false})).expect(204);
+    assert!(secured.login("bad", &[]).status.success());
+    let url = format!("{}/v1/pki/crl", secured.server.url());
+    root.write("auth/cert/crls/clients", &json!({ "url": url })).expect(204);
+    assert!(!secured.login("bad", &[]).status.success());
+    assert!(secured.login("good", &[]).status.success());
+    revoke(&secured, &good);
+    let noticed = wait_for("the new list", Duration::from_secs(90), || {
+        let refused = secured.login("good", &[]);
+        refused.stderr.contains("is revoked").then_some(())
+    });
+    noticed.unwrap_or_else(|late| panic!("{late}: {}", secured.server.output()));
+}
+
+#[test]
+fn the_responder_of_openssl_is_asked() {
+    let found = Command::new("openssl").arg("version").output();
+    if !keyward_testkit::require(found.map(|_| ()).map_err(|why| format!("openssl is not installed: {why}")))
+    {
+        return;
+    }
+    let secured = secured(&Authority::new("test authority").unwrap());
+    let port = keyward_testkit::process::free_port().unwrap();
+    let servers = json!({
+        "ocsp_enabled": true, "ocsp_servers_override": format!("http://127.0.0.1:{port}"), "ocsp_max_retries": 6,
+    });
+    issuing(&secured, &servers);
+    let (good, bad) = (client(&secured, "good"), client(&secured, "bad"));
+    client(&secured, "strange");
+    // The responder signs with a certificate that the authority gave it for that.
+    let role = json!({"allow_any_name": true, "key_type": "ec", "server_flag": false, "client_flag": false,
+        "ext_key_usage_oids": "1.3.6.1.5.5.7.3.9"});
+    secured.server.root().write("pki/roles/client", &role).expect(200);
+    client(&secured, "responder");
+    let serial = |text: &str| text.replace(':', "").to_uppercase();
+    let index = format!(
+        "V\t351231235959Z\t\t{}\tunknown\t/CN=good\nR\t351231235959Z\t260101000000Z\t{}\tunknown\t/CN=bad\n",
+        serial(&good),
+        serial(&bad)
+    );
+    fs::write(secured.folder.path().join("index.txt"), index).unwrap();
+    // Without a responder nobody can tell.
+    let untold = secured.login("good", &[]);
+    assert!(!untold.status.success() && untold.stderr.contains("403"), "{}", untold.stderr);
+    assert!(secured.server.output().contains("whether the certificate is revoked cannot be told"));
+    let port = port.to_string();
+    let mut command = Command::new("openssl");
+    command
+        .args(["ocsp", "-port", &port, "-index", "index.txt", "-CA", "clients.pem", "-nmin", "5"])
+        .args(["-rsigner", "responder.crt", "-rkey", "responder.key"])
+        .current_dir(secured.folder.path());
+    let responder = Process::spawn(&mut command, &secured.folder.path().join("responder.log")).unwrap();
+    // Whoever connects to it and says nothing holds it up.
+    let listening = wait_for("the responder", SOON, || {
+        responder.output().unwrap().contains("waiting for OCSP client connections").then_some(())
+    });
+    listening.unwrap_or_else(|late| panic!("{late}: {}", responder.output().unwrap()));
+    let done = secured.login("good", &[]);
+    assert!(done.status.success(), "{}\n{}", done.stderr, secured.server.output());
+    let refused = secured.login("bad", &[]);
+    assert!(!refused.status.success() && refused.stderr.contains("is revoked"), "{}", refused.stderr);
+    let unknown = secured.login("strange", &[]);
+    assert!(!unknown.status.success() && unknown.stderr.contains("403"), "{}", unknown.stderr);
+    // What it said of the good one counts while it is away.
+    drop(responder);
+    assert!(secured.login("good", &[]).status.success());
 }

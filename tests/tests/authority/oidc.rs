@@ -1,4 +1,6 @@
-//! Logins through a browser, at a real provider: another Keyward.
+//! Logins through a browser, at a real provider: another Keyward, and [`others`].
+
+mod others;
 
 use keyward_testkit::process::{Process, free_port, wait_for};
 use keyward_tests::binary::keyward;
@@ -138,4 +140,77 @@ fn a_code_is_of_no_use_to_who_did_not_begin() {
         asked.insert("nonce".to_owned(), "another".to_owned());
     });
     assert!(String::from_utf8_lossy(&complete(&back, "mine").body).contains("invalid nonce"));
+}
+
+/// Waits for the address that a command line says to sign in at.
+fn told_where(waiting: &Process) -> String {
+    let url = wait_for("the address to sign in at", SOON, || {
+        let output = waiting.output().unwrap();
+        output.lines().find_map(|line| line.trim().strip_prefix("http").map(|rest| format!("http{rest}")))
+    });
+    url.unwrap_or_else(|late| panic!("{late}: {}", waiting.output().unwrap()))
+}
+
+fn begin_login(server: &Server, parameters: &[&str]) -> Process {
+    let mut command = Command::new(keyward());
+    command
+        .args(["login", "--method=oidc", "--token-only"])
+        .args(parameters)
+        .env("VAULT_ADDR", server.url())
+        .env("HOME", server.folder());
+    Process::spawn(&mut command, &server.folder().join("login.log")).unwrap()
+}
+
+#[test]
+fn the_command_line_logs_in_while_the_browser_comes_to_the_authority() {
+    let (provider, ann, client) = provider(8250);
+    let server = relying(&provider, &client);
+    let back = format!("{}/v1/auth/oidc/oidc/callback", server.url());
+    let known = json!({"key": "k", "redirect_uris": back, "assignments": "allow_all"});
+    write(&provider.root(), "identity/oidc/client/keyward", &known);
+    let role = json!({"callback_mode": "direct", "poll_interval": 1, "allowed_redirect_uris": back});
+    write(&server.root(), "auth/oidc/role/people", &role);
+    let mut waiting = begin_login(&server, &["callbackmode=direct"]);
+    let brought = sign_in(&ann, &told_where(&waiting), |_| {});
+    let browser = server.guest();
+    let path = format!("/v1/auth/oidc{brought}");
+    let asked = browser.request("GET", &path).send();
+    let page = String::from_utf8(asked.body.clone()).unwrap();
+    assert_eq!((asked.status, asked.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.contains("Somebody at <b>127.0.0.1</b>"), "{page}");
+    let signed_in = browser.request("GET", &format!("{path}&confirmation=yes")).send();
+    assert_eq!(signed_in.status, 200, "{}", String::from_utf8_lossy(&signed_in.body));
+    let ended = wait_for("the command line", SOON, || waiting.exited().unwrap());
+    let output = waiting.output().unwrap();
+    assert!(ended.unwrap().success(), "{output}");
+    let token = output.split_whitespace().find(|word| word.starts_with("hvs.")).unwrap();
+    let own = server.guest().with_token(token).read("auth/token/lookup-self").expect(200).json();
+    assert_eq!(own["data"]["policies"], json!(["default", "staff"]));
+}
+
+#[test]
+fn the_command_line_takes_a_code_in_a_form() {
+    let port = free_port().unwrap();
+    let (provider, ann, client) = provider(port);
+    let server = relying(&provider, &client);
+    let config = json!({
+        "oidc_discovery_url": format!("{}/v1/identity/oidc/provider/staff", provider.url()),
+        "oidc_client_id": client["client_id"], "oidc_client_secret": client["client_secret"],
+        "default_role": "people", "oidc_response_mode": "form_post",
+    });
+    write(&server.root(), "auth/oidc/config", &config);
+    let mut waiting = begin_login(&server, &[&format!("port={port}")]);
+    let url = told_where(&waiting);
+    assert!(url.contains("response_mode=form_post"), "{url}");
+    // Our own provider knows no forms: it gives the code as ever, and the test posts it as another would have the browser do.
+    let brought = sign_in(&ann, &url, |asked| {
+        asked.remove("response_mode");
+    });
+    let (path, form) = brought.split_once('?').unwrap();
+    let browser = Client::new(([127, 0, 0, 1], port).into());
+    let posted = browser.request("POST", path).header("Content-Type", "application/x-www-form-urlencoded");
+    assert_eq!(posted.body(form.as_bytes().to_vec()).send().status, 200);
+    let ended = wait_for("the command line", SOON, || waiting.exited().unwrap());
+    let output = waiting.output().unwrap();
+    assert!(ended.unwrap().success() && output.contains("hvs."), "{output}");
 }

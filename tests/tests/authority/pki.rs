@@ -230,3 +230,65 @@ fn ocsp_is_answered_by_get() {
     let oversized = post.request("POST", "/v1/int/ocsp").header("Content-Type", "application/ocsp-request");
     assert_eq!(oversized.body(vec![0x30; 4096]).send().status, 400);
 }
+
+#[test]
+fn openssl_checks_on_the_paths_of_all_clusters() {
+    if !available() {
+        return;
+    }
+    let server = Server::dev();
+    authorities(&server, "ec", false);
+    let (root, folder) = (server.root(), server.folder());
+    write(&root, "int/config/crl", &json!({"auto_rebuild": true, "enable_delta": true, "unified_crl": true}));
+    let made = write(&root, "int/issue/web", &json!({"common_name": "a.example.com", "key_type": "ec"}));
+    fs::write(folder.join("leaf.pem"), text(&made["certificate"])).unwrap();
+    content(folder, &["verify", "-CAfile", "root.pem", "-untrusted", "int.pem", "leaf.pem"]);
+    write(&root, "int/revoke", &json!({"serial_number": made["serial_number"]}));
+    write(&root, "int/crl/rotate", &json!({}));
+    for (mount, path) in [("pki", "unified-crl/pem"), ("int", "issuer/default/unified-crl/pem")] {
+        let list = server.guest().read(&format!("{mount}/{path}"));
+        assert_eq!((list.status, list.header("content-type")), (200, Some("application/x-pem-file")));
+        fs::write(folder.join(format!("{mount}.crl")), &list.body).unwrap();
+    }
+    let lists = ["-crl_check_all", "-CRLfile", "pki.crl", "-CRLfile", "int.crl"];
+    let chain = ["-CAfile", "root.pem", "-untrusted", "int.pem", "leaf.pem"];
+    let (fine, why) = openssl(folder, &[&["verify"], &lists[..], &chain].concat());
+    assert!(!fine && why.contains("certificate revoked"), "{why}");
+    let url = format!("{}/v1/int/unified-ocsp", server.url());
+    let asked =
+        ["ocsp", "-issuer", "int.pem", "-cert", "leaf.pem", "-url", &url, "-CAfile", "root.pem", "-nonce"];
+    let answer = content(folder, &asked);
+    assert!(answer.contains("Response verify OK") && answer.contains("leaf.pem: revoked"), "{answer}");
+    let detailed = root.request("LIST", "/v1/int/certs/revoked/detailed").send().expect(200).data();
+    let about = &detailed["key_info"][text(&made["serial_number"])];
+    assert_eq!(about["issuer"], "CN=Example Issuing");
+}
+
+#[test]
+fn openssl_takes_the_largest_rsa_keys() {
+    if !available() {
+        return;
+    }
+    let server = Server::dev();
+    let (root, folder) = (server.root(), server.folder());
+    write(&root, "sys/mounts/pki", &json!({"type": "pki"}));
+    // Making such a key takes from seconds to minutes, for whoever makes it: this one of `openssl genrsa` is of no other use.
+    fs::write(folder.join("large.key"), include_str!("../../data/rsa-8192.pem")).unwrap();
+    let request = ["req", "-x509", "-new", "-key", "large.key", "-out", "large.pem", "-subj", "/CN=Large"];
+    content(folder, &request);
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let bundle = json!({ "pem_bundle": format!("{}{}", read("large.key"), read("large.pem")) });
+    let imported = write(&root, "pki/issuers/import/bundle", &bundle);
+    assert_eq!(imported["imported_keys"].as_array().unwrap().len(), 1, "{imported}");
+    let role = json!({"allow_any_name": true, "key_type": "rsa", "key_bits": 8192, "ttl": "1h"});
+    write(&root, "pki/roles/large", &role);
+    content(folder, &["req", "-new", "-key", "large.key", "-out", "leaf.csr", "-subj", "/CN=a.example.com"]);
+    let made = write(&root, "pki/sign/large", &json!({"csr": read("leaf.csr")}));
+    fs::write(folder.join("leaf.pem"), text(&made["certificate"])).unwrap();
+    content(folder, &["verify", "-CAfile", "large.pem", "leaf.pem"]);
+    let shown = content(folder, &["x509", "-in", "leaf.pem", "-noout", "-text"]);
+    assert!(shown.contains("(8192 bit)"), "{shown}");
+    // Transit has none, as in Vault.
+    write(&root, "sys/mounts/transit", &json!({"type": "transit"}));
+    assert_eq!(root.write("transit/keys/large", &json!({"type": "rsa-8192"})).status, 400);
+}

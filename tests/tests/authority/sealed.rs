@@ -8,9 +8,9 @@ use keyward_intent::Phase;
 use keyward_testkit::process::run;
 use keyward_tests::binary::keyward;
 use keyward_tests::http::{Answer, Client};
-use keyward_tests::sealed::Author;
+use keyward_tests::sealed::{Author, go_to_bootstrap};
 use keyward_tests::server::{ON_DISK, SOON, Server};
-use keyward_tests::shell::Shell;
+use keyward_tests::shell::{Shell, blocks, promised};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::sync::Barrier;
@@ -64,6 +64,29 @@ fn of_many_who_redeem_at_once_one_does() {
 }
 
 #[test]
+fn of_many_who_register_at_once_nobody_is_turned_away() {
+    let server = Server::unsealed(ON_DISK);
+    let root = server.root();
+    let author = Author::trusted_by(&root, "shop");
+    let (writers, each) = (24, 12);
+    let start = Barrier::new(writers);
+    // All of them count in the same entry of their namespace.
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let (start, author, root) = (&start, &author, &root);
+            scope.spawn(move || {
+                start.wait();
+                for at in 0..each {
+                    author.register(root, &format!("db-{writer}-{at}"), "web", Phase::Steady, "hunter2");
+                }
+            });
+        }
+    });
+    let listed = root.read("sealed/inventory").expect(200).data();
+    assert_eq!(listed["secrets"].as_array().unwrap().len(), writers * each);
+}
+
+#[test]
 fn a_redemption_that_a_crash_cut_off_is_not_given_twice() {
     let mut server = Server::unsealed(ON_DISK);
     Author::trusted_by(&server.root(), "shop");
@@ -90,13 +113,6 @@ fn a_redemption_that_a_crash_cut_off_is_not_given_twice() {
     }
 }
 
-fn go_to(root: &Client, phases: &[Phase]) {
-    for phase in phases {
-        let body = json!({ "phase": phase, "reason": "a test" });
-        root.write("sealed/phase", &body).expect(200);
-    }
-}
-
 #[test]
 fn a_handover_that_a_crash_cut_off_leaves_one_authority() {
     let mut server = Server::unsealed(ON_DISK);
@@ -104,7 +120,7 @@ fn a_handover_that_a_crash_cut_off_leaves_one_authority() {
     let author = Author::trusted_by(&root, "shop");
     root.write("sys/mounts/secret", &json!({ "type": "kv-v2" })).expect(204);
     root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
-    go_to(&root, &[Phase::Git, Phase::Bootstrap]);
+    go_to_bootstrap(&root);
     let mut moments = Moments::new();
     for round in 0..crashes() {
         let name = format!("db-{round}");
@@ -158,6 +174,8 @@ fn the_command_line_makes_and_opens_bundles_and_shows_the_inventory() {
     let server = Server::unsealed(ON_DISK);
     let root = server.root();
     let author = Author::trusted_by(&root, "shop");
+    root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
+    go_to_bootstrap(&root);
     author.register(&root, "db", "web", Phase::Bootstrap, "hunter2");
     let table = keyward_of(&server, &["inventory"], "").unwrap();
     assert!(table.contains("shop/db") && table.contains("shop/web") && table.contains("active"), "{table}");
@@ -191,20 +209,8 @@ fn the_command_line_makes_and_opens_bundles_and_shows_the_inventory() {
     assert!(plain.unwrap_err().contains("an argument can be read by others"));
 }
 
-/// What a line prints stands behind it, after `  # `.
-fn promised(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| line.split_once("  # ")).map(|(_, words)| words.trim())
-}
-
-/// The blocks of some kinds on a page, with their kind.
-fn blocks<'p>(page: &'p str, kinds: &[&str]) -> Vec<(&'p str, &'p str)> {
-    let fenced = page.split("\n```sh ").skip(1).filter_map(|rest| rest.split_once("\n```"));
-    let fenced = fenced.filter_map(|(block, _)| block.split_once('\n'));
-    fenced.filter(|(kind, _)| kinds.contains(kind)).collect()
-}
-
 #[test]
-fn the_page_works_in_a_cluster_as_it_is_written() {
+fn the_page_works_beside_an_authority_as_it_is_written() {
     let page = include_str!("../../../docs/sealing.md");
     let blocks = blocks(page, &["sealing", "authority"]);
     assert!(blocks.iter().filter(|(kind, _)| *kind == "authority").count() > 4);

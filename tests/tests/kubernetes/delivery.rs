@@ -2,6 +2,7 @@
 //! node, against the attackers that zen-lock's security page names.
 
 mod definitions;
+mod injectors;
 mod materialized;
 pub(crate) mod world;
 
@@ -36,6 +37,7 @@ fn what_is_sealed_in_git_is_in_the_memory_of_pods_and_nowhere_else() {
     what_cannot_be_is_refused(&world);
     a_change_reaches_running_pods(&world);
     a_zenlock_is_where_its_annotations_say(&world);
+    injectors::one_is_enough(&world);
     the_four_attackers_find_nothing(&world);
     a_stranger_waits_and_is_told_why(&world);
     a_sealed_authority_stops_nobody_who_runs(&mut world);

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod cluster;
+mod controllers;
 mod delivery;
 mod install;
 mod kms;
 mod login;
 mod objects;
+mod page;
 mod pod;
 mod policy;
 mod posture;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(120);
 
-const CONTROLLER: &str = r#"{"apiVersion":"v1","kind":"List","items":[
+pub(crate) const CONTROLLER: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"keyward"}},
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"seal-controller","namespace":"keyward"}}]}"#;
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","namespace":"shop"},
@@ -210,7 +210,7 @@ fn found(site: &mut Site, kept: &mut Kept) {
         kept,
         "keyward secrets enable -path=secret -version=2 kv && \
          keyward audit enable file file_path=$PWD/../audit.log && \
-         for phase in git bootstrap authority; do keyward write sealed/phase phase=$phase reason=first; done && \
+         keyward write sealed/phase phase=authority reason=first && \
          keyward write sealed/handover/shop/api digest=$(keyward read --field digest sealed/objects/shop/api) \
              target=secret/data/shop/api reason='the authority is up' && \
          keyward kv put secret/shop/api password=changed-after-the-handover && \

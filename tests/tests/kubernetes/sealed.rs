@@ -8,7 +8,7 @@ use keyward_testkit::process::{free_port, run, wait_for};
 use keyward_testkit::require;
 use keyward_tests::binary::keyward;
 use keyward_tests::http::Client;
-use keyward_tests::sealed::Author;
+use keyward_tests::sealed::{Author, go_to_bootstrap};
 use keyward_tests::server::{IN_MEMORY, Server};
 use serde_json::json;
 use std::process::Command;
@@ -42,6 +42,7 @@ fn prepare(server: &Server) -> Author {
     let rules = r#"path "sealed/open/*" { capabilities = ["read", "update"] }"#;
     root.write("sys/policies/acl/workload", &json!({ "policy": rules })).expect(204);
     root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
+    go_to_bootstrap(root);
     let role = json!({
         "bound_service_account_names": "*",
         "bound_service_account_namespaces": "prod",

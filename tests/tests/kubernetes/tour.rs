@@ -10,7 +10,7 @@ use keyward_testkit::cluster::{Cluster, check};
 use keyward_testkit::process::{ProcessId, wait_for};
 use keyward_testkit::require;
 use keyward_tests::server::{SOON, Server};
-use keyward_tests::shell::Shell;
+use keyward_tests::shell::{Shell, promised};
 use rustix::process::Signal;
 
 const CLUSTER: &str = "test-tour";
@@ -43,11 +43,6 @@ impl Drop for Down {
             keyward_testkit::say(error);
         }
     }
-}
-
-/// What a line prints stands behind it, after `  # `.
-fn promised(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| line.split_once("  # ")).map(|(_, words)| words.trim())
 }
 
 /// The file that `keyward kms serve` in the block makes when it listens.

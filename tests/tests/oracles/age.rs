@@ -2,10 +2,13 @@
 
 use keyward_crypto::age::{self, Identity, Mixing, Recipient, armor};
 use keyward_crypto::keys::{Key, KeyType};
-use keyward_crypto::{SystemRandom, ssh};
+use keyward_crypto::secret::SecretBytes;
+use keyward_crypto::{Secret, SystemRandom, ssh};
 use keyward_testkit::process::run;
 use keyward_testkit::require;
+use p256::elliptic_curve::point::AffineCoordinates;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -74,6 +77,42 @@ fn each_opens_what_the_other_sealed() {
             }
         }
     }
+}
+
+/// What a token does, with a key that the Go module made: the x coordinate of the product.
+fn token(number: &[u8]) -> impl FnMut(&[u8]) -> Result<SecretBytes, age::Error> + use<> {
+    let key = p256::SecretKey::from_slice(number).unwrap();
+    move |point: &[u8]| {
+        let point = p256::PublicKey::from_sec1_bytes(point).unwrap();
+        let product = (point.to_projective() * *key.to_nonzero_scalar()).to_affine();
+        Ok(Secret::new(product.x().to_vec()))
+    }
+}
+
+#[test]
+fn recipients_in_hardware_are_sealed_for_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path());
+    if !require(program.as_ref()) {
+        return;
+    }
+    let program = program.unwrap();
+    let made = String::from_utf8(theirs(&program, &["keygen", "-tag"], b"")).unwrap();
+    let (identity, text) = made.trim().split_once('\n').unwrap();
+    let path = folder.path().join("identity");
+    fs::write(&path, identity).unwrap();
+    let recipient: Recipient = text.parse().unwrap();
+    assert_eq!(recipient.to_string(), text);
+    let ours = age::seal(&[&recipient], Mixing::Refuse, &SystemRandom, b"correct horse").unwrap();
+    assert_eq!(theirs(&program, &["open", path.to_str().unwrap()], &ours), b"correct horse");
+    let sealed = theirs(&program, &["seal", text], b"battery staple");
+    let mut token = token(&hex::decode(identity.strip_prefix("tag:").unwrap()).unwrap());
+    let mut input = sealed.as_slice();
+    let header = age::Header::read(&mut input).unwrap();
+    let file_key = age::held::unwrap(&recipient, header.stanzas(), &mut token).unwrap().unwrap();
+    let mut opened = Vec::new();
+    age::begin_payload(&file_key, input).unwrap().read_to_end(&mut opened).unwrap();
+    assert_eq!(opened, b"battery staple");
 }
 
 #[test]

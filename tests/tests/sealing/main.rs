@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod git;
+mod input;
+mod pkcs11;
 mod plugin;
 mod tour;
 mod world;

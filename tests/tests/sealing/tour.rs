@@ -2,19 +2,14 @@
 
 use keyward_testkit::process::run;
 use keyward_tests::binary::sealer;
+use keyward_tests::shell::{blocks, promised};
 use std::process::Command;
 use std::time::Duration;
-
-/// What a line prints stands behind it, after `  # `.
-fn promised(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| line.split_once("  # ")).map(|(_, words)| words.trim())
-}
 
 #[test]
 fn the_page_works_as_it_is_written() {
     let page = include_str!("../../../docs/sealing.md");
-    let fenced = page.split("\n```sh sealing\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0);
-    let blocks: Vec<&str> = fenced.collect();
+    let blocks: Vec<&str> = blocks(page, &["sealing"]).into_iter().map(|(_, block)| block).collect();
     assert!(blocks.len() > 7 && blocks.iter().flat_map(|block| promised(block)).count() > 12);
     // One shell for all blocks, as a reader has one; a mark tells where each ends.
     let script: String =

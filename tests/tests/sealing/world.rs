@@ -78,6 +78,12 @@ impl World {
         self.done("seal - --to apps/db.yaml --subject web --sign-with author.key", secret);
     }
 
+    /// Seals two values for one recipient in `apps/token.yaml`.
+    pub(crate) fn seal_for(&self, recipient: &str) {
+        let secret = b"apiVersion: v1\nkind: Secret\nmetadata: {name: token, namespace: shop}\nstringData: {one: first, two: second}\n";
+        self.done(&format!("seal - --to apps/token.yaml -r {recipient} --sign-with author.key"), secret);
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

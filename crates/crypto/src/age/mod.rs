@@ -2,22 +2,26 @@
 //! chunks of 64 KiB.
 //!
 //! Recipients and identities are X25519, X25519 with ML-KEM-768 ([`pq`], the default here), passphrases ([`scrypt`]),
-//! OpenSSH's Ed25519 and RSA keys ([`ssh`]), and whatever a plugin knows ([`plugin`]; starting its process is up to
-//! the caller). The header is read as strictly as the format's test vectors ask: one way to write everything.
+//! OpenSSH's Ed25519 and RSA keys ([`ssh`]), keys in hardware ([`tag`], [`held`]), and whatever a plugin knows ([`plugin`];
+//! starting its process is up to the caller). The header is read as strictly as the format's test vectors ask: one way to write everything.
 //!
 //! # Threats
 //! age authenticates a file to nobody: whoever knows a recipient can make one. It has no associated data either. Who needs
 //! to know the author or the place a file belongs to puts both inside, as `keyward-envelope` does.
 
 pub mod armor;
+mod dhkem;
 mod format;
+pub mod held;
 pub mod identity;
+mod oaep;
 pub mod plugin;
 pub mod pq;
 mod recipient;
 pub mod scrypt;
 pub mod ssh;
 mod stream;
+pub mod tag;
 mod wrap;
 pub mod x25519;
 

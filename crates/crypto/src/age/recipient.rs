@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyward_core::Random;
 
 use super::format::Stanza;
-use super::{Error, FileKey, plugin, pq, ssh, x25519};
+use super::{Error, FileKey, plugin, pq, ssh, tag, x25519};
 use crate::bech32;
 
 /// What wraps the key of a file.
@@ -33,6 +33,8 @@ pub enum Recipient {
     X25519(x25519::Recipient),
     /// `age1pq1...`
     PostQuantum(Box<pq::Recipient>),
+    /// `age1tag1...`, in hardware
+    Tag(tag::Recipient),
     /// `ssh-ed25519 AAAA...` or `ssh-rsa AAAA...`
     Ssh(ssh::Recipient),
     /// `age1NAME1...`: what the plugin of that name knows.
@@ -53,6 +55,7 @@ impl Recipient {
         match self {
             Recipient::X25519(recipient) => recipient,
             Recipient::PostQuantum(recipient) => recipient.as_ref(),
+            Recipient::Tag(recipient) => recipient,
             Recipient::Ssh(recipient) => recipient,
             Recipient::Plugin(recipient) => recipient,
         }
@@ -78,7 +81,7 @@ impl FromStr for Recipient {
             return ssh::Recipient::read(text).map(Recipient::Ssh);
         }
         let unreadable = Error::Key(
-            "a recipient is age1..., age1pq1..., age1PLUGIN1..., ssh-ed25519 ... or ssh-rsa ..., without a typing error",
+            "a recipient is age1..., age1pq1..., age1tag1..., age1PLUGIN1..., ssh-ed25519 ... or ssh-rsa ..., without a typing error",
         );
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(unreadable);
@@ -87,6 +90,7 @@ impl FromStr for Recipient {
         match prefix.as_str() {
             x25519::RECIPIENT => x25519::Recipient::from_data(&data).map(Recipient::X25519),
             pq::RECIPIENT => pq::Recipient::from_data(&data).map(|key| Recipient::PostQuantum(Box::new(key))),
+            tag::RECIPIENT => tag::Recipient::from_data(&data).map(Recipient::Tag),
             other => match other.strip_prefix("age1").and_then(plugin::Name::new) {
                 Some(name) => Ok(Recipient::Plugin(plugin::Recipient::new(name, text))),
                 None => Err(unreadable),
@@ -100,6 +104,7 @@ impl fmt::Display for Recipient {
         match self {
             Recipient::X25519(recipient) => recipient.fmt(f),
             Recipient::PostQuantum(recipient) => recipient.fmt(f),
+            Recipient::Tag(recipient) => recipient.fmt(f),
             Recipient::Ssh(recipient) => recipient.fmt(f),
             Recipient::Plugin(recipient) => recipient.fmt(f),
         }

@@ -7,7 +7,7 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 use keyward_core::Random;
 
 use super::format::{Stanza, decode, encode};
-use super::{Error, FileKey, Unwrap, Wrap, wrap};
+use super::{Error, FileKey, Unwrap, Wrap, held, oaep, wrap};
 use crate::keys::{Hash, Key, RsaKey};
 use crate::mac::{derive, sha256};
 use crate::secret::{Secret, SecretKey};
@@ -48,6 +48,35 @@ impl Recipient {
             _ => return Err(UNUSABLE),
         };
         Ok(Recipient { public, kind })
+    }
+
+    /// Of an RSA key's modulus and public exponent, most significant byte first.
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Recipient, Error> {
+        Recipient::of(PublicKey::of_rsa(modulus, exponent).ok_or(UNUSABLE)?)
+    }
+
+    /// The public key.
+    pub const fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Opens with an RSA key that is held elsewhere. It is used only on stanzas that name it.
+    pub(super) fn unwrap_with(
+        &self,
+        stanzas: &[Stanza],
+        operate: held::Operation<'_>,
+    ) -> Result<Option<FileKey>, Error> {
+        let Kind::Rsa(key) = &self.kind else { return Err(Error::Key("a token's SSH key is an RSA key")) };
+        let mine = tag(&self.public);
+        for stanza in stanzas.iter().filter(|stanza| stanza.tag() == RSA) {
+            if is_for(stanza, &mine)? && stanza.body.len() == key.size() {
+                let block = operate(&stanza.body)?;
+                if let Some(file_key) = oaep::unpad(RSA_LABEL, block.expose()) {
+                    return Ok(Some(file_key));
+                }
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -189,10 +218,15 @@ impl Identity {
     }
 }
 
-fn open_rsa(stanza: &Stanza, mine: &str, key: &RsaKey) -> Result<Option<FileKey>, Error> {
+/// Whether a stanza of RSA names the key.
+fn is_for(stanza: &Stanza, mine: &str) -> Result<bool, Error> {
     let [tag] = stanza.exactly()?;
     decode::<4>(tag)?;
-    if tag != mine {
+    Ok(tag == mine)
+}
+
+fn open_rsa(stanza: &Stanza, mine: &str, key: &RsaKey) -> Result<Option<FileKey>, Error> {
+    if !is_for(stanza, mine)? {
         return Ok(None);
     }
     let opened = key.decrypt_labelled(Hash::Sha2_256, RSA_LABEL, &stanza.body);

@@ -54,15 +54,25 @@ fn cipher(key: &[u8; 32]) -> LessSafeKey {
 
 /// The file key under a key that is used this once, hence the constant nonce.
 pub(super) fn seal(key: &Secret<[u8; 32]>, file_key: &FileKey) -> Vec<u8> {
+    seal_with(key, [0; 12], file_key)
+}
+
+/// The file key, when `key` wrapped it.
+pub(super) fn open(key: &Secret<[u8; 32]>, body: [u8; 32]) -> Option<FileKey> {
+    open_with(key, [0; 12], body)
+}
+
+/// As [`seal`], with a nonce that was derived as the key was.
+pub(super) fn seal_with(key: &Secret<[u8; 32]>, nonce: [u8; 12], file_key: &FileKey) -> Vec<u8> {
     let mut body = file_key.expose().to_vec();
-    let nonce = Nonce::assume_unique_for_key([0; 12]);
+    let nonce = Nonce::assume_unique_for_key(nonce);
     certain(cipher(key.expose()).seal_in_place_append_tag(nonce, Aad::empty(), &mut body));
     body
 }
 
-/// The file key, when `key` wrapped it.
-pub(super) fn open(key: &Secret<[u8; 32]>, mut body: [u8; 32]) -> Option<FileKey> {
-    let nonce = Nonce::assume_unique_for_key([0; 12]);
+/// As [`open`], with a nonce that was derived as the key was.
+pub(super) fn open_with(key: &Secret<[u8; 32]>, nonce: [u8; 12], mut body: [u8; 32]) -> Option<FileKey> {
+    let nonce = Nonce::assume_unique_for_key(nonce);
     let opened = cipher(key.expose()).open_in_place(nonce, Aad::empty(), &mut body);
     let file_key = opened.ok().and_then(|plain| <[u8; 16]>::try_from(&*plain).ok()).map(Secret::new);
     zeroize::Zeroize::zeroize(&mut body);

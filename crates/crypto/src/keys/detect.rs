@@ -3,7 +3,7 @@
 use super::{ImportError, Key, KeyType, der};
 use crate::secret::{Secret, SecretBytes};
 
-const RSA_SIZES: [KeyType; 3] = [KeyType::Rsa2048, KeyType::Rsa3072, KeyType::Rsa4096];
+const RSA_SIZES: [KeyType; 4] = [KeyType::Rsa2048, KeyType::Rsa3072, KeyType::Rsa4096, KeyType::Rsa8192];
 const CURVES: [(KeyType, &[u8]); 3] =
     [(KeyType::EcdsaP256, der::P256), (KeyType::EcdsaP384, der::P384), (KeyType::EcdsaP521, der::P521)];
 

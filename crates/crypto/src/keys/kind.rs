@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A key type of the transit engine.
+/// A key type of the transit engine, or of certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyType {
     /// AES-128-GCM with a 96-bit nonce.
@@ -27,6 +27,8 @@ pub enum KeyType {
     Rsa3072,
     /// RSA with a modulus of 4096 bits.
     Rsa4096,
+    /// RSA with a modulus of 8192 bits, which only certificates have: making one takes many seconds.
+    Rsa8192,
     /// A key for keyed hashes, 32 to 512 bytes long.
     Hmac,
     /// ML-DSA-44 (FIPS 204), pure, with an empty context.
@@ -37,7 +39,7 @@ pub enum KeyType {
     MlDsa87,
 }
 
-/// Every key type.
+/// Every key type of the transit engine.
 pub const ALL: [KeyType; 15] = [
     KeyType::Aes128Gcm96,
     KeyType::Aes256Gcm96,
@@ -71,6 +73,7 @@ impl KeyType {
             KeyType::Rsa2048 => "rsa-2048",
             KeyType::Rsa3072 => "rsa-3072",
             KeyType::Rsa4096 => "rsa-4096",
+            KeyType::Rsa8192 => "rsa-8192",
             KeyType::Hmac => "hmac",
             KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => "ml-dsa",
         }
@@ -86,11 +89,16 @@ impl KeyType {
         }
     }
 
-    /// The key type with this name and, for `ml-dsa`, this parameter set.
+    /// The key type of the transit engine with this name and, for `ml-dsa`, this parameter set.
     pub fn parse(name: &str, parameter_set: Option<&str>) -> Option<KeyType> {
         ALL.into_iter().find(|kind| {
             kind.name() == name && (kind.parameter_set().is_none() || kind.parameter_set() == parameter_set)
         })
+    }
+
+    /// The key type with this name, among those that certificates have too.
+    pub fn named(name: &str) -> Option<KeyType> {
+        KeyType::parse(name, None).or_else(|| (name == KeyType::Rsa8192.name()).then_some(KeyType::Rsa8192))
     }
 
     /// Whether keys of this type encrypt and decrypt.
@@ -121,7 +129,7 @@ impl KeyType {
 
     /// Whether this is RSA of any size.
     pub const fn is_rsa(self) -> bool {
-        matches!(self, KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096)
+        matches!(self, KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 | KeyType::Rsa8192)
     }
 
     /// Whether this is ECDSA on any curve.

@@ -69,6 +69,7 @@ struct Private {
 impl RsaKey {
     pub(super) fn generate(kind: KeyType) -> RsaKey {
         let size = match kind {
+            KeyType::Rsa8192 => KeySize::Rsa8192,
             KeyType::Rsa4096 => KeySize::Rsa4096,
             KeyType::Rsa3072 => KeySize::Rsa3072,
             _ => KeySize::Rsa2048,
@@ -105,6 +106,7 @@ impl RsaKey {
     /// Of modulus and exponent, big-endian and without leading zeros (RFC 8017, A.1.1).
     pub fn of_numbers(modulus: &[u8], exponent: &[u8]) -> Result<RsaKey, ImportError> {
         let kind = match modulus.len() {
+            1024 => KeyType::Rsa8192,
             512 => KeyType::Rsa4096,
             384 => KeyType::Rsa3072,
             _ => KeyType::Rsa2048,
@@ -122,6 +124,7 @@ impl RsaKey {
 
     fn from_public(kind: KeyType, key: &PublicEncryptingKey) -> Result<RsaKey, ImportError> {
         let expected = match kind {
+            KeyType::Rsa8192 => 1024,
             KeyType::Rsa4096 => 512,
             KeyType::Rsa3072 => 384,
             _ => 256,

@@ -4,17 +4,18 @@ use std::sync::OnceLock;
 
 use der::asn1::{Int, ObjectIdentifier};
 use der::{Decode, Encode, Sequence};
+use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+    AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage,
+    SubjectKeyIdentifier,
 };
 use x509_cert::name::Name;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::time::{Time, Validity};
 use x509_cert::{Version, ext};
 
-use super::{
-    Error, Extension, KeyUsages, PublicKey, San, Scheme, Subject, extension, oid, pem, signed, time,
-};
+use super::extension::known;
+use super::{Error, Extension, KeyUsages, PublicKey, San, Scheme, Subject, extension, pem, signed, time};
 use crate::keys::Key;
 
 /// Bytes of the largest certificate that is read.
@@ -163,6 +164,11 @@ impl Certificate {
         }
     }
 
+    /// The serial number as it is encoded: a leading zero keeps it positive.
+    pub(super) fn written_serial(&self) -> &[u8] {
+        &self.serial
+    }
+
     /// Who it is for.
     pub const fn subject(&self) -> &Subject {
         &self.subject
@@ -198,8 +204,7 @@ impl Certificate {
         &self.extensions
     }
 
-    fn extension<'a, T: Decode<'a>>(&'a self, oid: &str) -> Option<T> {
-        let oid = ObjectIdentifier::new(oid).ok()?;
+    fn extension<'a, T: Decode<'a>>(&'a self, oid: ObjectIdentifier) -> Option<T> {
         let found = self.extensions.iter().find(|extension| extension.0.extn_id == oid)?;
         T::from_der(found.value()).ok()
     }
@@ -216,34 +221,50 @@ impl Certificate {
 
     /// Whether it is an authority's.
     pub fn is_authority(&self) -> bool {
-        self.extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS).is_some_and(|found| found.ca)
+        self.extension::<BasicConstraints>(known::BASIC_CONSTRAINTS).is_some_and(|found| found.ca)
     }
 
     /// How many more authorities may stand below it; any number when none.
     pub fn path_len(&self) -> Option<u8> {
-        self.extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS)?.path_len_constraint
+        self.extension::<BasicConstraints>(known::BASIC_CONSTRAINTS)?.path_len_constraint
     }
 
     /// What its key may be used for; anything when none.
     pub fn key_usages(&self) -> Option<KeyUsages> {
-        self.extension::<KeyUsage>(oid::KEY_USAGE).map(|found| KeyUsages(found.0.bits()))
+        self.extension::<KeyUsage>(known::KEY_USAGE).map(|found| KeyUsages(found.0.bits()))
     }
 
     /// What its key may be used for, more closely, as OIDs; anything when none.
     pub fn ext_key_usages(&self) -> Option<Vec<String>> {
-        let found = self.extension::<ExtendedKeyUsage>(oid::EXT_KEY_USAGE)?;
+        let found = self.extension::<ExtendedKeyUsage>(known::EXT_KEY_USAGE)?;
         Some(found.0.iter().map(ToString::to_string).collect())
     }
 
     /// The identifier of its key: the one it states, or by the usual method.
     pub fn key_id(&self) -> Vec<u8> {
-        let stated = self.extension::<SubjectKeyIdentifier>(oid::SUBJECT_KEY_ID);
+        let stated = self.extension::<SubjectKeyIdentifier>(known::SUBJECT_KEY_ID);
         stated.map_or_else(|| self.public.identifier(), |id| id.0.as_bytes().to_vec())
+    }
+
+    /// Where it says that OCSP servers can be asked about it (RFC 5280, 4.2.2.1).
+    pub fn ocsp_servers(&self) -> Vec<String> {
+        let described = self.extension::<AuthorityInfoAccessSyntax>(known::AUTHORITY_INFO_ACCESS);
+        let servers = described.into_iter().flat_map(|all| all.0).filter_map(|described| {
+            match described.access_location {
+                GeneralName::UniformResourceIdentifier(url)
+                    if described.access_method == extension::OCSP_SERVER =>
+                {
+                    Some(url.to_string())
+                }
+                _ => None,
+            }
+        });
+        servers.collect()
     }
 
     /// The identifier of its issuer's key, if it states one.
     pub fn authority_key_id(&self) -> Option<Vec<u8>> {
-        let stated = self.extension::<AuthorityKeyIdentifier>(oid::AUTHORITY_KEY_ID)?;
+        let stated = self.extension::<AuthorityKeyIdentifier>(known::AUTHORITY_KEY_ID)?;
         stated.key_identifier.map(|id| id.as_bytes().to_vec())
     }
 

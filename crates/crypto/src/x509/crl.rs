@@ -130,10 +130,14 @@ pub struct Revoked {
     pub issuer: Subject,
     /// Their serial numbers, big endian, without leading zeros.
     pub serials: Vec<Vec<u8>>,
+    /// When it was made, in seconds since 1970.
+    pub this_update: u64,
+    /// When the next one is made at the latest, in seconds since 1970; not told when there is none.
+    pub next_update: Option<u64>,
 }
 
 impl Revoked {
-    /// Reads a list without verifying its signature: for who has it from a trusted hand.
+    /// Reads a list without verifying its signature: for who has it from a trusted hand, or calls [`Revoked::verify`].
     pub fn read(der: &[u8]) -> Result<Revoked, Error> {
         let list: CertificateList =
             CertificateList::from_der(der).map_err(|_| Error::Malformed("a revocation list"))?;
@@ -144,7 +148,18 @@ impl Revoked {
             bytes[zeros..].to_vec()
         };
         let serials = entries.map(|entry| serial(entry.serial_number.as_bytes())).collect();
-        Ok(Revoked { issuer: Subject(list.tbs_cert_list.issuer), serials })
+        let seconds = |time: &Time| time.to_unix_duration().as_secs();
+        Ok(Revoked {
+            this_update: seconds(&list.tbs_cert_list.this_update),
+            next_update: list.tbs_cert_list.next_update.as_ref().map(seconds),
+            issuer: Subject(list.tbs_cert_list.issuer),
+            serials,
+        })
+    }
+
+    /// Verifies that a list is signed with `key`.
+    pub fn verify(der: &[u8], key: &PublicKey) -> Result<(), Error> {
+        signed::verify(der, "a revocation list", key)
     }
 }
 

@@ -37,12 +37,41 @@ pub mod oid {
     pub const AUTHORITY_INFO_ACCESS: &str = "1.3.6.1.5.5.7.1.1";
     /// A purpose of extended key usage: TLS clients.
     pub const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
+    /// A purpose of extended key usage: signing OCSP answers for the issuer.
+    pub const OCSP_SIGNING: &str = "1.3.6.1.5.5.7.3.9";
     /// A purpose of extended key usage: any.
     pub const ANY_PURPOSE: &str = "2.5.29.37.0";
     pub const OCSP_NONCE: &str = "1.3.6.1.5.5.7.48.1.2";
 }
 
-const OCSP_SERVER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
+/// Those that are written and looked up here, read when this is compiled: reading one costs more than comparing two.
+pub(super) mod known {
+    use super::{ObjectIdentifier, oid};
+
+    pub(in super::super) const SUBJECT_KEY_ID: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::SUBJECT_KEY_ID);
+    pub(in super::super) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap(oid::KEY_USAGE);
+    pub(in super::super) const SUBJECT_ALT_NAME: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::SUBJECT_ALT_NAME);
+    pub(in super::super) const BASIC_CONSTRAINTS: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::BASIC_CONSTRAINTS);
+    pub(in super::super) const NAME_CONSTRAINTS: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::NAME_CONSTRAINTS);
+    pub(in super::super) const CRL_DISTRIBUTION_POINTS: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::CRL_DISTRIBUTION_POINTS);
+    pub(in super::super) const CERTIFICATE_POLICIES: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::CERTIFICATE_POLICIES);
+    pub(in super::super) const AUTHORITY_KEY_ID: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::AUTHORITY_KEY_ID);
+    pub(in super::super) const EXT_KEY_USAGE: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::EXT_KEY_USAGE);
+    pub(in super::super) const FRESHEST_CRL: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::FRESHEST_CRL);
+    pub(in super::super) const AUTHORITY_INFO_ACCESS: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap(oid::AUTHORITY_INFO_ACCESS);
+}
+
+pub(super) const OCSP_SERVER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
 const CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 const CPS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.2.1");
 const USER_NOTICE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.2.2");
@@ -134,13 +163,17 @@ fn uri(text: &str) -> Result<GeneralName, Error> {
 impl Extension {
     /// From the parts: an OID in dotted form and the DER of the value.
     pub fn raw(oid: &str, critical: bool, value: &[u8]) -> Result<Extension, Error> {
-        let extn_value = OctetString::new(value).map_err(|_| Error::Value("an extension is too long"))?;
-        Ok(Extension(x509_cert::ext::Extension { extn_id: object(oid)?, critical, extn_value }))
+        Extension::with(object(oid)?, critical, value.to_vec())
     }
 
-    fn of(oid: &str, critical: bool, value: &impl Encode) -> Result<Extension, Error> {
+    fn of(oid: ObjectIdentifier, critical: bool, value: &impl Encode) -> Result<Extension, Error> {
         let der = value.to_der().map_err(|_| Error::Value("an extension cannot be written as DER"))?;
-        Extension::raw(oid, critical, &der)
+        Extension::with(oid, critical, der)
+    }
+
+    fn with(extn_id: ObjectIdentifier, critical: bool, value: Vec<u8>) -> Result<Extension, Error> {
+        let extn_value = OctetString::new(value).map_err(|_| Error::Value("an extension is too long"))?;
+        Ok(Extension(x509_cert::ext::Extension { extn_id, critical, extn_value }))
     }
 
     /// Whether it has this OID.
@@ -171,37 +204,37 @@ impl Extension {
     /// Whether the certificate is an authority's, and how many more may stand below it.
     pub fn basic_constraints(ca: bool, path_len: Option<u8>) -> Result<Extension, Error> {
         let value = BasicConstraints { ca, path_len_constraint: path_len.filter(|_| ca) };
-        Extension::of(oid::BASIC_CONSTRAINTS, true, &value)
+        Extension::of(known::BASIC_CONSTRAINTS, true, &value)
     }
 
     /// What the key may be used for.
     pub fn key_usage(usages: KeyUsages) -> Result<Extension, Error> {
-        Extension::of(oid::KEY_USAGE, true, &KeyUsage(FlagSet::new_truncated(usages.0)))
+        Extension::of(known::KEY_USAGE, true, &KeyUsage(FlagSet::new_truncated(usages.0)))
     }
 
     /// What for, more closely, as OIDs.
     pub fn ext_key_usage(oids: &[String]) -> Result<Extension, Error> {
         let oids = oids.iter().map(|oid| object(oid)).collect::<Result<Vec<_>, _>>()?;
-        Extension::of(oid::EXT_KEY_USAGE, false, &ExtendedKeyUsage(oids))
+        Extension::of(known::EXT_KEY_USAGE, false, &ExtendedKeyUsage(oids))
     }
 
     /// The identifier of the certificate's own key.
     pub fn subject_key_id(id: &[u8]) -> Result<Extension, Error> {
         let id = OctetString::new(id).map_err(|_| Error::Value("a key identifier is too long"))?;
-        Extension::of(oid::SUBJECT_KEY_ID, false, &SubjectKeyIdentifier(id))
+        Extension::of(known::SUBJECT_KEY_ID, false, &SubjectKeyIdentifier(id))
     }
 
     /// The identifier of the issuer's key.
     pub fn authority_key_id(id: &[u8]) -> Result<Extension, Error> {
         let id = OctetString::new(id).map_err(|_| Error::Value("a key identifier is too long"))?;
         let value = AuthorityKeyIdentifier { key_identifier: Some(id), ..AuthorityKeyIdentifier::default() };
-        Extension::of(oid::AUTHORITY_KEY_ID, false, &value)
+        Extension::of(known::AUTHORITY_KEY_ID, false, &value)
     }
 
     /// Alternative names; critical where the subject is empty.
     pub fn alternative_names(names: &[San], critical: bool) -> Result<Extension, Error> {
         let names = names.iter().map(general_name).collect::<Result<Vec<_>, _>>()?;
-        Extension::of(oid::SUBJECT_ALT_NAME, critical, &SubjectAltName(names))
+        Extension::of(known::SUBJECT_ALT_NAME, critical, &SubjectAltName(names))
     }
 
     /// Where the issuer's certificate and its OCSP servers are.
@@ -211,7 +244,7 @@ impl Extension {
         };
         let all = ocsp.iter().map(described(OCSP_SERVER)).chain(issuers.iter().map(described(CA_ISSUERS)));
         let all = all.collect::<Result<Vec<_>, Error>>()?;
-        Extension::of(oid::AUTHORITY_INFO_ACCESS, false, &AuthorityInfoAccessSyntax(all))
+        Extension::of(known::AUTHORITY_INFO_ACCESS, false, &AuthorityInfoAccessSyntax(all))
     }
 
     /// Where revocation lists are, or with `delta` where the changes since the last one are.
@@ -221,7 +254,7 @@ impl Extension {
             Ok(DistributionPoint { distribution_point: Some(name), reasons: None, crl_issuer: None })
         };
         let points = urls.iter().map(point).collect::<Result<Vec<_>, Error>>()?;
-        let oid = if delta { oid::FRESHEST_CRL } else { oid::CRL_DISTRIBUTION_POINTS };
+        let oid = if delta { known::FRESHEST_CRL } else { known::CRL_DISTRIBUTION_POINTS };
         Extension::of(oid, false, &CrlDistributionPoints(points))
     }
 
@@ -232,13 +265,13 @@ impl Extension {
         };
         let permitted = domains.iter().map(subtree).collect::<Result<Vec<_>, Error>>()?;
         let value = NameConstraints { permitted_subtrees: Some(permitted), excluded_subtrees: None };
-        Extension::of(oid::NAME_CONSTRAINTS, true, &value)
+        Extension::of(known::NAME_CONSTRAINTS, true, &value)
     }
 
     /// The policies a certificate was issued under.
     pub fn policies(policies: &[PolicyIdentifier]) -> Result<Extension, Error> {
         let policies = policies.iter().map(policy).collect::<Result<Vec<_>, _>>()?;
-        Extension::of(oid::CERTIFICATE_POLICIES, false, &CertificatePolicies(policies))
+        Extension::of(known::CERTIFICATE_POLICIES, false, &CertificatePolicies(policies))
     }
 }
 
@@ -283,14 +316,15 @@ fn general_name(san: &San) -> Result<GeneralName, Error> {
 
 /// Whether no extension occurs twice (RFC 5280, 4.2).
 pub(super) fn distinct(extensions: &[Extension]) -> bool {
-    let oids: BTreeSet<&[u8]> = extensions.iter().map(|extension| extension.0.extn_id.as_bytes()).collect();
-    oids.len() == extensions.len()
+    let mut seen = BTreeSet::new();
+    extensions.iter().all(|extension| seen.insert(extension.0.extn_id))
 }
 
 /// The alternative names among `extensions`. Directory names, EDI names and registered ids are left out; an other
 /// name that is no UTF-8 text is an error, or with `lenient` left out too.
 pub(super) fn read_sans(extensions: &[Extension], lenient: bool) -> Result<Vec<San>, Error> {
-    let Some(found) = extensions.iter().find(|extension| extension.is(oid::SUBJECT_ALT_NAME)) else {
+    let Some(found) = extensions.iter().find(|extension| extension.0.extn_id == known::SUBJECT_ALT_NAME)
+    else {
         return Ok(Vec::new());
     };
     let malformed = Error::Malformed("alternative names");

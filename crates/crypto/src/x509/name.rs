@@ -26,6 +26,13 @@ pub mod attribute {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject(pub(super) Name);
 
+/// As RFC 4514 writes names, the last attribute first.
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Subject {
     /// From attributes in the order given; the values of one attribute share a set, as Go writes them. Attributes
     /// without values are left out.

@@ -16,7 +16,7 @@ const MOST_QUERIES: usize = 16;
 /// RFC 9654 lets nonces have up to 128 bytes.
 const MOST_NONCE: usize = 128;
 
-const BASIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
+pub(super) const BASIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
 
 #[derive(Sequence)]
 struct ReadRequest {
@@ -44,11 +44,11 @@ struct ReadQuery {
 }
 
 #[derive(Clone, Sequence)]
-struct CertId {
-    hash: AlgorithmIdentifierOwned,
-    name: OctetString,
-    key: OctetString,
-    serial: Int,
+pub(super) struct CertId {
+    pub(super) hash: AlgorithmIdentifierOwned,
+    pub(super) name: OctetString,
+    pub(super) key: OctetString,
+    pub(super) serial: Int,
 }
 
 #[derive(Sequence)]
@@ -93,7 +93,7 @@ struct Single {
 }
 
 /// Which certificate is asked about.
-pub struct OcspQuery(CertId);
+pub struct OcspQuery(pub(super) CertId);
 
 impl OcspQuery {
     /// The serial number, big endian without a leading zero.

@@ -67,7 +67,7 @@ pub(super) fn hash_of(oid: &ObjectIdentifier) -> Option<Hash> {
     HASHES.iter().find(|(known, _)| known == oid).map(|(_, hash)| *hash)
 }
 
-fn hash_identifier(hash: Hash) -> Result<AlgorithmIdentifierOwned, Error> {
+pub(super) fn hash_identifier(hash: Hash) -> Result<AlgorithmIdentifierOwned, Error> {
     let (oid, _) = HASHES.iter().find(|(_, known)| *known == hash).ok_or(Error::Scheme)?;
     Ok(AlgorithmIdentifierOwned { oid: *oid, parameters: Some(Any::null()) })
 }

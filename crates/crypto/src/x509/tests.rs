@@ -202,3 +202,98 @@ proptest! {
         let _ = Request::read(&der);
     }
 }
+
+/// A certificate of `root`'s for a key of its own, with these extensions.
+fn issued(root: &Certificate, by: &Key, serial: u8, extensions: Vec<Extension>) -> (Key, Certificate) {
+    let own = key(KeyType::EcdsaP256);
+    let public = PublicKey::of(&own).unwrap();
+    let name = subject("leaf");
+    let template = Template {
+        serial: &[serial],
+        issuer: root.subject(),
+        subject: &name,
+        not_before: NOW,
+        not_after: NOW + 1000,
+        spki: public.spki(),
+        extensions,
+    };
+    let made = template.issue(&public, by, Scheme::of(by, 0, false).unwrap()).unwrap();
+    (own, made)
+}
+
+/// What a responder that signs with `key` says to the usual request about `leaf`.
+fn answered(
+    leaf: &Certificate,
+    root: &Certificate,
+    signer: &Certificate,
+    key: &Key,
+    status: CertStatus,
+) -> Vec<u8> {
+    let request = OcspRequest::read(&ocsp_request(leaf, root).unwrap()).unwrap();
+    assert!(request.queries[0].is_of(root) && request.queries[0].serial() == leaf.serial());
+    let answer =
+        OcspAnswer { request: &request, statuses: &[status], signer, at: NOW + 10, until: NOW + 100 };
+    answer.sign(key, Scheme::of(key, 0, false).unwrap()).unwrap()
+}
+
+#[test]
+fn an_ocsp_answer_is_believed_of_the_issuer_and_whom_it_names() {
+    let (root_key, other_key) = (key(KeyType::EcdsaP256), key(KeyType::EcdsaP256));
+    let scheme = Scheme::of(&root_key, 0, false).unwrap();
+    let (root, other) = (root(&root_key, scheme), root(&other_key, scheme));
+    // A serial number whose first bit is set.
+    let (_, leaf) = issued(&root, &root_key, 200, Vec::new());
+    let purpose = |oid: &str| vec![Extension::ext_key_usage(&[oid.to_owned()]).unwrap()];
+    let (named_key, named) = issued(&root, &root_key, 7, purpose(oid::OCSP_SIGNING));
+    let (client_key, client) = issued(&root, &root_key, 8, purpose(oid::CLIENT_AUTH));
+    let (strange_key, strange) = issued(&other, &other_key, 9, purpose(oid::OCSP_SIGNING));
+    let read = |der: &[u8], others: &[Certificate], now| OcspWord::read(der, &leaf, &root, others, now);
+    for status in [CertStatus::Good, CertStatus::Revoked(NOW + 5), CertStatus::Unknown] {
+        let der = answered(&leaf, &root, &root, &root_key, status);
+        let word = OcspWord { status, this_update: NOW + 10, next_update: Some(NOW + 100) };
+        assert_eq!(read(&der, &[], NOW), Ok(word));
+        let delegated = answered(&leaf, &root, &named, &named_key, status);
+        assert_eq!(read(&delegated, &[], NOW), Ok(word));
+        assert_eq!(read(&delegated, &[], NOW + 2000), Err(Error::Signature), "its time is over");
+        let stranger = answered(&leaf, &root, &strange, &strange_key, status);
+        assert_eq!(read(&stranger, &[], NOW), Err(Error::Signature));
+        assert_eq!(read(&stranger, std::slice::from_ref(&other), NOW), Ok(word));
+        let unfit = answered(&leaf, &root, &client, &client_key, status);
+        assert_eq!(read(&unfit, &[], NOW), Err(Error::Signature), "not for signing answers");
+    }
+    let der = answered(&leaf, &root, &root, &root_key, CertStatus::Good);
+    assert!(
+        OcspWord::read(&der, &named, &root, &[], NOW)
+            .unwrap_err()
+            .to_string()
+            .contains("another certificate")
+    );
+    for at in 0..der.len() {
+        let mut damaged = der.clone();
+        damaged[at] ^= 0x40;
+        let word = read(&damaged, &[], NOW);
+        // Certificates in the answer that nobody needs may be damaged; what is believed is what was signed.
+        assert!(word.is_err() || word == read(&der, &[], NOW), "{at}");
+    }
+    assert!(read(&OcspError::Unauthorized.der(), &[], NOW).unwrap_err().to_string().contains("refuses"));
+    assert!(read(&vec![0x30; 70_000], &[], NOW).is_err());
+}
+
+#[test]
+fn certificates_say_where_ocsp_servers_are() {
+    let root_key = key(KeyType::EcdsaP256);
+    let root = root(&root_key, Scheme::of(&root_key, 0, false).unwrap());
+    let urls = ["http://a.test/ocsp".to_owned(), "http://b.test".to_owned()];
+    let info = Extension::authority_info(&urls, &["http://c.test/ca".to_owned()]).unwrap();
+    let (_, leaf) = issued(&root, &root_key, 7, vec![info]);
+    assert_eq!((leaf.ocsp_servers(), root.ocsp_servers()), (urls.to_vec(), Vec::new()));
+}
+
+proptest! {
+    #[test]
+    fn no_ocsp_answer_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let root_key = key(KeyType::Ed25519);
+        let root = root(&root_key, Scheme::of(&root_key, 0, false).unwrap());
+        prop_assert!(OcspWord::read(&bytes, &root, &root, &[], NOW).is_err());
+    }
+}

@@ -31,7 +31,7 @@ use crate::token::{self, Caller};
 use crate::txn::Txn;
 use crate::work;
 use crate::wrapping;
-use keyward_core::{Batch, Random, Timestamp, View};
+use keyward_core::{Batch, Random, Rev, Timestamp, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -521,17 +521,20 @@ impl Authority {
         Ok(chunks)
     }
 
-    /// Records what came of an act outside, and says whether the answer that waits for it may be sent.
+    /// Records what came of an act outside, and says whether the answer that waits for it may be sent. `recorded` is the
+    /// revision that the batch with its record was committed at, where nobody can have changed that since without a
+    /// conflict to be noticed; none where it has to be read again.
     pub fn conclude(
         &self,
         view: &dyn View,
-        about: &About,
+        (about, recorded): (&About, Option<Rev>),
         yielded: &Yielded,
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<Concluded, Refusal> {
         let mut txn = self.begin(view, random)?;
         let (done, completion) = read(about, yielded);
+        let mut good = false;
         match about {
             About::Engine { mount, kind, what } => {
                 let journal =
@@ -542,12 +545,12 @@ impl Authority {
             }
             about => {
                 let ends = completion.as_ref().and_then(|completion| completion.ends);
-                lease::conclude(&mut txn, about, &done, ends, now)?;
+                good = lease::conclude(&mut txn, about, recorded, &done, ends, now)?;
             }
         }
         let verdict = match (done, about) {
             (Err(failure), _) => Err(Refusal::Upstream(failure.why)),
-            (Ok(()), About::Make(id, _)) if !lease::is_live(&mut txn, id, now)? => {
+            (Ok(()), About::Make(..)) if !good => {
                 Err(Refusal::invalid("the lease was revoked, or its time passed, while it was being made"))
             }
             _ => Ok(completion),

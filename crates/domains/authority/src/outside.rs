@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Questions one request may ask; more would be a handler that never asks the same twice.
-pub const MOST_QUESTIONS: usize = 8;
+pub const MOST_QUESTIONS: usize = 16;
 
 /// The longest answer that is read, in bytes.
 pub const LONGEST_ANSWER: usize = 1024 * 1024;
@@ -81,12 +81,14 @@ pub struct Ask {
     pub body: Option<(&'static str, Hidden)>,
     /// An answer of success as old as this will do; zero asks anew.
     pub may_be_old: Duration,
+    /// Times it is sent again where it was not heard, while there is time.
+    pub retries: u8,
 }
 
 impl Ask {
     /// A GET of something public.
     pub fn get(url: impl Into<String>, roots: Roots, may_be_old: Duration) -> Ask {
-        Ask { url: url.into(), roots, credential: Credential::None, body: None, may_be_old }
+        Ask { url: url.into(), roots, credential: Credential::None, body: None, may_be_old, retries: 0 }
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Login {
     pub no_default_policy: bool,
     /// Metadata shown in the answer and in lookups.
     pub metadata: BTreeMap<String, String>,
+    /// What the metadata say of a pod and its ServiceAccount the method has proved; see
+    /// [`crate::token::TokenEntry::attested`].
+    pub attested: bool,
     /// Prefixed to the mount's name in `display_name`.
     pub display_name: String,
     /// The name the caller has at this method (user name, role id): the identity alias.

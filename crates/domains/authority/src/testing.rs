@@ -14,7 +14,7 @@ use crate::request::{Media, Operation, Request, Shown, Wrap};
 use crate::response::Response;
 use crate::seal::{self, Shares, Unsealing};
 use crate::settings::Settings;
-use keyward_core::{Clock, Fault, Timestamp, random};
+use keyward_core::{Clock, Fault, Rev, Timestamp, random};
 use keyward_crypto::Secret;
 use keyward_testkit::fakes::{FixedClock, SeededRandom};
 use keyward_testkit::store::MapStore;
@@ -191,8 +191,8 @@ impl Bench {
         self.record(&exchange.request_record(now));
         self.store.commit(admitted.claim.clone())?;
         let outcome = self.carry_out(request, &admitted).and_then(|mut outcome| {
-            self.store.commit(std::mem::take(&mut outcome.batch))?;
-            self.undertake_all(request, &mut outcome)?;
+            let rev = self.store.commit(std::mem::take(&mut outcome.batch))?;
+            self.undertake_all(request, &mut outcome, rev)?;
             outcome.settled()
         });
         self.record(&exchange.response_record(outcome.as_ref().map(|outcome| &outcome.response), now));
@@ -253,11 +253,11 @@ impl Bench {
         (serde_json::from_str(request).unwrap(), serde_json::from_str(response).unwrap())
     }
 
-    fn undertake_all(&mut self, request: &Request, outcome: &mut Outcome) -> Result<(), Refusal> {
+    fn undertake_all(&mut self, request: &Request, outcome: &mut Outcome, rev: Rev) -> Result<(), Refusal> {
         let now = self.clock.now();
         for effect in &outcome.effects {
             let Effect::Undertake(undertaking) = effect else { continue };
-            if let Some(completion) = self.undertake(undertaking)? {
+            if let Some(completion) = self.undertake(undertaking, Some(rev))? {
                 outcome.response.complete(completion, now);
                 if let Some(Wrap { ttl }) = request.wrap {
                     let response = &outcome.response;
@@ -271,13 +271,23 @@ impl Bench {
         Ok(())
     }
 
-    /// Has `undertaking` done by the world that the test made, and records what came of it.
-    pub(crate) fn undertake(&mut self, undertaking: &Undertaking) -> Result<Option<Completion>, Refusal> {
+    /// Has `undertaking`, which was recorded at a revision, done by the world that the test made, and records what came of
+    /// it, as a server does.
+    pub(crate) fn undertake(
+        &mut self,
+        undertaking: &Undertaking,
+        mut recorded: Option<Rev>,
+    ) -> Result<Option<Completion>, Refusal> {
         let yielded = (self.deeds)(&undertaking.act);
-        let (now, about) = (self.clock.now(), &undertaking.about);
-        let concluded = self.authority.conclude(&self.store, about, &yielded, now, &self.random)?;
-        self.store.commit(concluded.batch)?;
-        concluded.verdict
+        loop {
+            let (now, known) = (self.clock.now(), recorded.take());
+            let about = (&undertaking.about, known);
+            let concluded = self.authority.conclude(&self.store, about, &yielded, now, &self.random)?;
+            match self.store.commit(concluded.batch) {
+                Err(Fault::Conflict(_)) if known.is_some() => {}
+                committed => return committed.map_err(Refusal::from).and(concluded.verdict),
+            }
+        }
     }
 
     fn do_what_is_due(&mut self, next: impl Fn(&Bench) -> Vec<Due>) {
@@ -295,7 +305,7 @@ impl Bench {
             // Together, as a server does it: no chunk knows what those before it changed.
             for undertaking in chunks.into_iter().flat_map(commit).collect::<Vec<_>>() {
                 // What failed is due again later.
-                let _ = self.undertake(&undertaking);
+                let _ = self.undertake(&undertaking, None);
             }
         }
     }

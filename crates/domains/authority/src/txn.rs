@@ -48,6 +48,11 @@ impl<'v> Txn<'v> {
         Txn { view, memo, random, keyring, reads, writes: BTreeMap::new() }
     }
 
+    /// The snapshot: for what is readable while sealed. Nothing read through it is relied on.
+    pub fn view(&self) -> &'v dyn View {
+        self.view
+    }
+
     /// Relies on `want` of `key` without reading it.
     pub fn want(&mut self, key: &str, want: Want) {
         self.reads.push(key, want);

@@ -13,8 +13,8 @@ use crate::secret::PlainSecret;
 use crate::shares::unite;
 use crate::violation::{Failure, Violation, age_failure, invalid};
 
-/// How far clocks may differ before a secret counts as too early. Nothing lives longer for it.
-const SKEW: Duration = Duration::from_secs(60);
+/// How far clocks may differ before a secret counts as too early, or as sealed for too long. Nothing lives longer for it.
+pub const SKEW: Duration = Duration::from_secs(60);
 
 /// Where, when and for whom a secret is opened. What is not known offline is not checked.
 #[derive(Clone, Copy)]

@@ -2,6 +2,7 @@
 //! trust. Pure, and without a way to name a plaintext: this crate does not know the cryptographic one.
 
 mod bounds;
+mod json;
 mod moment;
 pub mod names;
 mod phase;

@@ -139,7 +139,7 @@ impl SealedSecret {
 
     /// Reads a manifest, and checks all that needs no key.
     pub fn read(text: &str) -> Result<SealedSecret, Invalid> {
-        let read: SealedSecret = yaml::read(text)?;
+        let read: SealedSecret = yaml::read_public(text)?;
         if read.api_version != API_VERSION || read.kind != KIND {
             return invalid(format!("it is no {KIND} of {API_VERSION}"));
         }

@@ -50,6 +50,15 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Invalid> {
     serde_saphyr::from_str_with_options(text, options).map_err(|why| Invalid(refused(&why)))
 }
 
+/// As [`read`], and ten times as fast where the text is JSON, as programs write it. Copies of what is read may stay behind in
+/// memory, so it is for documents without a plaintext.
+pub fn read_public<T: DeserializeOwned>(text: &str) -> Result<T, Invalid> {
+    match text.len() <= LONGEST {
+        true => crate::json::read(text).map_or_else(|| read(text), Ok),
+        false => read(text),
+    }
+}
+
 fn refused(why: &serde_saphyr::Error) -> String {
     let place = why.location().map_or(String::new(), |at| format!("line {}: ", at.line()));
     let said = why.without_snippet().to_string();
@@ -60,14 +69,18 @@ fn refused(why: &serde_saphyr::Error) -> String {
     format!("{place}{first}")
 }
 
-/// Writes a document, ending with a line feed.
+/// Writes a document, ending with a line feed; one that could be read again.
 pub fn write<T: Serialize>(value: &T) -> Result<String, Invalid> {
     let mut text =
         serde_saphyr::to_string(value).map_err(|why| Invalid(format!("it cannot be written: {why}")))?;
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    Ok(text)
+    match text.len() <= LONGEST {
+        true => Ok(text),
+        // Nobody could read it back.
+        false => invalid("it would be longer than 64 MiB: seal a key, and keep what it encrypts elsewhere"),
+    }
 }
 
 /// The documents of a file, each as it stands there. A line of `---` divides them; comments and empty documents stay with
@@ -98,4 +111,14 @@ pub fn body(document: &str) -> &str {
 /// What a document says it is; nothing when it says nothing that can be read.
 pub fn kind(document: &str) -> Kind {
     read(body(document)).unwrap_or_default()
+}
+
+/// Whether a part of a document says that this is its kind, for documents that are not taken as a whole: with anchors in them,
+/// with keys that stand twice, or templates of other tools.
+pub fn says_kind(document: &str, kind: &str) -> bool {
+    let mut parts = document.split(['\n', ',', '{', '}']);
+    parts.any(|part| {
+        let bare: String = part.chars().filter(|letter| !" \t\r\"'".contains(*letter)).collect();
+        bare.strip_prefix("kind:") == Some(kind)
+    })
 }

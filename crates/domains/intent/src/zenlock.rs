@@ -56,7 +56,7 @@ impl ZenLock {
 
     /// Reads a manifest.
     pub fn read(text: &str) -> Result<ZenLock, Invalid> {
-        let read: ZenLock = yaml::read(text)?;
+        let read: ZenLock = yaml::read_public(text)?;
         if read.api_version != API_VERSION || read.kind != KIND {
             return invalid(format!("it is no {KIND} of {API_VERSION}"));
         }

@@ -89,6 +89,39 @@ fn what_two_readers_could_understand_differently_is_refused() {
 }
 
 #[test]
+fn json_is_read_as_strictly() {
+    let sealed = SealedSecret::read(SEALED).unwrap();
+    let lock = ZenLock::read(ZENLOCK).unwrap();
+    let text = serde_json::to_string(&sealed).unwrap();
+    assert_eq!(SealedSecret::read(&text).unwrap(), sealed);
+    assert_eq!(SealedSecret::read(&serde_json::to_string_pretty(&sealed).unwrap()).unwrap(), sealed);
+    assert_eq!(ZenLock::read(&serde_json::to_string(&lock).unwrap()).unwrap(), lock);
+    // Also what a cluster adds, and what is in maps whose keys may be any.
+    let head = r#"{"kind":"SealedSecret","apiVersion":"keyward.io/v1alpha1","metadata":{"name":"db","namespace":"shop""#;
+    let spec = text.find(r#""spec":"#).map(|at| &text[at..]).unwrap();
+    let with = |more: &str| format!("{head}{more}}},{spec}");
+    assert_eq!(SealedSecret::read(&with("")).unwrap().spec, sealed.spec);
+    for (text, wanted) in [
+        (with(r#","name":"other""#), "uplicate"),
+        (with(r#","labels":{"a":"1","a":"2"}"#), "uplicate"),
+        (with(r#","managedFields":[{"x":1,"x":2}]"#), "uplicate"),
+        (with(r#","annotations":{"a":"1","\u0061":"2"}"#), "uplicate"),
+        (text.replacen(r#""version":1"#, r#""version":1,"version":2"#, 1), "uplicate"),
+        (text.replacen(r#""version":1"#, r#""secret":"hunter2","version":1"#, 1), "secret"),
+        (text.replacen(r#""version":1"#, r#""version":{"a":"hunter2"}"#, 1), ""),
+        (text.replacen(r#""clusters":["#, r#""clusters":["hunter2",{},"#, 1), ""),
+        (format!("{text} hunter2"), ""),
+        (format!("{text}{text}"), ""),
+        (text[..text.len() - 1].to_owned(), ""),
+        (with(&format!(r#","x":{}1{}"#, "[".repeat(100), "]".repeat(100))), ""),
+        (with(&format!(r#","x":{}1{}"#, "[".repeat(100_000), "]".repeat(100_000))), ""),
+    ] {
+        let refused = SealedSecret::read(&text).unwrap_err().to_string();
+        assert!(refused.contains(wanted) && !refused.contains("hunter2"), "{refused}");
+    }
+}
+
+#[test]
 fn documents_are_divided_as_they_stand() {
     let text = "# head\na: 1\n---\nb: |\n  ---\n  x\n--- # c\nc: 1\n";
     let parts = yaml::documents(text);
@@ -103,6 +136,7 @@ proptest! {
     fn reading_never_panics(text in ".{0,200}", cut in 0..SEALED.len()) {
         let _ = (SealedSecret::read(&text), ZenLock::read(&text), yaml::kind(&text));
         let _ = SealedSecret::read(&format!("{}{text}", &SEALED[..cut]));
+        let _ = SealedSecret::read(&format!("{{{text}}}"));
         prop_assert_eq!(yaml::documents(&text).concat(), text);
     }
 }

@@ -1,6 +1,7 @@
 //! What is wrong with the documents of a tree, told without any key: for hooks and continuous integration.
 
 use keyward_core::{Timestamp, parse_duration};
+use keyward_envelope::object::SKEW;
 use keyward_intent::{Rule, Rules, SealedSecret, yaml};
 
 use crate::object::verify;
@@ -41,7 +42,9 @@ pub fn document(text: &str, rules: &Rules, rule: Option<&Rule>, now: Timestamp) 
         Ok(kind) => kind,
         // Templates of other tools are no YAML, and none of our business; what hides a Secret is.
         Err(why) => {
-            return names_a_secret(body)
+            return ["Secret", "SealedSecret"]
+                .iter()
+                .any(|kind| yaml::says_kind(body, kind))
                 .then(|| error("unreadable", format!("a Secret that cannot be read: {why}")))
                 .into_iter()
                 .collect();
@@ -63,12 +66,6 @@ pub fn document(text: &str, rules: &Rules, rule: Option<&Rule>, now: Timestamp) 
         Ok(object) => sealed(&object, rules, rule, now),
         Err(why) => vec![error("invalid", why.0)],
     }
-}
-
-/// Whether a line says so, for documents that are not taken as a whole: with anchors in them, or keys that stand twice.
-fn names_a_secret(body: &str) -> bool {
-    let bare = |line: &str| line.chars().filter(|letter| !" \t\r\"',".contains(*letter)).collect::<String>();
-    body.lines().map(bare).any(|line| line == "kind:Secret" || line == "kind:SealedSecret")
 }
 
 /// Whether a Secret has values. SOPS files are Secrets too, and theirs are encrypted.
@@ -124,7 +121,8 @@ fn sealed(object: &SealedSecret, rules: &Rules, rule: Option<&Rule>, now: Timest
         ));
     }
     if let Some(life) = rule.max_life.as_deref().and_then(|life| parse_duration(life).ok()) {
-        let too_long = bounds.not_after.is_none_or(|until| until.timestamp().since(now) > life);
+        // A machine that is ahead of this one seals for the longest life, and does no wrong.
+        let too_long = bounds.not_after.is_none_or(|until| until.timestamp().since(now) > life + SKEW);
         if too_long {
             found.push(error("life", "it lives longer than the rule's maxLife: seal it with --life"));
         }

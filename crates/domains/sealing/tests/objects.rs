@@ -7,7 +7,7 @@ use keyward_crypto::{Secret, SystemRandom};
 use keyward_intent::{Bounds, Metadata, Moment, Phase, Scope, SealedSecret, Subject};
 use keyward_sealing::author::{self, Signer};
 use keyward_sealing::recipients::Sealer;
-use keyward_sealing::{Audience, Failure, Place, PlainSecret, Violation, diff, object};
+use keyward_sealing::{Audience, Failure, Place, PlainSecret, Violation, diff, lint, object};
 use std::collections::BTreeMap;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -430,4 +430,34 @@ fn the_identity_in_a_file_opens_too() {
     let world = World::new();
     let identity: Identity = world.identity.text().expose().parse().unwrap();
     assert!(object::open(&world.seal(bounds()), &Place::offline(NOW), &[&identity]).is_ok());
+}
+
+#[test]
+fn who_checks_may_have_another_clock_than_who_sealed() {
+    let world = World::new();
+    let text = format!(
+        "apiVersion: keyward.io/v1alpha1\nkind: SealingRules\nrecipients: {{shop: {}}}\nauthors: {{root: {}}}\n\
+         rules:\n- clusters: [prod]\n  recipients: [shop]\n  maxLife: 1000s\n",
+        world.identity.recipient(),
+        world.signer.public()
+    );
+    let rules = keyward_intent::Rules::read(&text).unwrap();
+    let found = |sealed_until: i64| {
+        let bounds = Bounds { not_after: Some(at(sealed_until)), not_before: None, ..bounds() };
+        let text = world.seal(bounds).write().unwrap();
+        let found = lint::document(&text, &rules, rules.rule_for("db.yaml"), NOW);
+        found.iter().map(|finding| finding.rule).filter(|rule| *rule != "expires").collect::<Vec<_>>()
+    };
+    // Sealed for the longest life, on machines that are up to a minute ahead of this one, or behind it.
+    assert_eq!([found(1000), found(1060), found(1)], [[]; 3] as [[&str; 0]; 3]);
+    assert_eq!([found(1061), found(2000)], [["life"]; 2]);
+    assert_eq!([found(0), found(-60)], [["expired"]; 2]);
+    // Opening offline is judged by the clock of who opens: a minute at the beginning, nothing at the end.
+    let opens = |from: i64, until: i64| {
+        let bounds = Bounds { not_before: Some(at(from)), not_after: Some(at(until)), ..bounds() };
+        world.open(&world.seal(bounds)).map(drop)
+    };
+    assert_eq!((opens(60, 100), opens(-9, 1)), (Ok(()), Ok(())));
+    assert_eq!(opens(61, 100), Err(Violation::NotBefore(at(61)).into()));
+    assert_eq!(opens(-9, 0), Err(Violation::NotAfter(at(0)).into()));
 }

@@ -5,7 +5,7 @@ use crate::cli::output::raw;
 #[cfg(feature = "authority")]
 use crate::cli::{Connection, client_config};
 #[cfg(feature = "authority")]
-use crate::services::{ClusterArgs, LogArgs, LoginArgs, duration, until_stopped};
+use crate::services::{ClusterArgs, LogArgs, LoginArgs, duration, give_memory_back, until_stopped};
 use clap::Subcommand;
 #[cfg(feature = "authority")]
 use std::time::Duration;
@@ -67,6 +67,7 @@ pub(super) fn serve(connection: &Connection, args: ServeArgs) -> Result<(), Fail
         log: args.log.log_level,
     };
     until_stopped(async |stop| {
+        tokio::spawn(give_memory_back());
         run(options, stop.received()).await.map_err(|why| Failure::Usage(why.to_string()))
     })
 }

@@ -54,7 +54,7 @@ impl SignArgs {
 /// Whom to seal for
 #[derive(clap::Args)]
 pub(super) struct RecipientArgs {
-    /// Recipient: age1pq1..., age1..., age1PLUGIN1... or an SSH public key; in place of those that the rules name
+    /// Recipient: age1pq1..., age1..., age1tag1..., age1PLUGIN1... or an SSH public key; in place of those that the rules name
     #[arg(long = "recipient", short = 'r', value_name = "RECIPIENT")]
     pub(super) recipients: Vec<String>,
     /// Rules to seal by; the nearest .keyward.yaml above the file otherwise

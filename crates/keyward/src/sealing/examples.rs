@@ -67,3 +67,14 @@ Examples:
   keyward root retire keyward-root.yaml --new-document root-2.yaml --tree apps
 
 Run it on a machine without a network: a build with only the `seal` feature has none in it.";
+
+#[cfg(feature = "hardware")]
+pub(crate) const PKCS11: &str = "\
+Examples:
+  keyward pkcs11 list --module /usr/lib/softhsm/libsofthsm2.so
+  keyward pkcs11 keygen --module /usr/lib/softhsm/libsofthsm2.so --token ada --to ada.txt    # prints the recipient
+  keyward pkcs11 identity --module /usr/lib/opensc-pkcs11.so --token piv --id 03 --to piv.txt
+  keyward open -i ada.txt apps/shop/db.yaml                                                 # asks for the PIN once
+
+The PIN is asked for on the terminal, or read from the file that KEYWARD_PKCS11_PIN_FILE names. Stock age opens with such \
+identities too, where a link named age-plugin-keyward to this program is on the PATH.";

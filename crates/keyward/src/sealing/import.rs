@@ -39,7 +39,7 @@ pub(super) fn run(output: &Output, args: &ImportArgs) -> Result<(), Failure> {
 }
 
 fn opened(args: &ImportArgs, document: &str) -> Result<(PlainSecret, BTreeSet<Subject>), Failure> {
-    let kind = yaml::kind(document);
+    let kind: yaml::Kind = yaml::read(yaml::body(document))?;
     if ZenLock::is(&kind) {
         return Ok(import::open_zenlock(document, &keys(args)?.unwraps())?);
     }

@@ -7,6 +7,8 @@ pub(crate) mod examples;
 mod import;
 mod open;
 mod paper;
+#[cfg(feature = "hardware")]
+mod pkcs11;
 mod root;
 mod seal;
 mod tree;
@@ -50,6 +52,10 @@ pub(crate) enum Command {
     /// Make and look after the offline root of trust
     #[command(subcommand, after_help = examples::ROOT)]
     Root(Box<root::Root>),
+    /// Keep identities in tokens by PKCS#11: smart cards, HSMs, TPMs
+    #[cfg(feature = "hardware")]
+    #[command(subcommand, after_help = examples::PKCS11)]
+    Pkcs11(Box<pkcs11::Pkcs11>),
 }
 
 pub(crate) fn run(
@@ -75,6 +81,8 @@ pub(crate) fn run(
         Command::Merge(args) => tree::merge(&args),
         Command::Import(args) => import::run(output, &args),
         Command::Root(command) => root::run(output, &command),
+        #[cfg(feature = "hardware")]
+        Command::Pkcs11(command) => pkcs11::run(output, &command),
     }
 }
 

@@ -53,14 +53,17 @@ pub(super) fn run(output: &Output, args: &SealArgs) -> Result<(), Failure> {
     let text = files::read_text(&args.file)?;
     let mut sealed = Vec::new();
     for document in yaml::documents(text.expose()) {
-        let kind = yaml::kind(document);
-        if PlainSecret::is(&kind) {
-            let secret = PlainSecret::read(yaml::body(document)).map_err(|why| at(&args.file, why))?;
-            sealed.push(args.options.seal(&args.file, &secret, &BTreeSet::new())?);
-        } else if !yaml::body(document).trim().is_empty() {
+        let body = yaml::body(document);
+        if body.trim().is_empty() {
+            continue;
+        }
+        let kind: yaml::Kind = yaml::read(body).map_err(|why| at(&args.file, why))?;
+        if !PlainSecret::is(&kind) {
             let said = if kind.kind.is_empty() { "something that says no kind" } else { kind.kind.as_str() };
             return Err(at(&args.file, format!("it holds {said}: only Secrets of v1 are sealed")));
         }
+        let secret = PlainSecret::read(body).map_err(|why| at(&args.file, why))?;
+        sealed.push(args.options.seal(&args.file, &secret, &BTreeSet::new())?);
     }
     if sealed.is_empty() {
         return Err(at(&args.file, "it holds no Secret"));

@@ -209,8 +209,9 @@ fn lint_file(path: &Path, given: Option<&Ruled>) -> Result<Vec<lint::Finding>, F
     let text = files::read(path)?;
     let text = match yaml::text(text.expose()) {
         Ok(text) => text,
+        // Others may read it all the same, as UTF-16, and find a Secret.
         Err(why) => {
-            return Ok(vec![lint::Finding { weight: Weight::Warning, rule: "unreadable", said: why.0 }]);
+            return Ok(vec![lint::Finding { weight: Weight::Error, rule: "unreadable", said: why.0 }]);
         }
     };
     let documents = yaml::documents(text);

@@ -49,10 +49,7 @@ impl Target {
                 let folder = Folder::open(folder, *mode, *on_disk)?;
                 Ok(Target::Files { folder, layout: *layout, files: BTreeMap::new() })
             }
-            To::Secrets(source) => {
-                let secrets = Secrets::connect(source, namespace).await?;
-                Ok(Target::Secrets(Box::new(secrets)))
-            }
+            To::Secrets(source) => Ok(Target::Secrets(Box::new(Secrets::connect(source, namespace).await?))),
         }
     }
 

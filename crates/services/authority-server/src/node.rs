@@ -17,7 +17,7 @@ use keyward_authority::request::{Operation, Request, Wrap};
 use keyward_authority::response::{Data, Response};
 use keyward_authority::seal::{self, Initialized, SealConfig, Shares, Unsealing};
 use keyward_authority::settings::Settings;
-use keyward_core::{Batch, Clock, Fault, Random, Timestamp, View};
+use keyward_core::{Batch, Clock, Fault, Random, Rev, Timestamp, View};
 use keyward_storage::Store;
 use parking_lot::Mutex;
 use serde_json::{Map, json};
@@ -40,6 +40,10 @@ const HANDS: usize = 128;
 /// How often a request is decided anew after another one changed what it relied on.
 const ATTEMPTS: usize = 64;
 
+/// After how many times it waits for its turn. Of many who change one entry somebody would lose every time otherwise, and all
+/// of them decide in vain meanwhile.
+const RIVALRY: usize = 2;
+
 /// See the module. One lock: the shares collected so far, which only unsealing touches.
 pub struct Node {
     store: Arc<dyn Store>,
@@ -56,6 +60,8 @@ pub struct Node {
     acts: Acts,
     /// Acts that may be under way at a time, requests apart.
     hands: Arc<Semaphore>,
+    /// Whose turn it is among requests that others keep coming before.
+    turn: Semaphore,
     /// The request headers that records show.
     recorded: ArcSwap<Vec<String>>,
 }
@@ -118,6 +124,7 @@ impl Node {
             acts: Acts::new(Reach::default(), outside.clone()),
             outside,
             hands: Arc::new(Semaphore::new(HANDS)),
+            turn: Semaphore::new(1),
             recorded: ArcSwap::default(),
         }
     }
@@ -366,7 +373,7 @@ impl Node {
             match self.commit(claim).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
-                Ok(()) => return Ok(judgement),
+                Ok(_) => return Ok(judgement),
             }
         }
         Err(Refusal::Storage(Fault::Conflict(Vec::new())))
@@ -410,7 +417,9 @@ impl Node {
     ) -> Carried {
         let mut gathered = Arc::new(Gathered::default());
         let mut aside = admitted.route.traits.heavy;
+        let mut conflicts = 0;
         for _ in 0..ATTEMPTS {
+            let mut turn = if conflicts < RIVALRY { None } else { self.turn.acquire().await.ok() };
             let decided = if let Some(decided) = early.take() {
                 decided
             } else if aside {
@@ -425,6 +434,7 @@ impl Node {
             };
             let mut outcome = match decided {
                 Err(Refusal::Lacks(question)) => {
+                    drop(turn);
                     aside |= *question == Question::Leisure;
                     let told = self.outside.answer(&question).await;
                     gathered = Arc::new(gathered.with(question, told)?);
@@ -432,6 +442,8 @@ impl Node {
                 }
                 decided => decided?,
             };
+            // Nobody waits for what is done outside.
+            turn = turn.filter(|_| outcome.effects.is_empty());
             for effect in &outcome.effects {
                 match effect {
                     Effect::ProbeAudit(device) => self.devices.probe(device).map_err(Refusal::invalid)?,
@@ -441,11 +453,14 @@ impl Node {
                     _ => {}
                 }
             }
-            match self.commit(std::mem::take(&mut outcome.batch)).await {
-                Err(Fault::Conflict(_)) => {}
+            let committed = self.commit(std::mem::take(&mut outcome.batch)).await;
+            drop(turn);
+            match committed {
+                Err(Fault::Conflict(_)) => conflicts += 1,
                 Err(fault) => return Err(fault.into()),
-                Ok(()) => {
-                    if let Some(completion) = self.undertake_all(authority, &mut outcome.effects).await? {
+                Ok(rev) => {
+                    let effects = &mut outcome.effects;
+                    if let Some(completion) = self.undertake_all(authority, effects, rev).await? {
                         outcome.response.complete(completion, self.now());
                         self.wrap(authority, request, &mut outcome.response).await?;
                     }
@@ -467,15 +482,17 @@ impl Node {
         self.look(|view| authority.carry_out(view, request, admitted, gathered, now, self.random()))
     }
 
-    async fn commit(&self, batch: Batch) -> Result<(), Fault> {
-        if batch.is_empty() { Ok(()) } else { self.store.commit(batch).await.map(|_| ()) }
+    /// The revision it was committed at; none for a batch without writes.
+    async fn commit(&self, batch: Batch) -> Result<Option<Rev>, Fault> {
+        if batch.is_empty() { Ok(None) } else { self.store.commit(batch).await.map(Some) }
     }
 
-    /// Does what a request has to have done outside. Nothing of it is left half done because the client went away.
+    /// Does what a request has to have done outside, which was recorded at `rev`. Nothing of it is left half done because the client went away.
     async fn undertake_all(
         self: &Arc<Node>,
         authority: &Arc<Authority>,
         effects: &mut Vec<Effect>,
+        rev: Option<Rev>,
     ) -> Result<Option<Completion>, Refusal> {
         let mut completion = None;
         if !effects.iter().any(|effect| matches!(effect, Effect::Undertake(_))) {
@@ -485,7 +502,8 @@ impl Node {
             match effect {
                 Effect::Undertake(undertaking) => {
                     let (node, authority) = (self.clone(), authority.clone());
-                    let doing = tokio::spawn(async move { node.undertake(&authority, &undertaking).await });
+                    let doing =
+                        tokio::spawn(async move { node.undertake(&authority, &undertaking, rev).await });
                     let done = doing.await;
                     completion =
                         done.map_err(|_| Refusal::Internal("an act outside failed".to_owned()))??;
@@ -511,7 +529,7 @@ impl Node {
             match self.commit(batch).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
-                Ok(()) => {
+                Ok(_) => {
                     *response = wrapped;
                     return Ok(());
                 }
@@ -525,17 +543,17 @@ impl Node {
         &self,
         authority: &Authority,
         undertaking: &Undertaking,
+        mut recorded: Option<Rev>,
     ) -> Result<Option<Completion>, Refusal> {
         let yielded = self.acts.perform(&undertaking.act).await;
         for _ in 0..ATTEMPTS {
-            let now = self.now();
-            let conclude =
-                |view: &dyn View| authority.conclude(view, &undertaking.about, &yielded, now, self.random());
+            let (now, about) = (self.now(), (&undertaking.about, recorded.take()));
+            let conclude = |view: &dyn View| authority.conclude(view, about, &yielded, now, self.random());
             let concluded = self.look(conclude)?;
             match self.commit(concluded.batch).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
-                Ok(()) => return concluded.verdict,
+                Ok(_) => return concluded.verdict,
             }
         }
         Err(Refusal::Storage(Fault::Conflict(Vec::new())))
@@ -620,7 +638,7 @@ impl Node {
             let hand = if needs_hand(&undertaking) { hands.split(1) } else { None };
             let (node, authority) = (self.clone(), authority.clone());
             doing.spawn(async move {
-                if let Err(why) = node.undertake(&authority, &undertaking).await {
+                if let Err(why) = node.undertake(&authority, &undertaking, None).await {
                     log::warn(&format!("{}: {why}; it is tried again", undertaking.about));
                 }
                 drop(hand);

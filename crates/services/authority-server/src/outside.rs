@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// How long an answer is waited for. Vault's own clients give up after 60 seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Before something is sent again; twice as long before the next time.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Answers kept at most.
 const KEPT: usize = 4096;
 /// Where Kubernetes mounts a pod's own credentials.
@@ -99,13 +101,28 @@ impl Outside {
         }
     }
 
+    /// Sends until something is answered, as often as `ask` says; what was heard once is not sent again. No longer than one
+    /// answer is waited for.
+    async fn send_again(&self, ask: &Ask, verb: Verb<'_>) -> Result<keyward_https::Reply, Unanswered> {
+        let ends = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
+        for _ in 0..ask.retries {
+            match self.send(&ask.url, verb, &ask.roots, &ask.credential).await {
+                Err(failure) if failure.unheard && Instant::now() + pause < ends => {}
+                done => return done,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.send(&ask.url, verb, &ask.roots, &ask.credential).await
+    }
+
     async fn fetch(&self, ask: &Ask) -> Answer {
         let verb = match &ask.body {
             Some((media_type, text)) => Verb::Post { media_type, body: text.0.expose() },
             None => Verb::Get,
         };
-        let sent = self.send(&ask.url, verb, &ask.roots, &ask.credential).await;
-        let reply = sent.map_err(|failure| failure.why)?;
+        let reply = self.send_again(ask, verb).await.map_err(|failure| failure.why)?;
         let hash = keyward_crypto::sha256(&reply.body);
         let version = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         Ok(Reply { status: reply.status, body: Arc::from(&reply.body[..]), version })

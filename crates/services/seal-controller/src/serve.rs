@@ -256,6 +256,15 @@ impl Shared {
     }
 
     async fn forget(&self, id: &Id, away: Option<Failed>) -> (Outcome, Option<Failed>) {
+        // What this controller does not know yet may be registered by another one already.
+        match self.is_there(&id.key).await {
+            Ok(false) => {}
+            Ok(true) => return (Outcome::Gone, None),
+            Err(why) => {
+                self.log.event(LogLevel::Warn, "cannot read", &[("error", &why.to_string())]);
+                return (Outcome::Again, None);
+            }
+        }
         let forgotten = match away {
             Some(why) => Err(why),
             None => self.authority.forget(&id.key).await,
@@ -267,6 +276,17 @@ impl Shared {
             }
             Err(why) => (Outcome::Again, Some(why).filter(|why| matches!(why, Failed::Away(..)))),
         }
+    }
+
+    /// Whether an object of any kind has this name now, whatever the watches have told.
+    async fn is_there(&self, key: &Key) -> Result<bool, keyward_kubernetes::Error> {
+        for which in Which::ALL {
+            let objects = self.cluster.objects(which.kind(), Some(&key.namespace));
+            if objects.get(&key.name).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn register(&self, id: &Id, away: Option<Failed>) -> (Outcome, Option<Failed>) {

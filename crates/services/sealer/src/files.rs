@@ -65,7 +65,16 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), SealerError> {
 
 /// Writes a new file that anybody may read.
 pub fn create_public(path: &Path, bytes: &[u8]) -> Result<(), SealerError> {
+    fits(path, bytes)?;
     create(path, bytes, 0o644)
+}
+
+/// Several documents may be longer together than what is read of one file.
+fn fits(path: &Path, bytes: &[u8]) -> Result<(), SealerError> {
+    match bytes.len() <= yaml::LONGEST {
+        true => Ok(()),
+        false => Err(SealerError::at(path, "it would be longer than 64 MiB: divide the file")),
+    }
 }
 
 fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), SealerError> {
@@ -83,6 +92,7 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), SealerError> {
 
 /// Puts new contents in the place of a file, whole or not at all, with the permissions it had.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SealerError> {
+    fits(path, bytes)?;
     // A link stays one: what it points to is replaced.
     let path = fs::canonicalize(path).map_err(|why| SealerError::at(path, why))?;
     let mode = fs::metadata(&path).map_err(|why| SealerError::at(&path, why))?.permissions();

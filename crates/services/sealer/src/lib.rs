@@ -2,6 +2,8 @@
 //! network, and whatever it decides is decided in `keyward-sealing`.
 
 pub mod files;
+#[cfg(feature = "hardware")]
+pub mod hardware;
 mod keys;
 mod plugins;
 mod rules;

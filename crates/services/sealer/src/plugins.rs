@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use keyward_crypto::age::Error;
+#[cfg(feature = "hardware")]
+use keyward_crypto::age::Unwrap;
 use keyward_crypto::age::plugin::{Host, Name, Session};
 use keyward_crypto::secret::SecretString;
 
@@ -24,6 +26,10 @@ impl Host for Programs {
         let mut command = Command::new(&program);
         command.arg(format!("--age-plugin={machine}")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|why| match why.kind() {
+            std::io::ErrorKind::NotFound if name.as_str() == "keyward" => Error::Plugin(format!(
+                "this program is built without tokens, and {program} is not on the PATH: put a link of that name to a keyward \
+                 that is built with them there"
+            )),
             std::io::ErrorKind::NotFound => {
                 Error::Plugin(format!("{program} is not on the PATH: install the plugin that made the key"))
             }
@@ -35,6 +41,12 @@ impl Host for Programs {
             }
             _ => Err(Error::Plugin(format!("{program} cannot be talked to"))),
         }
+    }
+
+    /// Identities of tokens are this program's own, where it is built with them: it asks for a PIN once, not for each file.
+    #[cfg(feature = "hardware")]
+    fn stands_in(&self, name: &Name, identity: &SecretString) -> Option<Box<dyn Unwrap + Send + Sync>> {
+        crate::hardware::stands_in(name, identity)
     }
 }
 

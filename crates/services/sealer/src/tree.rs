@@ -67,13 +67,23 @@ impl Manifest {
         &self.documents
     }
 
-    /// The sealed secrets in it, by the number of their document.
+    /// The sealed secrets in it, by the number of their document. One that cannot be read is an error: who looks for what is left
+    /// of something must not pass it over.
     pub fn sealed(&self) -> Result<Vec<(usize, SealedSecret)>, SealerError> {
         let mut found = Vec::new();
         for (at, document) in self.documents.iter().enumerate() {
             // Cheap, and right for all but what names the kind in a way nobody writes.
-            if document.contains("SealedSecret") && SealedSecret::is(&yaml::kind(document)) {
-                let object = SealedSecret::read(yaml::body(document));
+            if !document.contains("SealedSecret") {
+                continue;
+            }
+            let body = yaml::body(document);
+            let is_ours = match yaml::read(body) {
+                Ok(kind) => SealedSecret::is(&kind),
+                // Templates and kinds of other tools are none of our business.
+                Err(_) => yaml::says_kind(body, "SealedSecret") && body.contains("keyward.io/v1alpha1"),
+            };
+            if is_ours {
+                let object = SealedSecret::read(body);
                 found.push((at, object.map_err(|why| SealerError::at(&self.path, why))?));
             }
         }

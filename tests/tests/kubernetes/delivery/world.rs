@@ -7,6 +7,7 @@ use keyward_testkit::cluster::{BUSYBOX, Cluster, Error, NODE_ADDRESS, Options};
 use keyward_testkit::process::{run, wait_for};
 use keyward_tests::binary::keyward;
 use keyward_tests::http::Client;
+use keyward_tests::sealed::{go_to_bootstrap, mount};
 use keyward_tests::server::{ON_DISK, SOON, Server};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -252,7 +253,7 @@ pub(crate) fn make_root(repository: &Path) {
 /// Has an authority believe the repository's author, and gives it a key for the namespace `shop`, which the repository's rules
 /// name then, and roles for the controller and for workloads.
 pub(crate) fn endow(root: &Client, repository: &Path) {
-    root.write("sys/mounts/sealed", &json!({ "type": "sealed" })).expect(204);
+    mount(root);
     let document = fs::read_to_string(repository.join("keyward-root.yaml")).unwrap();
     let config = json!({ "cluster": "prod", "root_document": document, "refresh": "2s" });
     root.write("sealed/config", &config).expect(204);
@@ -265,6 +266,7 @@ pub(crate) fn endow(root: &Client, repository: &Path) {
     });
     fs::write(repository.join(".keyward.yaml"), rules.to_string()).unwrap();
     root.write("sys/auth/kubernetes", &json!({ "type": "kubernetes" })).expect(204);
+    go_to_bootstrap(root);
     for (role, rules, accounts, namespaces) in
         [("seal-controller", CONTROLLER, "seal-controller", "keyward"), ("workload", WORKLOAD, "*", "shop")]
     {

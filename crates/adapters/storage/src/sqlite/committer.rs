@@ -1,12 +1,14 @@
 //! The one thread that writes: takes all that is queued, one transaction, one flush, one verdict each.
 
+use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use keyward_core::{Batch, BatchId, Fault, Key, Rev, Want};
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -84,16 +86,29 @@ pub(super) struct Committer {
     rev: Rev,
     /// Frames the log may have before it is checkpointed.
     log_frames: i64,
+    /// Frames it has since the last commit, as the engine tells.
+    frames: Arc<AtomicI64>,
     /// Frames it had when a checkpoint was last tried; 0 since it was last begun anew.
     tried_at: i64,
     scratch: Vec<u8>,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, connection: Connection, rev: Rev, log_bytes: u64) -> Committer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut connection: Connection,
+        rev: Rev,
+        log_bytes: u64,
+    ) -> rusqlite::Result<Committer> {
         let log_frames = (log_bytes / u64::from(schema::PAGE)).max(1) as i64;
         let file = shared.folder.database();
-        Committer { shared, connection, file, rev, log_frames, tried_at: 0, scratch: Vec::new() }
+        let frames = Arc::new(AtomicI64::new(0));
+        let told = Arc::clone(&frames);
+        connection.wal_hook(Some(move |_: &mut Wal, frames: c_int| {
+            told.store(frames.into(), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Committer { shared, connection, file, rev, log_frames, frames, tried_at: 0, scratch: Vec::new() })
     }
 
     /// Serves the queue until every sender is gone.
@@ -204,7 +219,7 @@ impl Committer {
 
     /// Keeps the log short. Only this thread checkpoints, so no commit can run beside it.
     fn tend(&mut self) -> Result<(), Failure> {
-        let frames = self.checkpoint("NOOP")?;
+        let frames = self.frames.load(Ordering::Relaxed);
         if frames < self.tried_at {
             self.tried_at = 0;
         }
@@ -225,14 +240,13 @@ impl Committer {
         self.give_back()
     }
 
-    /// Frames in the log, after a checkpoint in this mode.
-    fn checkpoint(&self, mode: &str) -> Result<i64, Failure> {
+    /// Copies what it can of the log into the database, as this mode has it. One that is busy copies less, and is tried
+    /// again.
+    fn checkpoint(&self, mode: &str) -> Result<(), Failure> {
         let sql = format!("PRAGMA wal_checkpoint({mode})");
-        let frames = self.connection.prepare_cached(&sql).and_then(|mut statement| {
-            // A busy checkpoint reports -1 frames at worst, and is tried again.
-            statement.query_row([], |row| row.get(1))
-        });
-        frames.map_err(|error| self.failed(&error))
+        let done = self.connection.prepare_cached(&sql);
+        done.and_then(|mut statement| statement.query_row([], |_| Ok(())))
+            .map_err(|error| self.failed(&error))
     }
 
     /// Returns free pages to the file system, a few at a time, once they are a quarter of a file worth it.

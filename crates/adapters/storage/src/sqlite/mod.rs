@@ -136,7 +136,8 @@ impl Sqlite {
             folder,
         });
         let (queue, jobs, receiver) = Queue::new(options.queue_bytes);
-        let committer = Committer::new(Arc::clone(&shared), writer, rev, options.log_bytes);
+        let committer = Committer::new(Arc::clone(&shared), writer, rev, options.log_bytes)
+            .map_err(|error| fault(&shared.folder.database(), &error))?;
         let thread = std::thread::Builder::new()
             .name("keyward-commit".into())
             .spawn(move || committer.run(receiver))

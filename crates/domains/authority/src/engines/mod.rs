@@ -22,12 +22,11 @@ pub mod totp;
 pub mod transit;
 pub mod userpass;
 
+use crate::context::Context;
 use crate::mounts::{self, Mount};
 use crate::refusal::Refusal;
-use crate::request::Request;
 use crate::route::Backend;
 use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use std::sync::Arc;
 
 /// What serves `mount`.
@@ -35,18 +34,14 @@ pub fn of(mount: &Mount) -> Option<&'static Backend> {
     backend(mount.is_auth(), &mount.kind, mount.options.get("version").map(String::as_str))
 }
 
-/// The mount that issued `entry`, and what its role or user allows now that `request` asks to renew it.
-pub fn issuer(
-    txn: &mut Txn<'_>,
-    entry: &TokenEntry,
-    request: &Request,
-) -> Result<(Arc<Mount>, Terms), Refusal> {
-    let table = mounts::table(txn)?;
+/// The mount that issued `entry`, and what its role or user allows now that it is to be renewed.
+pub fn issuer(cx: &mut Context<'_, '_>, entry: &TokenEntry) -> Result<(Arc<Mount>, Terms), Refusal> {
+    let table = mounts::table(cx.txn)?;
     let found = table.find(&entry.path).and_then(|mount| Some((mount, of(mount)?.renew?)));
     let (mount, terms) = found.ok_or_else(|| {
         Refusal::invalid("the auth method that issued the token is not there any more: log in elsewhere")
     })?;
-    Ok((mount.clone(), terms(txn, mount, entry, request)?))
+    Ok((mount.clone(), terms(cx, mount, entry)?))
 }
 
 /// The backend that serves mounts of `kind`, among auth methods or secrets engines. `version` is the mount

@@ -6,11 +6,10 @@ use crate::context::Context;
 use crate::fields::Fields;
 use crate::mounts::Mount;
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request};
+use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Field, Handler, Route};
 use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -94,15 +93,21 @@ pub(super) fn delete<T: Named>(cx: &mut Context<'_, '_>) -> Result<Response, Ref
 
 /// The terms on which `token` may be renewed: those of its role as it is now.
 pub(super) fn terms<T: Issues>(
-    txn: &mut Txn<'_>,
+    cx: &mut Context<'_, '_>,
     mount: &Mount,
     token: &TokenEntry,
-    _: &Request,
 ) -> Result<Terms, Refusal> {
-    match txn.built_json::<T>(&format!("{}{}", mount.prefix(), key::<T>(&token.login)))? {
-        Some(role) => Ok(role.token().terms(token)),
-        None => Err(Refusal::invalid(format!("role {} does not exist during renewal", token.login))),
-    }
+    Ok(role_of::<T>(cx, mount, token)?.token().terms(token))
+}
+
+/// The role that `token` was issued by, as it is now.
+pub(super) fn role_of<T: Issues>(
+    cx: &mut Context<'_, '_>,
+    mount: &Mount,
+    token: &TokenEntry,
+) -> Result<Arc<T>, Refusal> {
+    let role = cx.txn.built_json::<T>(&format!("{}{}", mount.prefix(), key::<T>(&token.login)))?;
+    role.ok_or_else(|| Refusal::invalid(format!("role {} does not exist during renewal", token.login)))
 }
 
 /// The routes of a kind: the list, and one entry.

@@ -245,6 +245,7 @@ impl TokenParams {
             max_ttl: Duration::from_secs(self.max_ttl),
             period: Duration::from_secs(self.period),
             explicit_max_ttl: Duration::from_secs(token.explicit_max_ttl),
+            ..Terms::default()
         }
     }
 

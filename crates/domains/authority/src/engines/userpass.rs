@@ -10,11 +10,10 @@ use crate::lockout::{self, Attempt};
 use crate::mounts::Mount;
 use crate::policy;
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request};
+use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use bcrypt::HashParts;
 use keyward_core::random;
 use serde::{Deserialize, Serialize};
@@ -265,8 +264,8 @@ fn matches(password: &str, hash: &str) -> bool {
 }
 
 /// The terms of the user as it is now. Other policies than the token has are for a new login to give.
-fn terms(txn: &mut Txn<'_>, mount: &Mount, token: &TokenEntry, _: &Request) -> Result<Terms, Refusal> {
-    let user = txn.built_json::<User>(&format!("{}{}", mount.prefix(), key(&token.login)))?;
+fn terms(cx: &mut Context<'_, '_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+    let user = cx.txn.built_json::<User>(&format!("{}{}", mount.prefix(), key(&token.login)))?;
     let user = user
         .ok_or_else(|| Refusal::invalid(format!("user {:?} does not exist during renewal", token.login)))?;
     let without_default = |policies: &[String]| {

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::response::{Data, Response};
 use crate::token::{Caller, Granted, TokenKind, Wish, grant};
 use crate::txn::Txn;
-use keyward_core::{Timestamp, random};
+use keyward_core::{Rev, Timestamp, Want, random};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -409,62 +409,74 @@ fn note_if_stuck(txn: &mut Txn<'_>, id: &str, tries: u32) -> Result<(), Refusal>
     if tries == TRIES + 1 { txn.put(&format!("{STUCK}{}", name(id)), id.as_bytes()) } else { Ok(()) }
 }
 
-/// Records what came of an act on the lease that `about` names. What was made may end before its lease would: at `ends`.
+/// Records what came of an act on the lease that `about` names, and says whether a lease that was made is good: what
+/// was made for it may be handed out. What was made may end before its lease would: at `ends`.
+///
+/// A lease that is still as it was recorded at the revision `recorded` is not read again; should it have changed, the
+/// batch conflicts.
 pub fn conclude(
     txn: &mut Txn<'_>,
     about: &About,
+    recorded: Option<Rev>,
     done: &Done,
     ends: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(), Refusal> {
-    let (About::Make(id, _) | About::Extend(id, _) | About::Revoke(id)) = about else { return Ok(()) };
-    let mut lease = match (txn.get_json::<Lease>(&key(id))?, about) {
-        (Some(Lease::Issued(lease)), _) => *lease,
+) -> Result<bool, Refusal> {
+    let (About::Make(id, _) | About::Extend(id, _) | About::Revoke(id)) = about else { return Ok(false) };
+    let found = match (about, recorded) {
+        (About::Make(_, lease), Some(rev)) => {
+            txn.want(&key(id), Want::At(rev));
+            Some(lease.as_ref().clone())
+        }
+        _ => match txn.get_json::<Lease>(&key(id))? {
+            Some(Lease::Issued(lease)) => Some(*lease),
+            _ => None,
+        },
+    };
+    let mut lease = match (found, about) {
+        (Some(lease), _) => lease,
         // It was taken back before it was there.
-        (_, About::Make(_, lease)) if !matches!(done, Err(failure) if failure.nothing_done) => {
+        (None, About::Make(_, lease)) if !matches!(done, Err(failure) if failure.nothing_done) => {
             let mut lease = lease.as_ref().clone();
             lease.state = State::ending(AT_ONCE, false);
-            return turn(txn, id, lease, AT_ONCE);
+            turn(txn, id, lease, AT_ONCE)?;
+            return Ok(false);
         }
-        _ => return Ok(()),
+        (None, _) => return Ok(false),
     };
     let was_due = lease.due();
     match (about, done, &mut lease.state) {
         (About::Make(..), Ok(()), state @ State::Making(_)) => {
             *state = State::Live;
             lease.expires = ends.map_or(lease.expires, |ends| ends.nanos().min(lease.expires));
-            turn(txn, id, lease, was_due)
+            let good = lease.expires > now.nanos();
+            turn(txn, id, lease, was_due)?;
+            return Ok(good);
         }
         (About::Make(..), _, State::Ending { next, .. }) => {
             *next = AT_ONCE;
-            turn(txn, id, lease, was_due)
+            turn(txn, id, lease, was_due)?;
         }
-        (About::Make(..), Err(failure), State::Making(_)) if failure.nothing_done => {
-            remove(txn, id, &lease);
-            Ok(())
-        }
+        (About::Make(..), Err(failure), State::Making(_)) if failure.nothing_done => remove(txn, id, &lease),
         // Nobody knows how far it came.
         (About::Make(..), Err(_), State::Making(_)) => {
             lease.state = State::ending(AT_ONCE, false);
-            turn(txn, id, lease, was_due)
+            turn(txn, id, lease, was_due)?;
         }
-        (About::Extend(_, until), Ok(()), State::Live) => extended(txn, id, lease, *until, now),
+        (About::Extend(_, until), Ok(()), State::Live) => extended(txn, id, lease, *until, now)?,
         (About::Revoke(_), Ok(()), _) | (About::Revoke(_), Err(_), State::Ending { force: true, .. }) => {
             remove(txn, id, &lease);
-            Ok(())
         }
         (About::Revoke(_), Err(failure), State::Ending { tries, next, why, .. }) => {
             *next = now.plus(pause(*tries)).nanos();
             failure.why.clone_into(why);
-            turn(txn, id, lease, was_due)
+            turn(txn, id, lease, was_due)?;
         }
-        _ => Ok(()),
+        // It was concluded before, by a try whose answer was lost.
+        (About::Make(..), Ok(()), State::Live) => return Ok(lease.expires > now.nanos()),
+        _ => {}
     }
-}
-
-/// True when the lease `id` is good at `now`: what was made for it may be handed out.
-pub fn is_live(txn: &mut Txn<'_>, id: &str, now: Timestamp) -> Result<bool, Refusal> {
-    Ok(super::find(txn, id, now)?.is_some_and(|(_, times)| times.ttl > 0))
+    Ok(false)
 }
 
 /// A lease that could not be taken back in several tries; they go on.

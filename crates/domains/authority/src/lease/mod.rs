@@ -6,7 +6,7 @@ mod issued;
 
 pub use issued::{
     Complete, Completion, GUARD, Holder, Issue, Issued, Next, Ops, State, Stuck, Terms, come_due, conclude,
-    is_live, is_of, issue, of_token_key, renew, stuck,
+    is_of, issue, of_token_key, renew, stuck,
 };
 
 use crate::refusal::Refusal;

@@ -123,6 +123,7 @@ mod tests {
                 said("pod_name", "api-1"),
                 said("team", "payments"),
             ]),
+            attested: true,
             display_name: "kubernetes-prod-api".to_owned(),
             ..TokenEntry::default()
         }
@@ -170,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_made_from_another_is_of_no_pod() {
-        let made = TokenEntry { path: "auth/token/create".to_owned(), ..token() };
+    fn what_nobody_proved_is_of_no_pod() {
+        let made = TokenEntry { attested: false, ..token() };
         let ask = |token| Ask {
             path: "secret/data/api",
             operation: Operation::Read,

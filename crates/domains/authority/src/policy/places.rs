@@ -106,10 +106,10 @@ pub(super) const NAMES: [&str; 6] = ["request", "time", "token", "entity", "pod"
 
 const DAY: u64 = 86_400;
 
-/// What a login wrote into its token. What a token says that was made from another, whoever made it may have chosen.
+/// What a login proved and wrote into its token. Metadata that nobody proved say nothing of a pod, whatever they are called.
 fn said<'a>(ask: &'a Ask<'_>, name: &str) -> Option<Val<'a>> {
     let token = ask.who?.token;
-    if token.path.starts_with("auth/token/") { None } else { token.metadata.field(name) }
+    if token.attested { token.metadata.field(name) } else { None }
 }
 
 /// A field of the verdict on the pod.

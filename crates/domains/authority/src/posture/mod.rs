@@ -74,8 +74,11 @@ pub struct Known {
     pub key: Arc<str>,
 }
 
-/// The mount at which a token was issued by a login.
+/// The mount at which a token was issued by a login that proved its pod.
 fn mount_of(token: &TokenEntry) -> Option<&str> {
+    if !token.attested {
+        return None;
+    }
     token.path.strip_suffix("login").filter(|mount| mount.ends_with('/'))
 }
 
@@ -89,8 +92,8 @@ impl Verdicts {
         act(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The verdict on the pod that a token is bound to, unless it is too old to count. A token that was not issued by the login
-    /// of a pod has none, whatever its metadata say.
+    /// The verdict on the pod that a token is bound to, unless it is too old to count. A token that was not issued by a login
+    /// that proved its pod has none, whatever its metadata say.
     pub fn of_pod(&self, token: &TokenEntry, now: Timestamp) -> Option<Found> {
         let (mount, uid) = (mount_of(token)?, token.metadata.get("pod_uid")?);
         self.read(|state| {

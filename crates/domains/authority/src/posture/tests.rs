@@ -14,7 +14,7 @@ fn at(seconds: u64) -> Timestamp {
 
 fn token(uid: &str) -> TokenEntry {
     let metadata = [("pod_uid".to_owned(), uid.to_owned())].into();
-    TokenEntry { path: format!("{MOUNT}login"), metadata, ..TokenEntry::default() }
+    TokenEntry { path: format!("{MOUNT}login"), metadata, attested: true, ..TokenEntry::default() }
 }
 
 struct World {

@@ -51,6 +51,7 @@ pub fn log_in(
         policies,
         path: request.path.clone(),
         metadata: login.metadata,
+        attested: login.attested,
         display_name,
         num_uses: login.num_uses,
         max_ttl: login.max_ttl.as_secs(),

@@ -84,6 +84,10 @@ pub struct TokenEntry {
     /// From the auth method or the creator.
     #[serde(skip_serializing_if = "is_default")]
     pub metadata: BTreeMap<String, String>,
+    /// A login proved what the metadata say of a pod and its ServiceAccount, so that conditions and verdicts may go by them.
+    /// Any other metadata of the same names is what somebody chose: who made a secret id, a token or a user.
+    #[serde(skip_serializing_if = "is_default")]
+    pub attested: bool,
     /// For people.
     #[serde(skip_serializing_if = "is_default")]
     pub display_name: String,

@@ -459,3 +459,21 @@ fn secret_ids_are_delivered_wrapped() {
     let accessors = bench.root(List, "auth/approle/role/web/secret-id", "").data()["keys"].clone();
     assert_eq!(json!([info["wrapped_accessor"]]), accessors);
 }
+
+#[test]
+fn metadata_of_a_secret_id_are_of_no_pod() {
+    let mut bench = with_role(r#"{"token_policies":"pods"}"#);
+    bench.write("sys/mounts/kv", r#"{"type":"kv"}"#);
+    bench.policy(
+        "pods",
+        r#"path "kv/a" { capabilities = ["create"] condition = "pod.name == 'api-1'" }
+           path "kv/b" { capabilities = ["create"] condition = "token.metadata.pod_name == 'api-1'" }"#,
+    );
+    let named = json!({"pod_name": "api-1", "pod_uid": "u", "service_account_namespace": "prod"}).to_string();
+    let made = secret_id(&mut bench, &json!({ "metadata": named }).to_string());
+    let answer = log_in(&mut bench, "web-id", &made["secret_id"]);
+    let token = answer.body["auth"]["client_token"].as_str().unwrap().to_owned();
+    assert_eq!(bench.ask(&token, Update, "kv/a", r#"{"a":"b"}"#).status, 403);
+    // What a policy asks of metadata by name is for its author to judge.
+    assert_eq!(bench.ask(&token, Update, "kv/b", r#"{"a":"b"}"#).status, 204);
+}

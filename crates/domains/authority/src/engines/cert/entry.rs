@@ -2,6 +2,7 @@
 
 use super::super::named::{Issues, Named};
 use super::super::token_params::{OLDER, TokenParams};
+use super::ocsp;
 use crate::fields::Fields;
 use crate::glob;
 use crate::refusal::Refusal;
@@ -41,6 +42,7 @@ pub(super) struct Entry {
     required_extensions: Vec<String>,
     metadata_extensions: Vec<String>,
     pub(super) alias_name: AliasName,
+    pub(super) ocsp: ocsp::Settings,
     pub(super) token: TokenParams,
 }
 
@@ -166,6 +168,12 @@ impl Entry {
         }
         let trust = Trust::of(self)?;
         if let Some(pinned) = trust.pinned() {
+            if trust.entry.ocsp.enabled {
+                return Err(Refusal::invalid(
+                    "ocsp_enabled needs an entry that trusts authorities: of a certificate that is trusted alone, no issuer \
+                     is known whose OCSP servers could be believed; delete the entry when it is revoked",
+                ));
+            }
             let good = |oid: &String| oid == oid::CLIENT_AUTH || oid == oid::ANY_PURPOSE;
             if !pinned.ext_key_usages().is_some_and(|usages| usages.iter().any(good)) {
                 return Err(Refusal::invalid(
@@ -186,30 +194,11 @@ fn is_oid(text: &str) -> bool {
     !text.is_empty() && text.split('.').all(|part| part.parse::<u64>().is_ok())
 }
 
-fn refuse_ocsp(sent: &Fields) -> Result<(), Refusal> {
-    let absent = |name: &str| {
-        Err(Refusal::invalid(format!(
-            "{name}: OCSP is not available; leave it out, and hand in revocation lists at crls/"
-        )))
-    };
-    for name in ["ocsp_enabled", "ocsp_fail_open", "ocsp_query_all_servers"] {
-        if sent.bool(name)?.unwrap_or(false) {
-            return absent(name);
-        }
-    }
-    for name in ["ocsp_ca_certificates", "ocsp_servers_override"] {
-        if sent.strings(name)?.is_some_and(|list| !list.is_empty()) {
-            return absent(name);
-        }
-    }
-    Ok(())
-}
-
 impl Named for Entry {
     const DIRECTORY: &'static str = "cert/";
 
     fn take(&mut self, sent: &Fields, max_ttl: Duration) -> Result<Vec<String>, Refusal> {
-        refuse_ocsp(sent)?;
+        self.ocsp.take(sent)?;
         let mut warnings = self.token.read(sent, OLDER)?;
         for (name, text) in [("certificate", &mut self.certificate), ("display_name", &mut self.display_name)]
         {
@@ -257,12 +246,10 @@ impl Named for Entry {
             ("required_extensions", json!(self.required_extensions)),
             ("allowed_metadata_extensions", json!(self.metadata_extensions)),
             ("alias_name_source", json!(self.alias_name)),
-            ("ocsp_ca_certificates", json!("")),
-            ("ocsp_enabled", json!(false)),
-            ("ocsp_servers_override", json!([])),
-            ("ocsp_fail_open", json!(false)),
-            ("ocsp_query_all_servers", json!(false)),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.ocsp.describe())
+        {
             shown.insert(name.to_owned(), value);
         }
         shown

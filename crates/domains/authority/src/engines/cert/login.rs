@@ -5,14 +5,13 @@ use super::super::pki::colons;
 use super::config;
 use super::crl::{self, Lists};
 use super::entry::{AliasName, Entry, Shown, Trust};
+use super::ocsp::{self, Finding};
 use crate::context::Context;
 use crate::mounts::Mount;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::response::{Login, Response};
 use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
-use keyward_core::Timestamp;
 use keyward_crypto::x509::{Certificate, ChainError, client_chain};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +20,8 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.fields().string("name")?.unwrap_or_default().to_lowercase();
     let client = shown_by(cx.request)?;
     let shown = Shown::of(&client)?;
-    let (name, trust) = matching(cx.txn, cx.mount, cx.request, &shown, &name, cx.now)?;
+    let mount = cx.mount.clone();
+    let (name, trust) = matching(cx, &mount, &shown, &name)?;
     trust.entry.token.check_address(cx.request)?;
     let config = config::of(cx.txn, cx.mount)?;
     Ok(Response::login(answer(&trust.entry, name, &shown, config.alias_metadata)?))
@@ -37,27 +37,25 @@ fn shown_by(request: &Request) -> Result<Certificate, Refusal> {
 
 /// The first entry, or the one called `name`, that trusts the certificate, with its name.
 fn matching(
-    txn: &mut Txn<'_>,
+    cx: &mut Context<'_, '_>,
     mount: &Mount,
-    request: &Request,
     shown: &Shown<'_>,
     name: &str,
-    now: Timestamp,
 ) -> Result<(String, Arc<Trust>), Refusal> {
     let directory = format!("{}{}", mount.prefix(), Entry::DIRECTORY);
     let names = match name {
-        "" => txn.list(&directory, "", usize::MAX)?,
+        "" => cx.txn.list(&directory, "", usize::MAX)?,
         name => vec![name.to_owned()],
     };
-    let revoked = Lists::of(txn, mount)?;
+    let mut lists = Lists::of(cx, mount)?;
     let mut best = Unfit::Chain(ChainError::Issuer);
     for name in names {
-        let trust = txn.built(&format!("{directory}{name}"), |plain| {
+        let trust = cx.txn.built(&format!("{directory}{name}"), |plain| {
             let entry = serde_json::from_slice(plain).map_err(|_| Refusal::Corrupt(name.clone()))?;
             Trust::of(entry)
         })?;
         let Some(trust) = trust else { continue };
-        match trusts(&trust, request, shown, &revoked, now) {
+        match trusts(cx, &trust, shown, &mut lists)? {
             Ok(()) => return Ok((name, trust)),
             Err(why) if best == Unfit::Chain(ChainError::Issuer) => best = why,
             Err(_) => {}
@@ -66,6 +64,9 @@ fn matching(
     Err(Refusal::invalid(match best {
         Unfit::Chain(why) => format!("invalid certificate or no client certificate supplied: {why}"),
         Unfit::Revoked => "invalid certificate: it, or one of its chain, is revoked".to_owned(),
+        Unfit::Untold(why) => {
+            return Err(Refusal::denied(format!("whether the certificate is revoked cannot be told: {why}")));
+        }
         Unfit::Constraint(what) => {
             format!("no chain matching all constraints could be found for this login certificate: {what}")
         }
@@ -77,32 +78,50 @@ fn matching(
 enum Unfit {
     Chain(ChainError),
     Revoked,
+    /// Nobody can say whether it is revoked: why, for the operator.
+    Untold(String),
     /// By the name of the field alone: what the entry wants is not the client's to know.
     Constraint(&'static str),
 }
 
 /// Whether an entry trusts the certificate; else why not.
 fn trusts(
+    cx: &mut Context<'_, '_>,
     trust: &Trust,
-    request: &Request,
     shown: &Shown<'_>,
-    revoked: &Lists,
-    now: Timestamp,
-) -> Result<(), Unfit> {
-    let now = now.secs();
+    lists: &mut Lists,
+) -> Result<Result<(), Unfit>, Refusal> {
+    let now = cx.now.secs();
     let chain = match trust.pinned() {
         Some(pinned) if pinned.der() != shown.certificate.der() => {
-            return Err(Unfit::Chain(ChainError::Issuer));
+            return Ok(Err(Unfit::Chain(ChainError::Issuer)));
         }
-        Some(pinned) if !pinned.valid_at(now) => return Err(Unfit::Chain(ChainError::Time)),
+        Some(pinned) if !pinned.valid_at(now) => return Ok(Err(Unfit::Chain(ChainError::Time))),
         Some(pinned) => vec![pinned.der().to_vec()],
-        None => chain(trust, request, now).map_err(Unfit::Chain)?,
+        None => match chain(trust, cx.request, now) {
+            Ok(chain) => chain,
+            Err(why) => return Ok(Err(Unfit::Chain(why))),
+        },
     };
-    let is_revoked = |der: &Vec<u8>| Certificate::read(der).is_ok_and(|link| revoked.have(&link));
-    if chain.iter().any(is_revoked) {
-        return Err(Unfit::Revoked);
+    // What costs nothing first: lists and servers are outside.
+    if let Err(what) = trust.entry.allows(shown) {
+        return Ok(Err(Unfit::Constraint(what)));
     }
-    trust.entry.allows(shown).map_err(Unfit::Constraint)
+    let links: Vec<Certificate> = chain.iter().filter_map(|der| Certificate::read(der).ok()).collect();
+    if links.len() < chain.len() {
+        return Ok(Err(Unfit::Chain(ChainError::Malformed)));
+    }
+    if lists.name_one_of(cx, &links)? {
+        return Ok(Err(Unfit::Revoked));
+    }
+    Ok(match (&links[..], trust.entry.ocsp.enabled) {
+        ([leaf, issuer, ..], true) => match ocsp::find(cx, &trust.entry.ocsp, leaf, issuer)? {
+            Finding::Good => Ok(()),
+            Finding::Revoked => Err(Unfit::Revoked),
+            Finding::Untold(why) => Err(Unfit::Untold(why)),
+        },
+        _ => Ok(()),
+    })
 }
 
 /// The chain to one of the trusted certificates; else the error that says most.
@@ -162,16 +181,11 @@ fn named_by(shown: &Shown<'_>) -> BTreeMap<String, String> {
 
 /// The terms of the entry as it is now, for who shows a certificate like that of the login: for the same name, and
 /// with the same key or from the same authority, so that a client may renew its certificate too.
-pub(super) fn terms(
-    txn: &mut Txn<'_>,
-    mount: &Mount,
-    token: &TokenEntry,
-    request: &Request,
-) -> Result<Terms, Refusal> {
-    if !config::of(txn, mount)?.disable_binding {
-        let client = shown_by(request)?;
+pub(super) fn terms(cx: &mut Context<'_, '_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+    if !config::of(cx.txn, mount)?.disable_binding {
+        let client = shown_by(cx.request)?;
         let shown = Shown::of(&client)?;
-        matching(txn, mount, request, &shown, &token.login, request.arrived)?;
+        matching(cx, mount, &shown, &token.login)?;
         let now = named_by(&shown);
         let same = |name: &str| token.metadata.get(name) == now.get(name);
         let by_key = same("subject_key_id");
@@ -183,5 +197,5 @@ pub(super) fn terms(
             ));
         }
     }
-    named::terms::<Entry>(txn, mount, token, request)
+    named::terms::<Entry>(cx, mount, token)
 }

@@ -4,12 +4,16 @@
 //! counts is decided here, by the entries below `certs/`: an entry trusts an authority, and so what it issues, or one
 //! certificate that is no authority's. What else a certificate must say is in the entry: names, units, extensions.
 //!
-//! Absent, and refused: OCSP, revocation lists by URL, certificates that a proxy passes on in a header.
+//! What is revoked does not log in: by lists ([`crl`]), and by OCSP ([`ocsp`]). Absent: certificates that a proxy passes on
+//! in a header.
 
 mod config;
 mod crl;
 mod entry;
 mod login;
+mod ocsp;
+#[cfg(test)]
+mod outside_tests;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +31,7 @@ pub static BACKEND: Backend = Backend {
     ..Backend::EMPTY
 };
 
-const ENTRY: &[Field] = &joined::<31>(&[
+const ENTRY: &[Field] = &joined::<33>(&[
     &[
         field(
             "certificate",
@@ -56,11 +60,29 @@ const ENTRY: &[Field] = &joined::<31>(&[
             Kind::Text,
             "What a login is an identity by: `common_name`, or `spiffe_id` for the one URI of an X.509-SVID.",
         ),
-        field("ocsp_enabled", Kind::Bool, "Must be false: OCSP is not available."),
-        field("ocsp_ca_certificates", Kind::Text, "Must be empty: OCSP is not available."),
-        field("ocsp_servers_override", Kind::List, "Must be empty: OCSP is not available."),
-        field("ocsp_fail_open", Kind::Bool, "Must be false: OCSP is not available."),
-        field("ocsp_query_all_servers", Kind::Bool, "Must be false: OCSP is not available."),
+        field(
+            "ocsp_enabled",
+            Kind::Bool,
+            "Ask OCSP servers at logins and renewals whether the certificate is revoked.",
+        ),
+        field(
+            "ocsp_ca_certificates",
+            Kind::Text,
+            "Certificates in PEM that OCSP answers may be signed by beside the issuer.",
+        ),
+        field(
+            "ocsp_servers_override",
+            Kind::List,
+            "Whom to ask; those that the certificate names without it.",
+        ),
+        field(
+            "ocsp_fail_open",
+            Kind::Bool,
+            "Let in who is not known to be revoked, even if nobody can tell.",
+        ),
+        field("ocsp_query_all_servers", Kind::Bool, "Ask all servers; all must say that it is good."),
+        field("ocsp_max_retries", Kind::Int, "Times that a server is asked again that does not answer; 4."),
+        field("ocsp_this_update_max_age", Kind::Duration, "How old an answer may be; as it says when 0."),
     ],
     &token_params::OLDER_FIELDS,
     &token_params::FIELDS,
@@ -108,7 +130,7 @@ const ROUTES: &[Route] = &[
         ],
         fields: &[
             field("crl", Kind::Text, "The revocation list in PEM, or in DER as base64."),
-            field("url", Kind::Text, "Must be empty: lists are not fetched."),
+            field("url", Kind::Text, "Where the revocation list is fetched, now and when it changes."),
         ],
         help: "A revocation list: what is on it does not log in.",
         ..Route::EMPTY

@@ -12,24 +12,24 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// 2025-12-31: a day before the bench begins.
-const YESTERDAY: u64 = 1_767_139_200;
-const DAY: u64 = 86_400;
+pub(super) const YESTERDAY: u64 = 1_767_139_200;
+pub(super) const DAY: u64 = 86_400;
 
-struct Authority {
-    key: Key,
-    certificate: Certificate,
+pub(super) struct Authority {
+    pub(super) key: Key,
+    pub(super) certificate: Certificate,
 }
 
 /// What a leaf says beside what all say.
-struct Leaf<'a> {
-    name: &'a str,
-    serial: u8,
-    sans: &'a [San],
-    usages: &'a [&'a str],
-    until: u64,
+pub(super) struct Leaf<'a> {
+    pub(super) name: &'a str,
+    pub(super) serial: u8,
+    pub(super) sans: &'a [San],
+    pub(super) usages: &'a [&'a str],
+    pub(super) until: u64,
 }
 
-const LEAF: Leaf<'static> =
+pub(super) const LEAF: Leaf<'static> =
     Leaf { name: "client", serial: 7, sans: &[], usages: &[oid::CLIENT_AUTH], until: YESTERDAY + 30 * DAY };
 
 fn key() -> Key {
@@ -44,7 +44,7 @@ fn subject(name: &str) -> Subject {
 }
 
 impl Authority {
-    fn root(name: &str) -> Authority {
+    pub(super) fn root(name: &str) -> Authority {
         let (key, name) = (key(), subject(name));
         let certificate = Authority::certified(1, &key, &name, &name, &key);
         Authority { key, certificate }
@@ -70,22 +70,22 @@ impl Authority {
     }
 
     /// An authority below this one.
-    fn below(&self, name: &str) -> Authority {
+    pub(super) fn below(&self, name: &str) -> Authority {
         let key = key();
         let issuer = self.certificate.subject();
         let certificate = Authority::certified(2, &self.key, issuer, &subject(name), &key);
         Authority { key, certificate }
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.certificate.pem()
     }
 
-    fn issue(&self, leaf: &Leaf<'_>) -> Vec<u8> {
+    pub(super) fn issue(&self, leaf: &Leaf<'_>) -> Vec<u8> {
         self.issue_with(leaf, Vec::new())
     }
 
-    fn issue_with(&self, leaf: &Leaf<'_>, more: Vec<Extension>) -> Vec<u8> {
+    pub(super) fn issue_with(&self, leaf: &Leaf<'_>, more: Vec<Extension>) -> Vec<u8> {
         let public = PublicKey::of(&key()).unwrap();
         let usages: Vec<String> = leaf.usages.iter().map(|oid| (*oid).to_owned()).collect();
         let mut extensions = vec![
@@ -114,28 +114,34 @@ impl Authority {
     }
 }
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let mut bench = Bench::new();
     bench.write("sys/auth/cert", r#"{"type":"cert"}"#);
     assert!(now(&bench).secs() > YESTERDAY);
     bench
 }
 
-fn entry(bench: &mut Bench, name: &str, body: &Value) {
+pub(super) fn entry(bench: &mut Bench, name: &str, body: &Value) {
     bench.write(&format!("auth/cert/certs/{name}"), &body.to_string());
 }
 
-fn ask_with(bench: &mut Bench, token: &str, path: &str, body: &Value, chain: &[Vec<u8>]) -> Answer {
+pub(super) fn ask_with(
+    bench: &mut Bench,
+    token: &str,
+    path: &str,
+    body: &Value,
+    chain: &[Vec<u8>],
+) -> Answer {
     let mut request = bench.request(token, Operation::Update, path, &body.to_string());
     request.certificates = chain.into();
     bench.send(&request)
 }
 
-fn login(bench: &mut Bench, chain: &[Vec<u8>]) -> Answer {
+pub(super) fn login(bench: &mut Bench, chain: &[Vec<u8>]) -> Answer {
     ask_with(bench, "", "auth/cert/login", &json!({}), chain)
 }
 
-fn refused(bench: &mut Bench, chain: &[Vec<u8>], words: &str) {
+pub(super) fn refused(bench: &mut Bench, chain: &[Vec<u8>], words: &str) {
     let answer = login(bench, chain);
     assert!(answer.status == 400 && answer.errors().contains(words), "{words}: {answer:?}");
 }
@@ -322,7 +328,7 @@ fn what_is_revoked_does_not_log_in() {
     bench.root(Operation::Delete, "auth/cert/crls/mine", "");
     assert_eq!(login(&mut bench, &far).status, 200);
     for body in
-        [json!({}), json!({"crl": "?"}), json!({"crl": "AAAA"}), json!({"url": "http://example.com/crl"})]
+        [json!({}), json!({"crl": "?"}), json!({"crl": "AAAA"}), json!({"url": "ftp://example.com/crl"})]
     {
         let answer = bench.root(Operation::Update, "auth/cert/crls/bad", &body.to_string());
         assert_eq!(answer.status, 400, "{body}");
@@ -368,8 +374,11 @@ fn bad_entries_change_nothing() {
         (json!({"required_extensions": "1.2.3"}), "OID:PATTERN"),
         (json!({"allowed_metadata_extensions": "blue"}), "not an OID"),
         (json!({"alias_name_source": "serial"}), "alias_name_source"),
-        (json!({"ocsp_enabled": true}), "OCSP is not available"),
-        (json!({"ocsp_servers_override": "http://ocsp.example.com"}), "OCSP is not available"),
+        (json!({"ocsp_servers_override": "ldap://ocsp.example.com"}), "no http or https URL"),
+        (json!({"ocsp_servers_override": ["http://a", "http://b", "http://c", "http://d"]}), "at most 3"),
+        (json!({"ocsp_ca_certificates": "?"}), "ocsp_ca_certificates"),
+        (json!({"ocsp_ca_certificates": pem::encode(pem::CERTIFICATE, b"odd")}), "ocsp_ca_certificates"),
+        (json!({"ocsp_max_retries": -1}), "negative"),
     ] {
         let answer = bench.root(Operation::Update, "auth/cert/certs/web", &body.to_string());
         assert!(answer.status == 400 && answer.errors().contains(words), "{body}: {answer:?}");

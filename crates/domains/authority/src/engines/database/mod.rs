@@ -64,7 +64,7 @@ const CONFIG: &[Field] = &[
     field("max_connection_lifetime", Kind::Duration, "Connections older than this are closed; never when 0."),
     field("username_template", Kind::Text, "A Go template for the names of users."),
     field("disable_escaping", Kind::Bool, "Has no effect: values are not written into the URL."),
-    field("password_authentication", Kind::Text, "`password`, the only one there is."),
+    field("password_authentication", Kind::Text, "`password`: users of these databases have no others."),
     field("tls_ca", Kind::Text, "Authorities in PEM that the server's certificate is believed by."),
     field("ca_cert", Kind::Text, "Another name of `tls_ca`."),
     field("tls_certificate", Kind::Text, "A certificate in PEM to show the server."),
@@ -98,7 +98,7 @@ const ROLE: &[Field] = &[
     field("renew_statements", Kind::List, "What extends a user; the usual way when empty."),
     field("default_ttl", Kind::Duration, "How long users live; the mount's when 0."),
     field("max_ttl", Kind::Duration, "The most renewals may add up to; the mount's when 0."),
-    field("credential_type", Kind::Text, "`password`, the only one there is."),
+    field("credential_type", Kind::Text, "`password`: users of these databases have no others."),
     field("credential_config", Kind::Pairs, "`password_policy`: another than the connection's."),
 ];
 
@@ -107,7 +107,7 @@ const STATIC_ROLE: &[Field] = &[
     field("username", Kind::Text, "A user that is there."),
     field("rotation_period", Kind::Duration, "Change the password this often, at least 5 s."),
     field("rotation_statements", Kind::List, "What changes the password; the usual way when empty."),
-    field("credential_type", Kind::Text, "`password`, the only one there is."),
+    field("credential_type", Kind::Text, "`password`: users of these databases have no others."),
     field("credential_config", Kind::Pairs, "`password_policy`: another than the connection's."),
     field(
         "rotation_schedule",

@@ -65,9 +65,22 @@ pub(super) fn policy(
 pub(super) fn credential(sent: &Fields) -> Result<Option<BTreeMap<String, String>>, Refusal> {
     match sent.string("credential_type")?.as_deref() {
         None | Some("" | "password") => {}
+        // In Vault too only plugins for other databases make such users.
+        Some("rsa_private_key") => {
+            return Err(Refusal::invalid(
+                "credential_type rsa_private_key: users of PostgreSQL, MySQL and Redis do not log in with RSA keys (those of \
+                 Snowflake do, whose plugin is not there); write password, or leave it out",
+            ));
+        }
+        Some("client_certificate") => {
+            return Err(Refusal::invalid(
+                "credential_type client_certificate: the plugins for PostgreSQL, MySQL and Redis make users with passwords \
+                 alone; write password, or have a role of the PKI engine issue certificates for users that the server knows",
+            ));
+        }
         Some(other) => {
             return Err(Refusal::invalid(format!(
-                "credential_type {other:?} is not available: write password, or leave it out"
+                "unknown credential_type {other:?}: write password, or leave it out"
             )));
         }
     }

@@ -5,6 +5,7 @@ use crate::act::{Act, Failure, Undertaking, Yielded};
 use crate::context::Effect;
 use crate::request::Operation::{Delete, List, Read, Update};
 use crate::testing::{Answer, Bench};
+use keyward_core::Rev;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -110,17 +111,18 @@ fn look_up(bench: &mut Bench, lease: &str) -> Answer {
 }
 
 /// Carries `path` out up to its commit, and does not do what has to be done outside.
-fn begin(bench: &mut Bench, path: &str) -> Vec<Undertaking> {
+/// What a request has to have done outside, and the revision at which that was recorded.
+fn begin(bench: &mut Bench, path: &str) -> (Vec<Undertaking>, Rev) {
     let request = bench.request(&bench.root.clone(), Read, path, "");
     let now = crate::testing::now(bench);
     let admitted = bench.authority.admit(&bench.store, &request, now, &bench.random).ok().unwrap();
     let outcome = bench.carry_out(&request, &admitted).unwrap();
-    bench.store.commit(outcome.batch).unwrap();
+    let rev = bench.store.commit(outcome.batch).unwrap();
     let undertaking = |effect| match effect {
         Effect::Undertake(undertaking) => Some(undertaking),
         _ => None,
     };
-    outcome.effects.into_iter().filter_map(undertaking).collect()
+    (outcome.effects.into_iter().filter_map(undertaking).collect(), rev)
 }
 
 #[test]
@@ -176,7 +178,8 @@ fn leases_are_renewed_up_to_the_roles_maximum() {
 fn wherever_the_machine_dies_nothing_is_left_behind() {
     for done in [false, true] {
         let (mut bench, database) = bench();
-        let [undertaking] = &begin(&mut bench, "database/creds/api-role")[..] else { panic!() };
+        let (undertakings, _) = begin(&mut bench, "database/creds/api-role");
+        let [undertaking] = &undertakings[..] else { panic!() };
         if done {
             database.borrow_mut().perform(&undertaking.act).unwrap();
         }
@@ -198,18 +201,20 @@ fn wherever_the_machine_dies_nothing_is_left_behind() {
 #[test]
 fn what_comes_too_late_is_taken_back() {
     let (mut bench, database) = bench();
-    let [undertaking] = &begin(&mut bench, "database/creds/api-role")[..] else { panic!() };
+    let (undertakings, rev) = begin(&mut bench, "database/creds/api-role");
+    let [undertaking] = &undertakings[..] else { panic!() };
     // The clock jumps: the lease is taken back before the user is there.
     bench.pass(HOUR * 24);
     assert_eq!(bench.count("lease/"), 0);
-    assert!(bench.undertake(undertaking).is_err());
+    assert!(bench.undertake(undertaking, Some(rev)).is_err());
     assert_eq!(database.borrow().users.len(), 1);
     bench.pass(Duration::ZERO);
     assert_eq!((database.borrow().users.len(), bench.count("lease/")), (0, 0));
     // Revoked while it is being made.
-    let [undertaking] = &begin(&mut bench, "database/creds/api-role")[..] else { panic!() };
+    let (undertakings, rev) = begin(&mut bench, "database/creds/api-role");
+    let [undertaking] = &undertakings[..] else { panic!() };
     bench.write("sys/leases/revoke-prefix/database", "");
-    assert!(bench.undertake(undertaking).is_err());
+    assert!(bench.undertake(undertaking, Some(rev)).is_err());
     bench.pass(Duration::ZERO);
     assert_eq!((database.borrow().users.len(), bench.count("lease/")), (0, 0));
 }
@@ -468,6 +473,15 @@ fn mistakes_are_told() {
         r#"{"db_name":"postgres","default_ttl":2,"max_ttl":1}"#,
         "longer than max_ttl",
     );
+    for (kind, wanted) in [
+        ("rsa_private_key", "do not log in with RSA keys"),
+        ("client_certificate", "users with passwords alone"),
+        ("odd", "unknown credential_type"),
+    ] {
+        let role =
+            json!({"db_name": "postgres", "creation_statements": ["a"], "credential_type": kind}).to_string();
+        refused("database/roles/x", &role, wanted);
+    }
     let fixed = |more: &str| format!(r#"{{"db_name":"postgres","username":"a"{more}}}"#);
     for (more, wanted) in [
         ("", "one of rotation_schedule or rotation_period must be"),

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 const PATH: &str = "config";
+/// What the provider calls redirections by a form (OAuth 2.0 Form Post Response Mode).
+pub(super) const FORM_POST: &str = "form_post";
 const WELL_KNOWN: &str = ".well-known/openid-configuration";
 
 /// It may hold the client's secret: no `Debug`.
@@ -26,6 +28,7 @@ struct Stored {
     default_role: String,
     client_id: String,
     client_secret: String,
+    form_post: bool,
 }
 
 /// Where the keys come from.
@@ -145,6 +148,11 @@ impl Config {
         }
     }
 
+    /// Whether the provider has browsers post what it says, so that no code stands in an address.
+    pub(super) fn form_post(&self) -> bool {
+        self.stored.form_post
+    }
+
     /// The keys that may have signed `token`, or any token. The text of a failure is for the operator.
     pub(super) fn keys(
         &self,
@@ -195,7 +203,7 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         "oidc_discovery_url": stored.discovery_url,
         "oidc_discovery_ca_pem": stored.discovery_ca,
         "oidc_client_id": stored.client_id,
-        "oidc_response_mode": "",
+        "oidc_response_mode": if stored.form_post { FORM_POST } else { "" },
         "oidc_response_types": [],
         "bound_issuer": stored.bound_issuer,
         "jwt_supported_algs": stored.algorithms,
@@ -214,9 +222,15 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let sent = cx.fields();
     let text = |name: &str| sent.string(name).map(|text| text.unwrap_or_default().trim().to_owned());
-    if !matches!(text("oidc_response_mode")?.as_str(), "" | "query") {
-        return Err(Refusal::invalid("invalid response_mode: only query is available; leave it out"));
-    }
+    let form_post = match text("oidc_response_mode")?.as_str() {
+        "" | "query" => false,
+        FORM_POST => true,
+        other => {
+            return Err(Refusal::invalid(format!(
+                "invalid response_mode: {other:?}; use query or form_post"
+            )));
+        }
+    };
     if sent.strings("oidc_response_types")?.is_some_and(|types| types.iter().any(|kind| kind != "code")) {
         return Err(Refusal::invalid("oidc_response_types: only code is available; leave it out"));
     }
@@ -246,6 +260,7 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         default_role: text("default_role")?.to_lowercase(),
         client_id: text("oidc_client_id")?,
         client_secret: text("oidc_client_secret")?,
+        form_post,
     };
     if let Some(unknown) = stored.algorithms.iter().find(|name| !ALGORITHMS.contains(&name.as_str())) {
         return Err(Refusal::invalid(format!(

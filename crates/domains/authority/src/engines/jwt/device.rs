@@ -5,9 +5,7 @@
 
 use super::config::Config;
 use super::login::answer;
-use super::oidc::{
-    check, configured, expired, form_to, invalid, provider, role, scopes, sealed, unreachable, unsealed,
-};
+use super::oidc::{check, expired, form_to, invalid, provider, role, scopes, sealed, unreachable, unsealed};
 use super::role::Role;
 use crate::context::Context;
 use crate::jwt::Token;
@@ -23,7 +21,7 @@ const PURPOSE: &[u8] = b"oidc device";
 /// How long somebody may take to sign in where the provider does not say, in seconds.
 const PATIENCE: u64 = 600;
 /// Seconds between two questions where nobody says (RFC 8628, section 3.5).
-const INTERVAL: u64 = 5;
+pub(super) const INTERVAL: u64 = 5;
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// A login under way.
@@ -59,9 +57,6 @@ pub(super) fn begin(
     name: String,
     client_nonce: String,
 ) -> Result<Response, Refusal> {
-    if client_nonce.is_empty() {
-        return Err(Refusal::invalid("missing client_nonce"));
-    }
     let provider = provider(config)?;
     let endpoint = provider.discover(cx)?.map_err(unreachable)?.device_authorization_endpoint;
     if endpoint.is_empty() {
@@ -108,11 +103,14 @@ struct Polled {
     id_token: String,
 }
 
-pub(super) fn poll(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let config = configured(cx)?;
-    let text = |name: &str| cx.fields().string(name).map(Option::unwrap_or_default);
-    let (sent, client_nonce) = (text("state")?, text("client_nonce")?);
-    let state: State = unsealed(cx, PURPOSE, &sent).ok_or_else(expired)?;
+/// Completes the login of the state `sent`, once somebody has signed in.
+pub(super) fn poll(
+    cx: &mut Context<'_, '_>,
+    config: &Config,
+    sent: &str,
+    client_nonce: &str,
+) -> Result<Response, Refusal> {
+    let state: State = unsealed(cx, PURPOSE, sent).ok_or_else(expired)?;
     if state.mount != cx.mount.uuid || cx.now.secs() > state.ends {
         return Err(expired());
     }
@@ -121,7 +119,7 @@ pub(super) fn poll(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     }
     let role = role(cx, &state.role)?;
     role.token.check_address(cx.request)?;
-    let provider = provider(&config)?;
+    let provider = provider(config)?;
     let discovered = provider.discover(cx)?.map_err(unreachable)?;
     let pairs = [("grant_type", GRANT), ("device_code", &state.device_code)];
     let reply = cx.ask(form_to(&provider, discovered.token_endpoint, &pairs))?;
@@ -138,6 +136,6 @@ pub(super) fn poll(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Err(Refusal::invalid("Vault login failed. No id_token found in response."));
     }
     let token = Token::parse(id_token.0.expose()).map_err(invalid)?;
-    check(cx, &token, &role, &config, &provider, None)?;
+    check(cx, &token, &role, config, &provider, None)?;
     Ok(Response::login(answer(&role, state.role, &token)?))
 }

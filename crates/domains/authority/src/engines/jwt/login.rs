@@ -98,6 +98,7 @@ pub(super) fn answer(role: &Role, name: String, token: &Token<'_>) -> Result<Log
     }
     metadata.insert("role".to_owned(), name.clone());
     Ok(Login {
+        attested: role.attests_pods(),
         groups: groups(role, token)?,
         display_name: user.clone(),
         alias: user,

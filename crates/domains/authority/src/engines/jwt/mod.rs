@@ -1,8 +1,7 @@
 //! JWT: logins with a token that someone else signed, such as a CI system's or a cloud's, and logins through a browser at
 //! an OpenID provider.
 //!
-//! Absent, and refused: the implicit flow and `form_post`, the provider's userinfo endpoint (claims are those of its ID
-//! token), `callback_mode=direct`.
+//! Absent, and refused: the implicit flow, the provider's userinfo endpoint (claims are those of its ID token).
 //!
 //! A mount believes one signer: keys given in PEM, a published key set, or an OpenID provider found by discovery. A
 //! role says which of its tokens may log in, by their claims.
@@ -10,6 +9,7 @@
 mod claims;
 mod config;
 mod device;
+mod direct;
 mod login;
 mod oidc;
 #[cfg(test)]
@@ -64,12 +64,16 @@ const CONFIG: &[Field] = &[
     ),
     field("oidc_client_id", Kind::Text, "Who we are to the provider: logins through a browser need it."),
     field("oidc_client_secret", Kind::Text, "What proves that; none for a public client."),
-    field("oidc_response_mode", Kind::Text, "Must be `query`, which is the default."),
+    field(
+        "oidc_response_mode",
+        Kind::Text,
+        "`query`, which is the default, or `form_post`: codes come in forms, not in addresses.",
+    ),
     field("oidc_response_types", Kind::List, "Must be `code`, which is the default."),
     field("provider_config", Kind::Json, "Must be empty: nothing is asked of a provider in ways of its own."),
 ];
 
-const ROLE: &[Field] = &joined::<33>(&[
+const ROLE: &[Field] = &joined::<34>(&[
     &[
         field("role_type", Kind::Text, "`jwt`, or `oidc` for logins through a browser."),
         field("user_claim", Kind::Text, "The claim that names the identity."),
@@ -100,7 +104,13 @@ const ROLE: &[Field] = &joined::<33>(&[
         field(
             "callback_mode",
             Kind::Text,
-            "`client`, or `device`: somebody signs in with another machine, which this one waits for by `oidc/poll`.",
+            "`client`; `direct`: the browser comes back to the authority, and who began asks `oidc/poll`; or `device`: \
+             somebody signs in with another machine, without redirections.",
+        ),
+        field(
+            "oidc_disable_confirmation",
+            Kind::Bool,
+            "With `direct`: do not ask who signs in whether they began the login.",
         ),
         field("poll_interval", Kind::Int, "Seconds between two questions; the provider's when 0."),
         field("oidc_scopes", Kind::List, "What is asked of the provider beside `openid`."),
@@ -136,6 +146,7 @@ const ROUTES: &[Route] = &[
             field("client_nonce", Kind::Text, "As it was when the login began."),
             field("error", Kind::Text, "Why the provider refuses."),
             field("error_description", Kind::Text, "The same in words."),
+            field("confirmation", Kind::Text, "With `callback_mode=direct`: who signs in began the login."),
         ],
         traits: Traits { open: true, ..Route::EMPTY.traits },
         help: "Completes a login through a browser.",
@@ -143,13 +154,13 @@ const ROUTES: &[Route] = &[
     },
     Route {
         pattern: "oidc/poll",
-        operations: &[(Operation::Update, device::poll)],
+        operations: &[(Operation::Update, oidc::poll)],
         fields: &[
             field("state", Kind::Text, "As it was given when the login began."),
             field("client_nonce", Kind::Text, "As it was when the login began."),
         ],
         traits: Traits { open: true, ..Route::EMPTY.traits },
-        help: "Completes a login on a machine without a browser, once somebody has signed in.",
+        help: "Completes a login whose browser does not come back here, once somebody has signed in.",
         ..Route::EMPTY
     },
     Route {

@@ -5,15 +5,16 @@
 //! to accept once; whoever gets hold of the redirection cannot complete the login without the client's nonce.
 
 use super::super::named;
-use super::config::{self, Config, Provider};
-use super::device;
+use super::config::{self, Config, FORM_POST, Provider};
 use super::login::answer;
-use super::role::Role;
+use super::role::{Callback, Role};
+use super::{device, direct};
 use crate::context::Context;
 use crate::jwt::{Bad, Token};
 use crate::otpauth::encode;
 use crate::outside::{Ask, Credential, Hidden};
 use crate::refusal::Refusal;
+use crate::request::Operation;
 use crate::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,17 +35,19 @@ const LONGEST: usize = 2048;
 
 /// A login under way.
 #[derive(Serialize, Deserialize)]
-struct State {
+pub(super) struct State {
     /// The mount: a state of one is of no use at another.
     mount: String,
-    role: String,
+    pub(super) role: String,
     redirect_uri: String,
-    client_nonce: String,
-    nonce: String,
+    pub(super) client_nonce: String,
+    pub(super) nonce: String,
     /// Shows the provider that who began the login completes it (RFC 7636, section 4.1).
     verifier: String,
+    /// Where the request to begin came from.
+    pub(super) from: String,
     /// Seconds since 1970.
-    ends: u64,
+    pub(super) ends: u64,
 }
 
 pub(super) fn configured(cx: &mut Context<'_, '_>) -> Result<Arc<Config>, Refusal> {
@@ -79,7 +82,10 @@ pub(super) fn begin(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     }
     let name = if asked.is_empty() { config.default_role().to_owned() } else { asked.to_lowercase() };
     let role = role(cx, &name)?;
-    if role.device {
+    if role.callback != Callback::Client && client_nonce.is_empty() {
+        return Err(Refusal::invalid("missing client_nonce"));
+    }
+    if role.callback == Callback::Device {
         return device::begin(cx, &config, &role, name, client_nonce);
     }
     if redirect_uri.is_empty() {
@@ -102,8 +108,10 @@ pub(super) fn begin(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         client_nonce,
         nonce: random_text(cx),
         verifier: random_text(cx),
+        from: cx.request.remote.map(|remote| remote.ip().to_string()).unwrap_or_default(),
         ends: cx.now.secs() + PATIENCE,
     };
+    let sent = sealed(cx, PURPOSE, &state)?;
     let challenge = URL_SAFE_NO_PAD.encode(sha256(state.verifier.as_bytes()));
     let mut query = form(&[
         ("client_id", provider.client_id),
@@ -113,13 +121,21 @@ pub(super) fn begin(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         ("redirect_uri", &state.redirect_uri),
         ("response_type", "code"),
         ("scope", &scopes(&role)),
-        ("state", &sealed(cx, PURPOSE, &state)?),
+        ("state", &sent),
     ]);
+    if config.form_post() {
+        query.push_str(&format!("&response_mode={FORM_POST}"));
+    }
     if role.max_age > 0 {
         query.push_str(&format!("&max_age={}", role.max_age));
     }
     let separator = if endpoint.contains('?') { '&' } else { '?' };
-    Response::data(&json!({ "auth_url": format!("{endpoint}{separator}{query}") }))
+    let mut shown = json!({ "auth_url": format!("{endpoint}{separator}{query}") });
+    if role.callback == Callback::Direct {
+        shown["state"] = json!(sent);
+        shown["poll_interval"] = json!(direct::interval(&role).to_string());
+    }
+    Response::data(&shown)
 }
 
 /// What is asked of the provider, with a blank between.
@@ -146,7 +162,8 @@ pub(super) fn unsealed<T: DeserializeOwned>(cx: &Context<'_, '_>, purpose: &[u8]
     serde_json::from_slice(&plain).ok()
 }
 
-fn opened(cx: &Context<'_, '_>, state: &str) -> Option<State> {
+/// The state of a login that is under way here.
+pub(super) fn opened(cx: &Context<'_, '_>, state: &str) -> Option<State> {
     let state: State = unsealed(cx, PURPOSE, state)?;
     (state.mount == cx.mount.uuid && cx.now.secs() <= state.ends).then_some(state)
 }
@@ -184,6 +201,13 @@ pub(super) fn complete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let (sent, code, client_nonce) = (text("state")?, text("code")?, text("client_nonce")?);
     let error = text("error")?;
     let state = opened(cx, &sent).ok_or_else(expired)?;
+    let role = role(cx, &state.role)?;
+    if role.callback == Callback::Direct {
+        return direct::arrive(cx, &config, &role, &state, &direct::Brought { state: &sent, code, error });
+    }
+    if config.form_post() && cx.operation != Operation::Read {
+        return Ok(direct::not_here());
+    }
     if !same(state.client_nonce.as_bytes(), client_nonce.as_bytes()) {
         return Err(Refusal::invalid("invalid client_nonce: only who began the login can complete it"));
     }
@@ -191,7 +215,6 @@ pub(super) fn complete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         let why = if error.is_empty() { "no code was sent".to_owned() } else { error };
         return Err(Refusal::invalid(format!("Vault login failed. The provider refused: {why}")));
     }
-    let role = role(cx, &state.role)?;
     role.token.check_address(cx.request)?;
     let provider = provider(&config)?;
     let id_token = exchange(cx, &provider, &state, &code)?;
@@ -200,12 +223,23 @@ pub(super) fn complete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     Ok(Response::login(answer(&role, state.role, &token)?))
 }
 
+/// Completes a login whose outcome the browser does not bring to whoever began it.
+pub(super) fn poll(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let config = configured(cx)?;
+    let text = |name: &str| cx.fields().string(name).map(Option::unwrap_or_default);
+    let (sent, client_nonce) = (text("state")?, text("client_nonce")?);
+    match opened(cx, &sent) {
+        Some(state) => direct::poll(cx, &config, state, &sent, &client_nonce),
+        None => device::poll(cx, &config, &sent, &client_nonce),
+    }
+}
+
 pub(super) fn invalid(why: Bad) -> Refusal {
     Refusal::invalid(format!("error validating the provider's token: {why}"))
 }
 
 /// The ID token that the provider gives for the code.
-fn exchange(
+pub(super) fn exchange(
     cx: &Context<'_, '_>,
     provider: &Provider<'_>,
     state: &State,
@@ -255,6 +289,7 @@ pub(super) fn form_to(provider: &Provider<'_>, url: String, pairs: &[(&str, &str
         credential,
         body: Some(("application/x-www-form-urlencoded", Hidden::new(body))),
         may_be_old: Duration::ZERO,
+        retries: 0,
     }
 }
 

@@ -280,8 +280,6 @@ fn a_machine_without_a_browser_waits_for_somebody_to_sign_in() {
             .errors()
             .contains("missing client_nonce")
     );
-    let direct = json!({"user_claim": "sub", "callback_mode": "direct"}).to_string();
-    assert!(bench.root(Update, "auth/oidc/role/x", &direct).errors().contains("direct is not available"));
     bench.write("auth/oidc/role/headless", r#"{"poll_interval":3}"#);
     assert_eq!(bench.ask("", Update, "auth/oidc/oidc/auth_url", &begin).data()["poll_interval"], "3");
 }
@@ -306,7 +304,7 @@ fn a_login_begins_where_the_role_allows() {
         ("config", json!({"jwks_url": "https://id.test/jwks", "oidc_client_id": "x"}), "need both"),
         (
             "config",
-            json!({"oidc_discovery_url": "https://id.test", "oidc_response_mode": "form_post"}),
+            json!({"oidc_discovery_url": "https://id.test", "oidc_response_mode": "fragment"}),
             "response_mode",
         ),
         (
@@ -326,4 +324,126 @@ fn a_login_begins_where_the_role_allows() {
     bench.world = Box::new(|_| Err("refused".to_owned()));
     let body = json!({ "redirect_uri": REDIRECT }).to_string();
     assert_eq!(bench.ask("", Update, "auth/oidc/oidc/auth_url", &body).status, 403);
+}
+
+/// Makes the logins of the role direct; answers with what a login begins with.
+fn begin_direct(bench: &mut Bench, known: &Rc<RefCell<Known>>) -> String {
+    bench.write("auth/oidc/role/people", r#"{"callback_mode": "direct", "poll_interval": 3}"#);
+    let nameless = json!({ "redirect_uri": REDIRECT }).to_string();
+    let refused = bench.ask("", Update, "auth/oidc/oidc/auth_url", &nameless);
+    assert!(refused.errors().contains("missing client_nonce"), "{refused:?}");
+    let body = json!({"redirect_uri": REDIRECT, "client_nonce": "mine"}).to_string();
+    let begun = bench.ask("", Update, "auth/oidc/oidc/auth_url", &body).data().clone();
+    assert_eq!(begun["poll_interval"], "3");
+    let asked = pairs(begun["auth_url"].as_str().unwrap().split_once('?').unwrap().1);
+    assert_eq!(asked["state"], begun["state"]);
+    let mut known = known.borrow_mut();
+    known.nonce.clone_from(&asked["nonce"]);
+    known.challenge.clone_from(&asked["code_challenge"]);
+    asked["state"].clone()
+}
+
+/// What a browser gets that comes back.
+fn brought(bench: &mut Bench, operation: crate::request::Operation, path: &str, body: &str) -> (u16, String) {
+    let response = bench.answer(&bench.request("", operation, path, body)).unwrap();
+    (response.http_status(), String::from_utf8(response.body("id").unwrap()).unwrap())
+}
+
+#[test]
+fn who_began_asks_for_what_a_browser_brought() {
+    let (mut bench, known) = bench();
+    let state = begin_direct(&mut bench, &known);
+    let poll = |bench: &mut Bench, nonce: &str| {
+        let body = json!({"state": state, "client_nonce": nonce}).to_string();
+        bench.ask("", Update, "auth/oidc/oidc/poll", &body)
+    };
+    assert!(poll(&mut bench, "mine").errors().contains("authorization_pending"));
+    let back = format!("auth/oidc/oidc/callback?state={state}&code=good");
+    // Whoever signs in is asked first, and the code is kept.
+    let (status, asked) = brought(&mut bench, Read, &back, "");
+    assert!(
+        status == 200 && asked.contains("role <b>people</b>") && asked.contains("value=\"good\""),
+        "{asked}"
+    );
+    assert!(known.borrow().forms.is_empty());
+    assert!(poll(&mut bench, "mine").errors().contains("authorization_pending"));
+    let (status, shown) = brought(&mut bench, Read, &format!("{back}&confirmation=yes"), "");
+    assert!(status == 200 && shown.contains("You are signed in"), "{shown}");
+    let (status, shown) = brought(&mut bench, Read, &format!("{back}&confirmation=yes"), "");
+    assert!(status == 400 && shown.contains("already"), "{shown}");
+    assert!(poll(&mut bench, "other").errors().contains("invalid client_nonce"));
+    let login = poll(&mut bench, "mine");
+    assert_eq!(login.body["auth"]["policies"], json!(["default", "staff"]), "{login:?}");
+    assert!(poll(&mut bench, "mine").errors().contains("authorization_pending"), "given once");
+    let stored = |bench: &Bench| {
+        bench.store.entries().filter(|(key, _)| String::from_utf8_lossy(key).contains("/arrived/")).count()
+    };
+    assert_eq!(stored(&bench), 0);
+    // What nobody asks for is forgotten.
+    bench.write("auth/oidc/role/people", r#"{"oidc_disable_confirmation": true}"#);
+    let state = begin_direct(&mut bench, &known);
+    let back = format!("auth/oidc/oidc/callback?state={state}&code=good");
+    assert_eq!(brought(&mut bench, Read, &back, "").0, 200);
+    assert_eq!(stored(&bench), 1);
+    bench.pass(Duration::from_secs(601));
+    assert_eq!(stored(&bench), 0);
+}
+
+#[test]
+fn a_browser_that_brings_nothing_good_completes_no_login() {
+    let (mut bench, known) = bench();
+    bench.write("auth/oidc/role/people", r#"{"oidc_disable_confirmation": true}"#);
+    let state = begin_direct(&mut bench, &known);
+    for (more, words) in [
+        ("&error=access_denied", "The provider refused"),
+        ("", "The provider refused"),
+        ("&code=bad", "HTTP status 400"),
+    ] {
+        let (status, shown) =
+            brought(&mut bench, Read, &format!("auth/oidc/oidc/callback?state={state}{more}"), "");
+        assert!(status == 400 && shown.contains(words), "{more}: {shown}");
+    }
+    known.borrow_mut().change = Some(json!({"nonce": "of another login"}));
+    let back = format!("auth/oidc/oidc/callback?state={state}&code=good");
+    assert!(bench.ask("", Read, &back, "").errors().contains("invalid nonce"));
+    let body = json!({"state": state, "client_nonce": "mine"}).to_string();
+    let waits = bench.ask("", Update, "auth/oidc/oidc/poll", &body);
+    assert!(waits.errors().contains("authorization_pending"), "{waits:?}");
+    let odd = r#"<script>alert("x")</script>"#.replace('"', "%22");
+    let (_, shown) = {
+        bench.write("auth/oidc/role/people", r#"{"oidc_disable_confirmation": false}"#);
+        brought(&mut bench, Read, &format!("auth/oidc/oidc/callback?state={state}&code={odd}"), "")
+    };
+    assert!(shown.contains("&lt;script&gt;") && !shown.contains("<script>"), "{shown}");
+}
+
+#[test]
+fn codes_come_in_forms_where_the_configuration_says_so() {
+    let (mut bench, known) = bench();
+    let config = json!({
+        "oidc_discovery_url": "https://id.test", "oidc_client_id": "keyward", "oidc_client_secret": "s&cret",
+        "default_role": "people", "oidc_response_mode": "form_post",
+    });
+    bench.write("auth/oidc/config", &config.to_string());
+    assert_eq!(bench.read("auth/oidc/config").data()["oidc_response_mode"], "form_post");
+    let body = json!({"redirect_uri": REDIRECT, "client_nonce": "mine"}).to_string();
+    let url = bench.ask("", Update, "auth/oidc/oidc/auth_url", &body).data()["auth_url"].clone();
+    assert!(url.as_str().unwrap().contains("&response_mode=form_post&"), "{url}");
+    // As Vault's command line does it: the form first, and then what it says.
+    let state = begin(&mut bench, &known);
+    let form = json!({"state": state, "code": "good", "client_nonce": "mine"}).to_string();
+    assert_eq!(brought(&mut bench, Update, "auth/oidc/oidc/callback", &form).0, 200);
+    assert!(known.borrow().forms.is_empty());
+    assert_eq!(complete(&mut bench, &state, "good", "mine").status, 200);
+    // A direct login takes the form for the outcome, once it is confirmed.
+    let state = begin_direct(&mut bench, &known);
+    let form = |more: &str| format!(r#"{{"state": "{state}", "code": "good"{more}}}"#);
+    let (_, asked) = brought(&mut bench, Update, "auth/oidc/oidc/callback", &form(""));
+    assert!(asked.contains("method=\"post\""), "{asked}");
+    let confirmed = form(r#", "confirmation": "yes""#);
+    assert_eq!(brought(&mut bench, Update, "auth/oidc/oidc/callback", &confirmed).0, 200);
+    let body = json!({"state": state, "client_nonce": "mine"}).to_string();
+    assert_eq!(bench.ask("", Update, "auth/oidc/oidc/poll", &body).status, 200);
+    let refused = bench.root(Update, "auth/oidc/config", r#"{"oidc_response_mode": "fragment"}"#);
+    assert!(refused.errors().contains("use query or form_post"), "{refused:?}");
 }

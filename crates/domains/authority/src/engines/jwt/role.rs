@@ -11,6 +11,19 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How the outcome of a login through a browser comes to whoever began it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Callback {
+    /// The browser brings it to them: see [`super::oidc`].
+    #[default]
+    Client,
+    /// The browser brings it to the authority, which they ask: see [`super::direct`].
+    Direct,
+    /// There is no redirection: see [`super::device`].
+    Device,
+}
+
 /// One role. Leeways are in seconds: the default when zero, none when negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -30,8 +43,9 @@ pub(super) struct Role {
     pub(super) oidc: bool,
     pub(super) redirect_uris: Vec<String>,
     pub(super) scopes: Vec<String>,
-    /// Without redirections: see [`super::device`].
-    pub(super) device: bool,
+    pub(super) callback: Callback,
+    /// With [`Callback::Direct`]: whoever signs in is not asked whether they began the login.
+    pub(super) disable_confirmation: bool,
     /// Seconds; the provider's when zero.
     pub(super) poll_interval: u64,
     /// Seconds since the sign-in at the provider; any number when zero.
@@ -39,7 +53,25 @@ pub(super) struct Role {
     pub(super) token: TokenParams,
 }
 
+/// Where a ServiceAccount's token says what metadata of these names say of pods, as JSON pointers.
+const OF_PODS: [(&str, &str); 5] = [
+    ("service_account_namespace", "/kubernetes.io/namespace"),
+    ("service_account_name", "/kubernetes.io/serviceaccount/name"),
+    ("pod_name", "/kubernetes.io/pod/name"),
+    ("pod_uid", "/kubernetes.io/pod/uid"),
+    ("node_name", "/kubernetes.io/node/name"),
+];
+
 impl Role {
+    /// Whether the metadata say of a pod what the claims say that an API server makes, and nothing else does: one name
+    /// that is filled from another claim and nothing counts.
+    pub(super) fn attests_pods(&self) -> bool {
+        let of_pod = |target: &str| OF_PODS.iter().find(|(name, _)| *name == target).map(|(_, claim)| *claim);
+        let mut mapped =
+            self.mappings.iter().filter_map(|(claim, target)| Some(of_pod(target)? == claim)).peekable();
+        mapped.peek().is_some() && mapped.all(|own| own)
+    }
+
     pub(super) fn leeways(&self) -> Leeways {
         let or = |seconds: i64, otherwise: Duration| match seconds {
             0 => otherwise,
@@ -83,7 +115,8 @@ impl Named for Role {
             ("clock_skew_leeway", json!(self.skew_leeway)),
             ("allowed_redirect_uris", json!(self.redirect_uris)),
             ("oidc_scopes", json!(self.scopes)),
-            ("callback_mode", json!(if self.device { "device" } else { "client" })),
+            ("callback_mode", json!(self.callback)),
+            ("oidc_disable_confirmation", json!(self.disable_confirmation)),
             ("poll_interval", json!(self.poll_interval)),
             ("max_age", json!(self.max_age)),
             ("verbose_oidc_logging", json!(false)),
@@ -120,16 +153,12 @@ fn take_over_oidc(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
         role.max_age = age.as_secs();
     }
     if let Some(mode) = sent.string("callback_mode")? {
-        role.device = match mode.as_str() {
-            "" | "client" => false,
+        role.callback = match mode.as_str() {
+            "" | "client" => Callback::Client,
+            "direct" => Callback::Direct,
             "device" => {
                 role.oidc |= !sent.has("role_type");
-                true
-            }
-            "direct" => {
-                return Err(Refusal::invalid(
-                    "callback_mode direct is not available: use device, for machines without a browser, or client",
-                ));
+                Callback::Device
             }
             other => return Err(Refusal::invalid(format!("invalid 'callback_mode': {other}"))),
         };
@@ -137,7 +166,8 @@ fn take_over_oidc(role: &mut Role, sent: &Fields) -> Result<(), Refusal> {
     if let Some(seconds) = sent.duration("poll_interval")? {
         role.poll_interval = seconds.as_secs();
     }
-    match role.oidc && !role.device && role.redirect_uris.is_empty() {
+    role.disable_confirmation = sent.bool("oidc_disable_confirmation")?.unwrap_or(role.disable_confirmation);
+    match role.oidc && role.callback != Callback::Device && role.redirect_uris.is_empty() {
         true => Err(Refusal::invalid(
             "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.",
         )),

@@ -317,3 +317,34 @@ fn groups_in_a_token_are_identity_groups() {
         assert!(answer.status == 400 && answer.errors().contains(why), "{answer:?}");
     }
 }
+
+#[test]
+fn only_a_service_accounts_own_claims_name_its_pod() {
+    let issuer = Issuer::new();
+    let of_pod = json!({
+        "/kubernetes.io/namespace": "service_account_namespace", "/kubernetes.io/pod/name": "pod_name", "ref": "branch",
+    });
+    for (mappings, wanted) in [
+        (of_pod.clone(), 204),
+        (json!({"ref": "pod_name"}), 403),
+        (json!({"/kubernetes.io/pod/name": "pod_name", "ref": "pod_uid"}), 403),
+        (json!({"ref": "branch"}), 403),
+    ] {
+        let mut role = role();
+        role["claim_mappings"] = mappings.clone();
+        let mut bench = with_keys(&issuer, &role);
+        bench.write("sys/mounts/kv", r#"{"type":"kv"}"#);
+        let condition = "pod.name == 'api-1'";
+        bench.policy(
+            "ci",
+            &format!(r#"path "kv/a" {{ capabilities = ["create"] condition = "{condition}" }}"#),
+        );
+        let claims = json!({
+            "ref": "api-1", "kubernetes.io": {"namespace": "prod", "pod": {"name": "api-1", "uid": "u"}},
+        });
+        let auth = log_in(&mut bench, &issuer.token(&claims)).body["auth"].clone();
+        let token = auth["client_token"].as_str().unwrap();
+        let answer = bench.ask(token, Update, "kv/a", r#"{"a":"b"}"#);
+        assert_eq!(answer.status, wanted, "{mappings}");
+    }
+}

@@ -9,11 +9,13 @@ use crate::context::Context;
 use crate::glob;
 use crate::jwt::{Leeways, Token};
 use crate::kubernetes::selector;
+use crate::mounts::Mount;
 use crate::policy::{Ask, Expression, Who};
 use crate::posture::Seen;
 use crate::refusal::Refusal;
+use crate::request::Operation;
 use crate::response::{Login, Response};
-use crate::token::TokenEntry;
+use crate::token::{Terms, TokenEntry};
 use std::collections::BTreeMap;
 
 pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -28,8 +30,23 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let token = Token::parse(&jwt).map_err(|why| Refusal::denied(why.to_string()))?;
     let account = prove(cx, &config, &role, &token, &jwt)?;
     let login = answer(cx, &config, &role, name, account, &jwt)?;
-    let facts = meets(cx, &role, &login)?;
+    let wanted = TokenEntry {
+        policies: login.policies.clone(),
+        path: cx.request.path.clone(),
+        metadata: login.metadata.clone(),
+        attested: login.attested,
+        display_name: login.display_name.clone(),
+        ..TokenEntry::default()
+    };
+    let facts = meets(cx, &role, &login.role, &wanted)?;
     Ok(Response { facts, ..Response::login(login) })
+}
+
+/// The terms of the role as it is now, for a pod that would be let in now: its condition is asked again.
+pub(super) fn terms(cx: &mut Context<'_, '_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+    let role = named::role_of::<Role>(cx, mount, token)?;
+    let facts = meets(cx, &role, &token.login, token)?;
+    Ok(Terms { facts, ..role.token.terms(token) })
 }
 
 /// Whose token this is, once it is certain. What costs nothing is checked first.
@@ -102,35 +119,34 @@ fn may_come_from(
     Err(Refusal::denied("namespace not authorized"))
 }
 
-/// Whether the condition of the role holds for the token that is asked for. Answers with the verdicts that it looked at.
-fn meets(cx: &Context<'_, '_>, role: &Role, login: &Login) -> Result<BTreeMap<String, String>, Refusal> {
+/// Whether the condition of the role `name` holds for a token that is asked for, or is to be renewed: as it would at its
+/// login, now. Answers with the verdicts that it looked at.
+fn meets(
+    cx: &Context<'_, '_>,
+    role: &Role,
+    name: &str,
+    token: &TokenEntry,
+) -> Result<BTreeMap<String, String>, Refusal> {
     if role.condition.is_empty() {
         return Ok(BTreeMap::new());
     }
     let condition = Expression::parse(&role.condition).map_err(Refusal::Internal)?;
-    let token = TokenEntry {
-        policies: login.policies.clone(),
-        path: cx.request.path.clone(),
-        metadata: login.metadata.clone(),
-        display_name: login.display_name.clone(),
-        ..TokenEntry::default()
-    };
     let (seen, address) = (Seen::default(), cx.request.remote.map(|remote| remote.ip()));
     let posture = Some(cx.verdicts.attest(&seen));
     let held = condition.holds(&Ask {
-        path: &cx.request.path,
-        operation: cx.operation,
+        path: &token.path,
+        operation: Operation::Update,
         parameters: None,
         wrap_ttl: cx.request.wrap.map(|wrap| wrap.ttl),
         now: cx.now,
-        who: Some(Who { token: &token, holder: None, address, posture }),
+        who: Some(Who { token, holder: None, address, posture }),
     });
     let denied = |why: String| {
         let subject = token.metadata.get("pod_name").map(|pod| format!(", pod {pod}")).unwrap_or_default();
         Err(Refusal::denied(format!(
             "the condition of the role {} {why} for {}{subject}{}",
-            login.role,
-            login.display_name,
+            name,
+            token.display_name,
             seen.words()
         )))
     };
@@ -154,7 +170,7 @@ fn answer(
     if account.uid.is_empty() || account.namespace.is_empty() || account.name.is_empty() {
         return Err(Refusal::denied("the token does not say which ServiceAccount it is of"));
     }
-    let mut login = role.token.login();
+    let mut login = Login { attested: true, ..role.token.login() };
     login.alias_metadata = BTreeMap::from([
         ("service_account_uid".to_owned(), account.uid.clone()),
         ("service_account_name".to_owned(), account.name.clone()),

@@ -12,7 +12,7 @@ mod role;
 #[cfg(test)]
 mod tests;
 
-use super::named::{self, Routes};
+use super::named::Routes;
 use super::token_params;
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
@@ -22,7 +22,7 @@ pub static BACKEND: Backend = Backend {
     kind: "kubernetes",
     about: "Logins of pods, by the token of their ServiceAccount.",
     routes: &[ROUTES, ROLES],
-    renew: Some(named::terms::<role::Role>),
+    renew: Some(login::terms),
     ..Backend::EMPTY
 };
 

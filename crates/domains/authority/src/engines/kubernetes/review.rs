@@ -64,6 +64,7 @@ pub(super) fn review(
         credential: config.reviewer(jwt),
         body: Some(("application/json", Hidden::new(body.to_string()))),
         may_be_old: REVIEWED,
+        retries: 0,
     })?;
     let reply = answer.as_ref().map_err(|why| failed("the API server cannot be asked", why))?;
     if reply.status == 401 {
@@ -125,6 +126,7 @@ pub(super) fn keys(
         credential: if is_own { config.reviewer(jwt) } else { Credential::None },
         body: None,
         may_be_old,
+        retries: 0,
     };
     published(cx, Some(token), ask)?.map_err(|why| failed("the cluster's keys cannot be had", why))
 }
@@ -178,6 +180,7 @@ fn object(cx: &Context<'_, '_>, config: &Config, path: &str, jwt: &str) -> Resul
         credential: config.reviewer(jwt),
         body: None,
         may_be_old: LOOKED_UP,
+        retries: 0,
     })?;
     let reply = answer.as_ref().map_err(|why| failed("the API server cannot be asked", why))?;
     read(reply, path)

@@ -54,6 +54,7 @@ impl Config {
             credential: self.credential(),
             body: None,
             may_be_old,
+            retries: 0,
         }
     }
 }

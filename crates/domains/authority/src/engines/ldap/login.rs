@@ -10,10 +10,8 @@ use crate::mounts::Mount;
 use crate::outside::Hidden;
 use crate::outside::ldap::{Ask, Entry, Found, Search};
 use crate::refusal::Refusal;
-use crate::request::Request;
 use crate::response::{Login, Response};
 use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest name and password that the directory is asked about, in bytes.
@@ -184,13 +182,8 @@ fn answer(
 }
 
 /// The terms of the configuration as it is now. The directory is not asked: no password is kept to ask with.
-pub(super) fn terms(
-    txn: &mut Txn<'_>,
-    mount: &Mount,
-    token: &TokenEntry,
-    _: &Request,
-) -> Result<Terms, Refusal> {
-    let config = txn.built_json::<Stored>(&format!("{}{}", mount.prefix(), config::PATH))?;
+pub(super) fn terms(cx: &mut Context<'_, '_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
+    let config = cx.txn.built_json::<Stored>(&format!("{}{}", mount.prefix(), config::PATH))?;
     match config {
         Some(config) => Ok(config.token.terms(token)),
         None => Err(Refusal::invalid("the auth method is not configured any more: log in again")),

@@ -5,9 +5,7 @@ use super::wanted::Wanted;
 use super::{new_serial, refuse};
 use crate::context::Context;
 use crate::refusal::Refusal;
-use keyward_crypto::x509::{
-    Certificate, Extension, KeyUsages, PublicKey, Request, Scheme, Subject, Template, oid,
-};
+use keyward_crypto::x509::{Certificate, Extension, PublicKey, Request, Scheme, Subject, Template, oid};
 
 /// What kind of certificate is made.
 pub(super) enum Kind<'a> {
@@ -47,7 +45,7 @@ pub(super) fn issuing<'t>(table: &'t Table, reference: &str) -> Result<&'t Issue
             issuer.entry.id
         )));
     }
-    if !issuer.certificate.is_authority() {
+    if !issuer.is_authority {
         return Err(unusable(&format!("the certificate of issuer {} is no authority's", issuer.entry.id)));
     }
     issuer.key()?;
@@ -82,8 +80,8 @@ impl Order<'_> {
             .ok_or_else(|| Refusal::invalid("the issuer's key cannot sign certificates"))?;
         let urls = table.urls(issuer).extensions(&table.config.cluster, Some(&issuer.entry.id))?;
         let serial = new_serial(cx);
-        let template =
-            self.template(issuer.certificate.subject(), &issuer.certificate.key_id(), urls, &serial)?;
+        let (subject, key_id) = (issuer.certificate.subject(), issuer.key_id_below.clone());
+        let template = self.template(subject, key_id, urls, &serial)?;
         template.issue(self.public, key, scheme).map_err(refuse)
     }
 
@@ -100,15 +98,16 @@ impl Order<'_> {
         let urls = table.config.urls.extensions(&table.config.cluster, None).unwrap_or_default();
         let subject = self.wanted.subject.clone();
         let id = self.key_id.clone().unwrap_or_else(|| self.public.identifier());
+        let id = Extension::authority_key_id(&id).map_err(refuse)?;
         let serial = new_serial(cx);
-        let template = self.template(&subject, &id, urls, &serial)?;
+        let template = self.template(&subject, id, urls, &serial)?;
         Certificate::read(&template.sign(key, scheme).map_err(refuse)?).map_err(refuse)
     }
 
     fn template<'t>(
         &'t self,
         issuer: &'t Subject,
-        authority_key_id: &[u8],
+        authority_key_id: Extension,
         urls: Vec<Extension>,
         serial: &'t [u8],
     ) -> Result<Template<'t>, Refusal> {
@@ -132,37 +131,20 @@ impl Order<'_> {
 
     fn own_extensions(
         &self,
-        authority_key_id: &[u8],
+        authority_key_id: Extension,
         subject: &Subject,
     ) -> Result<Vec<Extension>, keyward_crypto::x509::Error> {
         let wanted = self.wanted;
-        let mut made = Vec::with_capacity(9);
-        let usages = match self.kind {
-            Kind::Leaf => wanted.key_usages,
-            Kind::Authority { .. } => wanted.key_usages.and(KeyUsages::AUTHORITY),
-        };
-        if usages != KeyUsages::default() {
-            made.push(Extension::key_usage(usages)?);
-        }
-        if !wanted.ext_key_usages.is_empty() {
-            made.push(Extension::ext_key_usage(&wanted.ext_key_usages)?);
-        }
-        match self.kind {
-            Kind::Authority { path_len, .. } => made.push(Extension::basic_constraints(true, path_len)?),
-            Kind::Leaf if wanted.says_it_is_no_authority => {
-                made.push(Extension::basic_constraints(false, None)?);
-            }
-            Kind::Leaf => {}
-        }
-        let id = self.key_id.clone().unwrap_or_else(|| self.public.identifier());
-        made.push(Extension::subject_key_id(&id)?);
-        made.push(Extension::authority_key_id(authority_key_id)?);
+        let mut made = wanted.uses.before_keys(&self.kind)?;
+        made.push(match &self.key_id {
+            Some(id) => Extension::subject_key_id(id)?,
+            None => Extension::subject_key_id(&self.public.identifier())?,
+        });
+        made.push(authority_key_id);
         if !wanted.sans.is_empty() {
             made.push(Extension::alternative_names(&wanted.sans, subject.is_empty())?);
         }
-        if !wanted.policies.is_empty() {
-            made.push(Extension::policies(&wanted.policies)?);
-        }
+        made.extend(wanted.uses.policies().cloned());
         if let Kind::Authority { permitted, .. } = self.kind
             && !permitted.is_empty()
         {

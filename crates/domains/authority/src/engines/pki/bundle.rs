@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyward_crypto::keys::Key;
 use keyward_crypto::x509::{Certificate, PublicKind, pem};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
 
 /// How certificates and keys are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,27 @@ pub(super) fn private_key(
     Ok((written, kind.name()))
 }
 
+/// An issuer and those above it as the answers to its requests have them, written once.
+#[derive(Clone)]
+pub(super) struct Written {
+    issuer: Box<RawValue>,
+    /// None for an empty chain.
+    chain: Option<Box<RawValue>>,
+}
+
+impl Written {
+    /// In PEM; `chain` is the issuer and those above it.
+    pub(super) fn of(issuer: &Certificate, chain: &[Certificate]) -> Result<Written, Refusal> {
+        Written::texts(&issuer.pem(), &chain.iter().map(Certificate::pem).collect::<Vec<_>>())
+    }
+
+    fn texts(issuer: &str, chain: &[String]) -> Result<Written, Refusal> {
+        let unwritten = |why| Refusal::Internal(format!("an answer could not be written: {why}"));
+        let chain = (!chain.is_empty()).then(|| to_raw_value(chain)).transpose().map_err(unwritten)?;
+        Ok(Written { issuer: to_raw_value(issuer).map_err(unwritten)?, chain })
+    }
+}
+
 /// A new certificate with what stands above it.
 pub(super) struct Bundle<'a> {
     pub(super) certificate: &'a Certificate,
@@ -73,44 +96,61 @@ pub(super) struct Bundle<'a> {
     pub(super) issuer: &'a Certificate,
     /// The signer and those above it.
     pub(super) chain: &'a [Certificate],
+    /// The same two, where they have been written.
+    pub(super) written: Option<&'a Written>,
     /// The key, when it was made here.
     pub(super) key: Option<&'a Key>,
 }
 
-impl Bundle<'_> {
+/// What is answered, its fields in the order of their names.
+#[derive(Serialize)]
+pub(super) struct Answer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_chain: Option<Cow<'a, RawValue>>,
+    certificate: String,
+    expiration: u64,
+    issuing_ca: Cow<'a, RawValue>,
+    not_before: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_key_type: Option<&'static str>,
+    serial_number: String,
+}
+
+impl<'a> Bundle<'a> {
     /// The answer's fields.
-    pub(super) fn describe(&self, format: Format, fields: &Fields) -> Result<Map<String, Value>, Refusal> {
-        let write = |certificate: &Certificate| match format {
-            Format::Der => format.write(pem::CERTIFICATE, certificate.der()),
-            Format::Pem | Format::PemBundle => certificate.pem(),
-        };
+    pub(super) fn describe(&self, format: Format, fields: &Fields) -> Result<Answer<'a>, Refusal> {
         let without_roots = fields.bool("remove_roots_from_chain")?.unwrap_or(false);
-        let chain = self.chain.iter().filter(|above| !without_roots || above.subject() != above.issuer());
-        let chain: Vec<String> = chain.map(write).collect();
-        let certificate = write(self.certificate);
-        let mut shown = Map::new();
-        let mut set = |name: &str, value: Value| shown.insert(name.to_owned(), value);
-        set("serial_number", json!(super::colons(self.certificate.serial())));
-        set("not_before", json!(self.certificate.not_before()));
-        set("expiration", json!(self.certificate.not_after()));
-        set("issuing_ca", json!(write(self.issuer)));
         let private = self.key.map(|key| private_key(key, self.certificate.public().kind(), format, fields));
-        let private = private.transpose()?;
-        let whole = match format {
-            Format::PemBundle => {
-                let key = private.iter().map(|(private, _)| private);
-                key.chain([&certificate]).chain(&chain).map(String::as_str).collect::<Vec<_>>().join("\n")
+        let (private_key, private_key_type) = private.transpose()?.unzip();
+        let mut certificate = format.write(pem::CERTIFICATE, self.certificate.der());
+        let (issuing_ca, ca_chain) = match self.written {
+            Some(known) if format == Format::Pem && !without_roots => {
+                (Cow::Borrowed(&*known.issuer), known.chain.as_deref().map(Cow::Borrowed))
             }
-            Format::Pem | Format::Der => certificate,
+            _ => {
+                let write = |above: &Certificate| format.write(pem::CERTIFICATE, above.der());
+                let chain =
+                    self.chain.iter().filter(|above| !without_roots || above.subject() != above.issuer());
+                let chain: Vec<String> = chain.map(write).collect();
+                if format == Format::PemBundle {
+                    let all = private_key.iter().chain([&certificate]).chain(&chain);
+                    certificate = all.map(String::as_str).collect::<Vec<_>>().join("\n");
+                }
+                let written = Written::texts(&write(self.issuer), &chain)?;
+                (Cow::Owned(written.issuer), written.chain.map(Cow::Owned))
+            }
         };
-        set("certificate", json!(whole));
-        if let Some((private, kind)) = private {
-            set("private_key", json!(private));
-            set("private_key_type", json!(kind));
-        }
-        if !chain.is_empty() {
-            set("ca_chain", json!(chain));
-        }
-        Ok(shown)
+        Ok(Answer {
+            ca_chain,
+            certificate,
+            expiration: self.certificate.not_after(),
+            issuing_ca,
+            not_before: self.certificate.not_before(),
+            private_key,
+            private_key_type,
+            serial_number: super::colons(self.certificate.serial()),
+        })
     }
 }

@@ -35,6 +35,17 @@ pub(super) const CONFIG_FIELDS: &[Field] = &[
     field("auto_rebuild_grace_period", Kind::Duration, "How long before a list ends the next is made; 12h."),
     field("enable_delta", Kind::Bool, "Make lists of changes between complete ones."),
     field("delta_rebuild_interval", Kind::Duration, "How often a list of changes is made anew; 15m."),
+    field(
+        "cross_cluster_revocation",
+        Kind::Bool,
+        "Kept as it is written: every node revokes for all; see unified_crl.",
+    ),
+    field(
+        "unified_crl",
+        Kind::Bool,
+        "Kept as it is written: nodes share one store, so every list is of all of them.",
+    ),
+    field("unified_crl_on_existing_paths", Kind::Bool, "Kept as it is written; needs unified_crl."),
 ];
 
 /// `config/crl`. Durations are kept as they were written, since clients read them back.
@@ -48,6 +59,12 @@ pub(super) struct CrlConfig {
     auto_rebuild_grace_period: String,
     enable_delta: bool,
     delta_rebuild_interval: String,
+    #[serde(default)]
+    cross_cluster_revocation: bool,
+    #[serde(default)]
+    unified_crl: bool,
+    #[serde(default)]
+    unified_crl_on_existing_paths: bool,
 }
 
 impl Default for CrlConfig {
@@ -61,6 +78,9 @@ impl Default for CrlConfig {
             auto_rebuild_grace_period: "12h".to_owned(),
             enable_delta: false,
             delta_rebuild_interval: "15m".to_owned(),
+            cross_cluster_revocation: false,
+            unified_crl: false,
+            unified_crl_on_existing_paths: false,
         }
     }
 }
@@ -94,6 +114,9 @@ impl CrlConfig {
             ("ocsp_disable", &mut new.ocsp_disable),
             ("auto_rebuild", &mut new.auto_rebuild),
             ("enable_delta", &mut new.enable_delta),
+            ("cross_cluster_revocation", &mut new.cross_cluster_revocation),
+            ("unified_crl", &mut new.unified_crl),
+            ("unified_crl_on_existing_paths", &mut new.unified_crl_on_existing_paths),
         ] {
             *slot = fields.bool(name)?.unwrap_or(*slot);
         }
@@ -121,6 +144,11 @@ impl CrlConfig {
                 self.delta_rebuild_interval, self.expiry
             ));
         }
+        if self.unified_crl_on_existing_paths && !self.unified_crl {
+            return refuse(
+                "unified_crl_on_existing_paths=true requires unified_crl=true: set both".to_owned(),
+            );
+        }
         if self.enable_delta && !self.auto_rebuild {
             return refuse(
                 "Delta CRLs cannot be enabled when auto rebuilding is disabled as the complete CRL is always \
@@ -139,7 +167,7 @@ impl CrlConfig {
     }
 }
 
-const fn serves(
+pub(super) const fn serves(
     pattern: &'static str,
     operations: &'static [(Operation, Handler)],
     traits: Traits,
@@ -148,13 +176,13 @@ const fn serves(
     Route { pattern, operations, exists: None, fields: &[], traits, help }
 }
 
-const SHOWS: Traits = Traits { heavy: true, ..OPEN };
-const DER: &[(Operation, Handler)] = &[(Operation::Read, complete_der)];
-const PEM: &[(Operation, Handler)] = &[(Operation::Read, complete_pem)];
-const DELTA_DER: &[(Operation, Handler)] = &[(Operation::Read, delta_der)];
-const DELTA_PEM: &[(Operation, Handler)] = &[(Operation::Read, delta_pem)];
-const HELP: &str = "Shows the revocation list.";
-const DELTA_HELP: &str = "Shows what was revoked since the last complete list.";
+pub(super) const SHOWS: Traits = Traits { heavy: true, ..OPEN };
+pub(super) const DER: &[(Operation, Handler)] = &[(Operation::Read, complete_der)];
+pub(super) const PEM: &[(Operation, Handler)] = &[(Operation::Read, complete_pem)];
+pub(super) const DELTA_DER: &[(Operation, Handler)] = &[(Operation::Read, delta_der)];
+pub(super) const DELTA_PEM: &[(Operation, Handler)] = &[(Operation::Read, delta_pem)];
+pub(super) const HELP: &str = "Shows the revocation list.";
+pub(super) const DELTA_HELP: &str = "Shows what was revoked since the last complete list.";
 const ROTATE: &[(Operation, Handler)] = &[(Operation::Read, rotate), (Operation::Update, rotate)];
 const ROTATE_DELTA: &[(Operation, Handler)] =
     &[(Operation::Read, rotate_delta), (Operation::Update, rotate_delta)];

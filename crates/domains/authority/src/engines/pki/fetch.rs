@@ -108,11 +108,11 @@ fn cert_ca_chain(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     }))
 }
 
-fn cert_crl(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+pub(super) fn cert_crl(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     crl_data(cx, List::Complete)
 }
 
-fn cert_delta(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+pub(super) fn cert_delta(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     crl_data(cx, List::Delta)
 }
 

@@ -58,8 +58,9 @@ fn request(cx: &mut Context<'_, '_>, table: &table::Table, source: &Source) -> R
     if cx.fields().bool("add_basic_constraints")?.unwrap_or(false) {
         extensions.push(Extension::basic_constraints(true, None).map_err(refuse)?);
     }
-    if wanted.key_usages != KeyUsages::default() {
-        extensions.push(Extension::key_usage(wanted.key_usages).map_err(refuse)?);
+    let usages = wanted.uses.key_usages();
+    if usages != KeyUsages::default() {
+        extensions.push(Extension::key_usage(usages).map_err(refuse)?);
     }
     if !wanted.sans.is_empty() {
         let critical = wanted.subject.is_empty();

@@ -175,7 +175,13 @@ pub(super) fn finish(
 ) -> Result<Response, Refusal> {
     let format = Format::of(cx.fields())?;
     let certificate = order.issue(cx, table, issuer)?;
-    let bundle = Bundle { certificate: &certificate, issuer: &issuer.certificate, chain: &issuer.chain, key };
+    let bundle = Bundle {
+        certificate: &certificate,
+        issuer: &issuer.certificate,
+        chain: &issuer.chain,
+        written: Some(&issuer.written),
+        key,
+    };
     let response = Response::data(&bundle.describe(format, cx.fields())?)?;
     if !keep.no_store {
         fetch::store(cx, &certificate)?;

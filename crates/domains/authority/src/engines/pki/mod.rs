@@ -7,7 +7,7 @@
 //! now shows. The list is made of that and signed when somebody fetches it, once for each change, so that a
 //! revocation costs the same however many came before.
 //!
-//! Absent, and refused or not routed: managed keys, unified lists, P-224, RSA-8192, host names that are not ASCII (write
+//! Absent, and refused or not routed: managed keys, P-224, host names that are not ASCII (write
 //! them as `xn--...`).
 
 mod acme;
@@ -16,6 +16,7 @@ mod bundle;
 mod cel;
 mod config;
 mod crl;
+mod detailed;
 mod fetch;
 mod import;
 mod intermediate;
@@ -34,7 +35,9 @@ mod roots;
 mod sign;
 mod table;
 pub(crate) mod tidy;
+mod unified;
 mod urls;
+mod uses;
 mod wanted;
 
 use crate::context::Context;
@@ -64,6 +67,8 @@ pub static BACKEND: Backend = Backend {
         revoke::ROUTES,
         ocsp::ROUTES,
         tidy::ROUTES,
+        unified::ROUTES,
+        detailed::ROUTES,
         fetch::ROUTES,
         acme::CONFIG_ROUTES,
         acme::EAB_ROUTES,
@@ -106,11 +111,15 @@ fn new_serial(cx: &Context<'_, '_>) -> [u8; 20] {
 
 /// Bytes as hexadecimal with colons between, as Vault writes serial numbers and key identifiers.
 pub(super) fn colons(bytes: &[u8]) -> String {
-    let digits = hex::encode(bytes);
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = String::with_capacity(bytes.len() * 3);
-    for at in (0..digits.len()).step_by(2) {
-        out.push_str(if at == 0 { "" } else { ":" });
-        out.push_str(&digits[at..at + 2]);
+    for (at, byte) in bytes.iter().enumerate() {
+        if at > 0 {
+            out.push(':');
+        }
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from(DIGITS[usize::from(digit)]));
+        }
     }
     out
 }

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::response::Response;
-use crate::route::{Kind, Route, Traits, field};
+use crate::route::{Field, Kind, Route, Traits, field};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyward_core::Timestamp;
@@ -17,27 +17,36 @@ use std::sync::Arc;
 const TYPE: &str = "application/ocsp-response";
 const SERVES: Traits = Traits { heavy: true, ..OPEN };
 
-pub(super) const ROUTES: &[Route] = &[
+const REQUEST: &[Field] = &[field(
+    "req",
+    Kind::Text,
+    "The request in base64; a body of application/ocsp-request is taken as it is.",
+)];
+
+pub(super) const ROUTES: &[Route] = &[posted("ocsp"), gotten("ocsp/{req*}")];
+
+/// OCSP by POST at `pattern`.
+pub(super) const fn posted(pattern: &'static str) -> Route {
     Route {
-        pattern: "ocsp",
+        pattern,
         operations: &[(Operation::Update, answer)],
-        fields: &[field(
-            "req",
-            Kind::Text,
-            "The request in base64; a body of application/ocsp-request is taken as it is.",
-        )],
+        fields: REQUEST,
         traits: SERVES,
         help: "Answers an OCSP request.",
         ..Route::EMPTY
-    },
+    }
+}
+
+/// OCSP by GET at `pattern`, whose rest is the request.
+pub(super) const fn gotten(pattern: &'static str) -> Route {
     Route {
-        pattern: "ocsp/{req*}",
+        pattern,
         operations: &[(Operation::Read, answer)],
         traits: SERVES,
         help: "Answers an OCSP request in base64.",
         ..Route::EMPTY
-    },
-];
+    }
+}
 
 fn refused(why: OcspError) -> Response {
     let status = match why {

@@ -53,11 +53,11 @@ impl Family {
     pub(super) fn checked_bits(self, bits: u64) -> Result<u64, Refusal> {
         match (self, bits) {
             (Family::Rsa, 0) => Ok(2048),
-            (Family::Rsa, 2048 | 3072 | 4096) | (Family::Ec, 256 | 384 | 521) => Ok(bits),
+            (Family::Rsa, 2048 | 3072 | 4096 | 8192) | (Family::Ec, 256 | 384 | 521) => Ok(bits),
             (Family::Ec, 0) => Ok(256),
             (Family::Ed25519 | Family::Any, _) => Ok(0),
             (Family::Rsa, _) => Err(Refusal::invalid(format!(
-                "unsupported bit length for RSA key: {bits}; there are 2048, 3072 and 4096"
+                "unsupported bit length for RSA key: {bits}; there are 2048, 3072, 4096 and 8192"
             ))),
             (Family::Ec, _) => Err(Refusal::invalid(format!(
                 "unsupported bit length for EC key: {bits}; there are 256, 384 and 521"
@@ -70,6 +70,7 @@ impl Family {
         Some(match (self, bits) {
             (Family::Rsa, 3072) => KeyType::Rsa3072,
             (Family::Rsa, 4096) => KeyType::Rsa4096,
+            (Family::Rsa, 8192) => KeyType::Rsa8192,
             (Family::Rsa, _) => KeyType::Rsa2048,
             (Family::Ec, 384) => KeyType::EcdsaP384,
             (Family::Ec, 521) => KeyType::EcdsaP521,

@@ -2,6 +2,7 @@
 
 use super::params::{self, Family};
 use super::table::DEFAULT;
+use super::uses::Uses;
 use super::wanted;
 use crate::fields::Fields;
 use crate::policy::{Subject, fill};
@@ -10,6 +11,7 @@ use crate::route::{Field, Kind, field};
 use keyward_crypto::x509::PolicyIdentifier;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::{Arc, OnceLock};
 
 // house: a role's fields are those of Vault's API, one for one, and are shown as they are.
 /// As it is stored, and as clients read it.
@@ -64,7 +66,29 @@ pub(super) struct Role {
     pub(super) not_before_duration: u64,
     pub(super) not_after: String,
     pub(super) issuer_ref: String,
+    /// What its certificates are for; see [`Role::uses`].
+    #[serde(skip)]
+    pub(super) uses: Once,
 }
+
+/// Made of a role when it is first asked for. A copy has none yet, for copies are made to be changed; and it makes no
+/// difference between roles.
+#[derive(Debug, Default)]
+pub(super) struct Once(OnceLock<Arc<Uses>>);
+
+impl Clone for Once {
+    fn clone(&self) -> Once {
+        Once::default()
+    }
+}
+
+impl PartialEq for Once {
+    fn eq(&self, _: &Once) -> bool {
+        true
+    }
+}
+
+impl Eq for Once {}
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
@@ -120,6 +144,7 @@ impl Default for Role {
             not_before_duration: 30,
             not_after: String::new(),
             issuer_ref: DEFAULT.to_owned(),
+            uses: Once::default(),
         }
     }
 }
@@ -211,6 +236,24 @@ impl Role {
         }
         role.check()?;
         Ok(role)
+    }
+
+    /// What its certificates are for, and under which policies. A role is not changed once it was asked.
+    pub(super) fn uses(&self) -> Result<Arc<Uses>, Refusal> {
+        if let Some(known) = self.uses.0.get() {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(self.made_uses()?);
+        Ok(self.uses.0.get_or_init(|| made).clone())
+    }
+
+    fn made_uses(&self) -> Result<Uses, Refusal> {
+        Uses::new(
+            wanted::key_usages(&self.key_usage),
+            &params::ext_key_usages(self)?,
+            &policies(&self.policy_identifiers)?,
+            self.basic_constraints_valid_for_non_ca,
+        )
     }
 
     /// The role for a caller: its templates filled in with who asks. What cannot be filled in is left out, as is what would
@@ -321,10 +364,7 @@ impl Role {
             params::moment("not_after", &self.not_after)?;
         }
         // What cannot be encoded is refused here, not at the first certificate.
-        wanted::key_usages(&self.key_usage)?;
-        params::ext_key_usages(self)?;
-        policies(&self.policy_identifiers)?;
-        Ok(())
+        self.made_uses().map(|_| ())
     }
 }
 

@@ -105,7 +105,13 @@ fn intermediate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     };
     let certificate = order.issue(cx, &table, &signer)?;
     let chain: Vec<Certificate> = std::iter::once(&certificate).chain(&signer.chain).cloned().collect();
-    let bundle = Bundle { certificate: &certificate, issuer: &signer.certificate, chain: &chain, key: None };
+    let bundle = Bundle {
+        certificate: &certificate,
+        issuer: &signer.certificate,
+        chain: &chain,
+        written: None,
+        key: None,
+    };
     let response = Response::data(&bundle.describe(format, cx.fields())?)?;
     fetch::store(cx, &certificate)?;
     let response = wanted.warnings.iter().fold(response, Response::warn);
@@ -153,7 +159,7 @@ fn self_issued(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         [oid::AUTHORITY_KEY_ID, oid::AUTHORITY_INFO_ACCESS, oid::CRL_DISTRIBUTION_POINTS, oid::FRESHEST_CRL];
     let kept = given.extensions().iter().filter(|extension| !replaced.iter().any(|oid| extension.is(oid)));
     let mut extensions: Vec<Extension> = kept.cloned().collect();
-    extensions.push(Extension::authority_key_id(&signer.certificate.key_id()).map_err(refuse)?);
+    extensions.push(signer.key_id_below.clone());
     extensions.extend(table.urls(&signer).extensions(&table.config.cluster, Some(&signer.entry.id))?);
     let key = &signer.key()?.key;
     let scheme = Scheme::of(key, 0, false)

@@ -1,5 +1,6 @@
 //! The authorities of a mount as they are stored, and all of them together, read once for each change.
 
+use super::bundle::Written;
 use super::crl::CrlConfig;
 use super::urls::Urls;
 use crate::context::Context;
@@ -11,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use keyward_core::random;
 use keyward_crypto::keys::{Key, KeyType};
 use keyward_crypto::sha256;
-use keyward_crypto::x509::{Certificate, PublicKey, Scheme};
+use keyward_crypto::x509::{Certificate, Extension, PublicKey, Scheme};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -130,12 +131,18 @@ pub(super) struct Config {
 }
 
 /// An issuer, read.
+#[derive(Clone)]
 pub(super) struct Issuer {
     pub(super) entry: IssuerEntry,
     pub(super) certificate: Certificate,
     pub(super) pem: String,
     /// Its own certificate and those above it, as far as they are here.
     pub(super) chain: Vec<Certificate>,
+    /// Itself and its chain in the answers to requests.
+    pub(super) written: Written,
+    pub(super) is_authority: bool,
+    /// How certificates below it name its key.
+    pub(super) key_id_below: Extension,
     pub(super) key: Option<Arc<HeldKey>>,
     /// What issuers with the same name and key have in common: their revocations.
     pub(super) group: String,
@@ -144,14 +151,7 @@ pub(super) struct Issuer {
 impl Issuer {
     /// The same, where certificates that would outlive it are treated in another way.
     pub(super) fn with_not_after(&self, not_after: NotAfter) -> Issuer {
-        Issuer {
-            entry: IssuerEntry { not_after, ..self.entry.clone() },
-            certificate: self.certificate.clone(),
-            pem: self.pem.clone(),
-            chain: self.chain.clone(),
-            key: self.key.clone(),
-            group: self.group.clone(),
-        }
+        Issuer { entry: IssuerEntry { not_after, ..self.entry.clone() }, ..self.clone() }
     }
 
     /// Its key, or a refusal.
@@ -246,7 +246,7 @@ fn build(txn: &mut Txn<'_>, prefix: &str) -> Result<Table, Refusal> {
     for path in txn.keys(&format!("{prefix}{KEYS}"), b"", usize::MAX)? {
         let corrupt = || Refusal::Corrupt(path.clone());
         let Some(entry) = txn.get_json::<KeyEntry>(&path)? else { continue };
-        let kind = KeyType::parse(&entry.kind, None).ok_or_else(corrupt)?;
+        let kind = KeyType::named(&entry.kind).ok_or_else(corrupt)?;
         let key = Key::import(kind, entry.private.0).map_err(|_| corrupt())?;
         let public = PublicKey::of(&key).ok_or_else(corrupt)?;
         keys.push(Arc::new(HeldKey { id: entry.id, name: entry.name, key, public }));
@@ -262,16 +262,20 @@ fn build(txn: &mut Txn<'_>, prefix: &str) -> Result<Table, Refusal> {
         .map(|at| {
             let (certificate, entry) = &found[at];
             let key = keys.iter().find(|key| key.public == *certificate.public()).cloned();
-            Arc::new(Issuer {
+            let chain = chain(&found, at);
+            Ok(Arc::new(Issuer {
                 entry: entry.clone(),
                 pem: certificate.pem(),
-                chain: chain(&found, at),
+                written: Written::of(certificate, &chain)?,
+                is_authority: certificate.is_authority(),
+                key_id_below: Extension::authority_key_id(&certificate.key_id()).map_err(super::refuse)?,
+                chain,
                 key,
                 group: group(certificate),
                 certificate: certificate.clone(),
-            })
+            }))
         })
-        .collect();
+        .collect::<Result<_, Refusal>>()?;
     Ok(Table { issuers, keys, config })
 }
 

@@ -1,15 +1,17 @@
 //! What a certificate shall say: a request's parameters, held against a role.
 
-use super::role::{self, Role};
+use super::role::Role;
 use super::table::{Issuer, NotAfter};
+use super::uses::Uses;
 use super::{names, params};
 use crate::context::Context;
 use crate::fields::Fields;
 use crate::refusal::Refusal;
 use crate::route::{Field, Kind, field};
 use keyward_core::Timestamp;
-use keyward_crypto::x509::{Extension, KeyUsages, PolicyIdentifier, Request, San, Subject, attribute};
+use keyward_crypto::x509::{Extension, KeyUsages, Request, San, Subject, attribute};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The parameters that all requests for certificates share.
@@ -36,10 +38,7 @@ pub(super) struct Wanted {
     pub(super) not_before: u64,
     /// Seconds since 1970.
     pub(super) not_after: u64,
-    pub(super) key_usages: KeyUsages,
-    pub(super) ext_key_usages: Vec<String>,
-    pub(super) policies: Vec<PolicyIdentifier>,
-    pub(super) says_it_is_no_authority: bool,
+    pub(super) uses: Arc<Uses>,
     /// Others, in place of our own of the same kind.
     pub(super) extra: Vec<Extension>,
     pub(super) warnings: Vec<String>,
@@ -59,23 +58,12 @@ pub(super) fn gather(
     let sans = sans(fields, role, csr, &common_name)?;
     let subject = subject(fields, role, csr, &common_name)?;
     let (not_before, not_after) = validity(cx, fields, role, issuer, &mut warnings)?;
-    Ok(Wanted {
-        subject,
-        sans,
-        not_before,
-        not_after,
-        key_usages: key_usages(&role.key_usage)?,
-        ext_key_usages: params::ext_key_usages(role)?,
-        policies: role::policies(&role.policy_identifiers)?,
-        says_it_is_no_authority: role.basic_constraints_valid_for_non_ca,
-        extra: Vec::new(),
-        warnings,
-    })
+    Ok(Wanted { subject, sans, not_before, not_after, uses: role.uses()?, extra: Vec::new(), warnings })
 }
 
 /// The usages with these names. Names that are not known are left out, as Vault does.
-pub(super) fn key_usages(names: &[String]) -> Result<KeyUsages, Refusal> {
-    Ok(names.iter().filter_map(|name| KeyUsages::named(name)).fold(KeyUsages::default(), KeyUsages::and))
+pub(super) fn key_usages(names: &[String]) -> KeyUsages {
+    names.iter().filter_map(|name| KeyUsages::named(name)).fold(KeyUsages::default(), KeyUsages::and)
 }
 
 fn common_name(fields: &Fields, role: &Role, csr: Option<&Request>) -> Result<String, Refusal> {

@@ -44,7 +44,7 @@ impl Manifest {
             )));
         }
         let text = yaml::body(text);
-        let kind: yaml::Kind = yaml::read(text).map_err(invalid)?;
+        let kind: yaml::Kind = yaml::read_public(text).map_err(invalid)?;
         if ZenLock::is(&kind) {
             let lock = ZenLock::read(text).map_err(invalid)?;
             return match lock.spec.encrypted_data.len() {

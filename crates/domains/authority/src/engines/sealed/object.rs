@@ -60,6 +60,8 @@ pub(super) enum State {
     Waiting,
     /// Its time is over.
     Expired,
+    /// The cluster has not reached the phase in which anything is opened.
+    PhaseEarly,
     /// The cluster is past the phase it is bound to.
     PhaseOver,
     /// It names no subject.
@@ -77,6 +79,7 @@ impl State {
             State::Active => "active",
             State::Waiting => "waiting",
             State::Expired => "expired",
+            State::PhaseEarly => "phase-early",
             State::PhaseOver => "phase-over",
             State::NoSubjects => "no-subjects",
             State::RotationDue => "rotation-due",
@@ -94,6 +97,9 @@ impl Object {
         }
         if self.bounds.subjects.is_empty() {
             return (State::NoSubjects, "it names no subjects, so that nobody has it".to_owned());
+        }
+        if phase < Phase::Bootstrap {
+            return (State::PhaseEarly, phase::early(phase));
         }
         match (Place { phase: Some(phase), ..Place::offline(now) }).admits(&self.bounds) {
             Ok(()) => (State::Active, String::new()),

@@ -48,6 +48,17 @@ pub(super) fn current(cx: &mut Context<'_, '_>) -> Result<Phase, Refusal> {
     Ok(cx.built(CURRENT, read)?.map_or(Phase::Root, |phase| *phase))
 }
 
+/// Why nothing is opened yet. Until the phase `bootstrap` only the root and Git are trusted: what is in Git is intent, and
+/// whoever brings the cluster up has not said that it may be decrypted here.
+pub(super) fn early(phase: Phase) -> String {
+    format!(
+        "phase: the cluster is at {phase} ({}), and nothing is opened before bootstrap (2): write phase={} to phase when it is \
+         time",
+        phase.number(),
+        next(phase).unwrap_or(Phase::Bootstrap)
+    )
+}
+
 /// The first record, of a mount that gets its configuration.
 pub(super) fn begin(cx: &mut Context<'_, '_>, config: &Config) -> Result<(), Refusal> {
     let transition = Transition {

@@ -6,7 +6,6 @@ use crate::jobs::{self, Job};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::token::{self, TokenEntry, TokenKind};
-use crate::txn::Txn;
 use std::sync::Arc;
 
 pub(super) fn renew(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -89,11 +88,14 @@ fn extend(
     shown: String,
 ) -> Result<Response, Refusal> {
     let increment = cx.fields().duration("increment")?.unwrap_or_default();
-    let request = cx.request;
-    let issuer = |txn: &mut Txn<'_>, entry: &TokenEntry| crate::engines::issuer(txn, entry, request);
-    let renewed = token::renew(cx.txn, cx.settings, name, entry, increment, cx.now, issuer)?;
+    let renewed = token::renew(cx, name, entry, increment)?;
     let auth = renewed.entry.to_auth(shown, renewed.ttl.as_secs());
-    Ok(Response { auth: Some(Box::new(auth)), warnings: renewed.warnings, ..Response::empty() })
+    Ok(Response {
+        auth: Some(Box::new(auth)),
+        warnings: renewed.warnings,
+        facts: renewed.facts,
+        ..Response::empty()
+    })
 }
 
 fn revoke_shown(cx: &mut Context<'_, '_>, shown: &str) -> Result<Response, Refusal> {

@@ -7,11 +7,10 @@ use crate::glob;
 use crate::mounts::Mount;
 use crate::policy;
 use crate::refusal::Refusal;
-use crate::request::{Operation, Request};
+use crate::request::Operation;
 use crate::response::Response;
 use crate::route::{Field, Kind, field};
 use crate::token::{Terms, TokenEntry};
-use crate::txn::Txn;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -239,22 +238,18 @@ pub(super) fn listed(name: &str, names: &[String], patterns: &[String]) -> bool 
 }
 
 /// The terms of tokens made here: as they were granted last, or as their role has them now.
-pub(super) fn terms(
-    txn: &mut Txn<'_>,
-    mount: &Mount,
-    token: &TokenEntry,
-    _: &Request,
-) -> Result<Terms, Refusal> {
+pub(super) fn terms(cx: &mut Context<'_, '_>, mount: &Mount, token: &TokenEntry) -> Result<Terms, Refusal> {
     let own = Terms {
         ttl: token.last_granted(),
         max_ttl: Duration::ZERO,
         period: Duration::from_secs(token.period),
         explicit_max_ttl: Duration::from_secs(token.explicit_max_ttl),
+        ..Terms::default()
     };
     if token.role.is_empty() {
         return Ok(own);
     }
-    let role = txn.built_json::<Role>(&format!("{}{}", mount.prefix(), key(&token.role)))?;
+    let role = cx.txn.built_json::<Role>(&format!("{}{}", mount.prefix(), key(&token.role)))?;
     let role = role.ok_or_else(|| {
         Refusal::invalid(format!("original token role {:?} could not be found, not renewing", token.role))
     })?;

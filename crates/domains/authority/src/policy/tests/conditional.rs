@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 fn token(namespace: &str) -> TokenEntry {
     let metadata = BTreeMap::from([("service_account_namespace".to_owned(), namespace.to_owned())]);
-    TokenEntry { metadata, ..TokenEntry::default() }
+    TokenEntry { metadata, attested: true, ..TokenEntry::default() }
 }
 
 fn allowed(acl: &Acl, namespace: &str, operation: Operation, path: &str) -> bool {

@@ -255,6 +255,40 @@ fn a_login_is_refused_where_the_roles_condition_does_not_hold() {
 }
 
 #[test]
+fn a_renewal_is_refused_where_a_login_would_be() {
+    let mut world = World::new();
+    world.say(compliant(pod("api-1")));
+    let before = world.token("api-1");
+    let condition = r#"{"condition": "posture.compliant && request.path == 'auth/kubernetes/login'"}"#;
+    world.bench.write("auth/kubernetes/role/api", condition);
+    let token = world.token("api-1");
+    let renew = |world: &mut World, token: &str| world.bench.ask(token, Update, "auth/token/renew-self", "");
+    assert_eq!(renew(&mut world, &token).status, 200);
+    let facts = &world.bench.last_records().1["response"]["facts"];
+    assert!(facts["posture_pod"].as_str().unwrap_or_default().starts_with("sha256:"), "{facts}");
+    world.say(violating(pod("api-1"), true));
+    let end = |world: &mut World| {
+        world.bench.ask(&token, Read, "auth/token/lookup-self", "").data()["expire_time"].clone()
+    };
+    let ends = end(&mut world);
+    world.bench.clock.advance(Duration::from_secs(10));
+    let refused = renew(&mut world, &token);
+    assert_eq!((refused.status, refused.errors().trim()), (403, "1 error occurred:\n\t* permission denied"));
+    let why = reason(&world.bench);
+    assert!(why.contains("the condition of the role api does not hold for kubernetes-prod-api"), "{why}");
+    assert!(why.contains("violates critical policies: no-root"), "{why}");
+    assert_eq!(end(&mut world), ends);
+    // Of a token from before the role had a condition too, and whoever renews it.
+    assert_eq!(renew(&mut world, &before).status, 403);
+    let body = json!({ "token": token }).to_string();
+    assert_eq!(world.bench.root(Update, "auth/token/renew", &body).status, 403);
+    world.say(compliant(pod("api-1")));
+    assert_eq!(renew(&mut world, &token).status, 200);
+    world.bench.clock.advance(Duration::from_secs(60));
+    assert_eq!(renew(&mut world, &token).status, 403, "nothing is known any more");
+}
+
+#[test]
 fn verdicts_are_read_listed_and_explained() {
     let mut world = World::new();
     let token = world.token("api-2");

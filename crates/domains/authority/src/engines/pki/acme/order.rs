@@ -413,7 +413,9 @@ pub(super) fn certificate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal>
         let der = fetch::stored(cx, &certified.serial)?.ok_or_else(gone)?;
         let leaf = Certificate::read(&der).map_err(super::super::refuse)?;
         let issuer = directory.table.issuer(&certified.issuer)?;
-        let chain: String = std::iter::once(&leaf).chain(&issuer.chain).map(Certificate::pem).collect();
+        // Each ends its line, as certbot's reader wants it (RFC 8555, 9.1).
+        let all = std::iter::once(&leaf).chain(&issuer.chain);
+        let chain: String = all.map(|certificate| certificate.pem() + "\n").collect();
         Ok(Response::raw(fetch::PEM_TYPE, chain.into_bytes()))
     })
 }

@@ -217,7 +217,7 @@ fn role(cx: &mut Context<'_, '_>, config: &Config) -> Result<Role, Wrong> {
 
 fn issuer(table: &Table, config: &Config, reference: &str) -> Result<String, Wrong> {
     let issuer = table.find(reference).ok_or_else(|| Kind::Malformed.because("issuer does not exist"))?;
-    if !issuer.entry.usage.issuing || issuer.key.is_none() || !issuer.certificate.is_authority() {
+    if !issuer.entry.usage.issuing || issuer.key.is_none() || !issuer.is_authority {
         return Err(Kind::ServerInternal.because("issuer missing proper issuance usage or key"));
     }
     let named = |name: &String| table.find(name).is_some_and(|known| known.entry.id == issuer.entry.id);

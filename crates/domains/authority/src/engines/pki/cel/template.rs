@@ -6,6 +6,7 @@ use crate::engines::pki::authority;
 use crate::engines::pki::names;
 use crate::engines::pki::params::{self, Family};
 use crate::engines::pki::table::Issuer;
+use crate::engines::pki::uses::Uses;
 use crate::engines::pki::wanted::{self, Wanted};
 use crate::engines::pki::{now, refuse};
 use crate::refusal::Refusal;
@@ -13,6 +14,7 @@ use keyward_crypto::keys::KeyType;
 use keyward_crypto::x509::{Extension, KeyUsages, PolicyIdentifier, San, Subject, attribute};
 use keyward_expressions::cel::Val;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 const OUTPUT: &[&str] = &[
     "template",
@@ -170,10 +172,12 @@ fn wanted(cx: &Context<'_, '_>, template: &Message<'_>, warnings: Vec<String>) -
         sans: sans(template)?,
         not_before,
         not_after,
-        key_usages: key_usages(template)?,
-        ext_key_usages: ext_key_usages(template)?,
-        policies: policies(template)?,
-        says_it_is_no_authority: template.flag("BasicConstraintsValid")?,
+        uses: Arc::new(Uses::new(
+            key_usages(template)?,
+            &ext_key_usages(template)?,
+            &policies(template)?,
+            template.flag("BasicConstraintsValid")?,
+        )?),
         extra: extras.iter().map(extension).collect::<Result<_, _>>()?,
         warnings,
     })
@@ -262,7 +266,7 @@ fn key_usages(template: &Message<'_>) -> Result<KeyUsages, Refusal> {
     let Some(value) = template.get("KeyUsage") else { return Ok(KeyUsages::default()) };
     let bits = match message::number(&value) {
         Some(bits) => u16::try_from(bits).ok().filter(|bits| *bits < 1 << 9),
-        None => return wanted::key_usages(&template.texts("KeyUsage")?),
+        None => return Ok(wanted::key_usages(&template.texts("KeyUsage")?)),
     };
     bits.map(KeyUsages)
         .ok_or_else(|| Refusal::invalid("CertTemplate.KeyUsage has nine bits, so it is below 512"))

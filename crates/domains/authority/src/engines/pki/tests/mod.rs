@@ -8,6 +8,7 @@ mod lists;
 mod revocation;
 mod rules;
 mod speed;
+mod unified;
 
 use crate::request::Operation;
 use crate::testing::{Answer, Bench};

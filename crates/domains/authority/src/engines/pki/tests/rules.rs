@@ -114,6 +114,21 @@ fn issued_certificates_say_what_the_role_says() {
 }
 
 #[test]
+fn a_role_that_was_changed_counts_with_the_next_certificate() {
+    let mut bench = rooted();
+    role(&mut bench, "web", &json!({ "allow_any_name": true, "client_flag": false }));
+    let usages = |bench: &mut Bench| {
+        let made = ok(bench, "issue/web", &json!({ "common_name": "a.example.com" }));
+        let leaf = certificate(&made["certificate"]);
+        (leaf.key_usages(), leaf.ext_key_usages().map(|usages| usages.len()))
+    };
+    assert_eq!(usages(&mut bench), (Some(KeyUsages(1 | 1 << 2 | 1 << 4)), Some(1)));
+    let change = json!({ "client_flag": true, "key_usage": "DigitalSignature" }).to_string();
+    assert_eq!(bench.root(Operation::Patch, "pki/roles/web", &change).status, 200);
+    assert_eq!(usages(&mut bench), (Some(KeyUsages(1)), Some(2)));
+}
+
+#[test]
 fn names_are_held_against_the_role() {
     let mut bench = rooted();
     role(

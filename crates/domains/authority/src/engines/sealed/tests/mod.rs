@@ -83,6 +83,15 @@ impl World {
         World { bench, signer, recipient }
     }
 
+    /// The same at the phase in which things are opened.
+    fn at_bootstrap() -> World {
+        let mut world = World::new();
+        for phase in [Phase::Git, Phase::Bootstrap] {
+            assert_eq!(world.phase(phase).status, 200);
+        }
+        world
+    }
+
     /// The token of a login by `pod`.
     fn token(&mut self, pod: &Pod<'_>) -> String {
         let now = self.bench.clock.now().secs();

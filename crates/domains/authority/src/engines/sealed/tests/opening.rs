@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_pod_that_is_among_the_subjects_reads_its_secret() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let sealed = world.seal("db", 1, world.bounds());
     let digest = world.registered(&sealed).data()["digest"].as_str().unwrap().to_owned();
     let token = world.token(&WEB);
@@ -39,7 +39,7 @@ fn a_pod_that_is_among_the_subjects_reads_its_secret() {
 
 #[test]
 fn several_are_opened_all_or_none() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     for name in ["a", "b"] {
         let sealed = world.seal(name, 1, world.bounds());
         world.registered(&sealed);
@@ -78,7 +78,7 @@ fn several_are_opened_all_or_none() {
 
 #[test]
 fn only_a_login_of_kubernetes_proves_a_workload() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let sealed = world.seal("db", 1, world.bounds());
     world.registered(&sealed);
     // Whoever may make tokens may give them any metadata.
@@ -110,7 +110,7 @@ fn only_a_login_of_kubernetes_proves_a_workload() {
 
 #[test]
 fn others_are_refused() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let sealed = world.seal("db", 1, world.bounds());
     world.registered(&sealed);
     let other = world.token(&Pod { account: "api", ..WEB });
@@ -129,7 +129,7 @@ fn others_are_refused() {
 
 #[test]
 fn an_account_made_again_under_its_name_is_another_one() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let bound = Subject::parse("web@uid-web", "shop").unwrap();
     let sealed = world.seal("bound", 1, Bounds { subjects: [bound].into(), ..world.bounds() });
     world.registered(&sealed);
@@ -150,7 +150,7 @@ fn an_account_made_again_under_its_name_is_another_one() {
 
 #[test]
 fn the_servers_clock_and_phase_decide() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let timed = Bounds {
         not_before: Some(world.at(1000)),
         not_after: Some(world.at(2000)),
@@ -170,17 +170,90 @@ fn the_servers_clock_and_phase_decide() {
 
     let bootstrap = world.seal("early", 1, Bounds { phase: Phase::Bootstrap, ..world.bounds() });
     world.registered(&bootstrap);
-    for phase in [Phase::Git, Phase::Bootstrap] {
-        assert_eq!(world.phase(phase).status, 200);
-        assert_eq!(world.open(&token, "early").status, 200);
-    }
+    assert_eq!(world.open(&token, "early").status, 200);
     assert_eq!(world.phase(Phase::Authority).status, 200);
     world.denied(&token, "early", "phase: it may be opened up to bootstrap, and the cluster is at authority");
 }
 
 #[test]
-fn a_zenlock_without_subjects_is_for_nobody() {
+fn nothing_is_opened_before_the_phase_of_bootstrap() {
     let mut world = World::new();
+    let made = world.bench.write("sealed/namespaces/shop", r#"{"zenlock": true}"#);
+    let lock = zenlock(made.data()["zenlock_recipients"][0].as_str().unwrap(), &["web"], "hush");
+    // Registering is how intent is known, and needs no phase.
+    let sealed = [
+        world.seal("git", 1, Bounds { phase: Phase::Git, ..world.bounds() }),
+        world.seal("bootstrap", 1, Bounds { phase: Phase::Bootstrap, ..world.bounds() }),
+        world.seal("steady", 1, world.bounds()),
+    ];
+    let states: Vec<Value> =
+        sealed.iter().map(|sealed| world.registered(sealed).data()["state"].clone()).collect();
+    assert_eq!(states, ["phase-early"; 3]);
+    assert_eq!(world.register(&lock, "lock").data()["state"], "phase-early");
+    let token = world.token(&WEB);
+    let names = ["git", "bootstrap", "steady", "lock"];
+    for (phase, why) in [
+        (
+            None,
+            "phase: the cluster is at root (0), and nothing is opened before bootstrap (2): write phase=git",
+        ),
+        (
+            Some(Phase::Git),
+            "phase: the cluster is at git (1), and nothing is opened before bootstrap (2): write phase=bootstrap",
+        ),
+    ] {
+        if let Some(phase) = phase {
+            assert_eq!(world.phase(phase).status, 200);
+        }
+        names.iter().for_each(|name| world.denied(&token, name, why));
+        let reason = world.bench.read("sealed/objects/shop/steady").data()["reason"].clone();
+        assert!(reason.as_str().is_some_and(|reason| reason.starts_with(why)), "{reason}");
+    }
+    assert_eq!(world.phase(Phase::Bootstrap).status, 200);
+    for name in ["bootstrap", "steady", "lock"] {
+        assert_eq!(world.open(&token, name).status, 200, "{name}");
+    }
+    world.denied(&token, "git", "phase: it may be opened up to git, and the cluster is at bootstrap");
+}
+
+/// Clocks differ: of who seals, of who asks, and of the authority, whose own is the only one that counts.
+#[test]
+fn clocks_may_differ_by_a_minute_at_the_beginning_and_by_nothing_at_the_end() {
+    let mut world = World::at_bootstrap();
+    let token = world.token(&WEB);
+    // Seconds from the authority's clock to the sealing machine's, which sealed "from now on" or "until now".
+    for (at, skew, opens) in [(0, 0, true), (1, 60, true), (2, 61, false), (3, 3600, false), (4, -3600, true)]
+    {
+        let name = format!("from-{at}");
+        let bounds = Bounds { not_before: Some(world.at(skew)), ..world.bounds() };
+        let sealed = world.seal(&name, 1, bounds);
+        let state = world.registered(&sealed).data()["state"].clone();
+        assert_eq!(state, if opens { "active" } else { "waiting" }, "{skew}");
+        assert_eq!(world.open(&token, &name).status, if opens { 200 } else { 403 }, "{skew}");
+    }
+    for (at, skew, opens) in [(0, 1, true), (1, 0, false), (2, -1, false), (3, -60, false)] {
+        let name = format!("until-{at}");
+        let bounds = Bounds { not_after: Some(world.at(skew)), ..world.bounds() };
+        let sealed = world.seal(&name, 1, bounds);
+        let state = world.registered(&sealed).data()["state"].clone();
+        assert_eq!(state, if opens { "active" } else { "expired" }, "{skew}");
+        assert_eq!(world.open(&token, &name).status, if opens { 200 } else { 403 }, "{skew}");
+    }
+    // A life that is over before the tolerance is not opened by it.
+    let over = Bounds { not_before: Some(world.at(-20)), not_after: Some(world.at(-10)), ..world.bounds() };
+    let sealed = world.seal("over", 1, over);
+    world.registered(&sealed);
+    world.denied(&token, "over", "notAfter");
+    // What the authority says to do next is a span, so that the agent's clock does not matter.
+    let bounds = Bounds { not_after: Some(world.at(20)), ..world.bounds() };
+    let sealed = world.seal("short", 1, bounds);
+    world.registered(&sealed);
+    assert_eq!(world.open(&token, "short").data()["refresh"], 20);
+}
+
+#[test]
+fn a_zenlock_without_subjects_is_for_nobody() {
+    let mut world = World::at_bootstrap();
     let made = world.bench.write("sealed/namespaces/shop", r#"{"zenlock": true}"#);
     let recipient = made.data()["zenlock_recipients"][0].as_str().unwrap().to_owned();
     assert!(recipient.starts_with("age1") && !recipient.starts_with("age1pq"), "{recipient}");
@@ -197,7 +270,7 @@ fn a_zenlock_without_subjects_is_for_nobody() {
 
 #[test]
 fn a_zenlock_that_was_carried_elsewhere_is_refused() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let identity = keyward_crypto::age::x25519::Identity::generate(&SystemRandom);
     let body = json!({"identity": identity.text().expose()}).to_string();
     let imported = world.bench.write("sealed/zenlock/*", &body);

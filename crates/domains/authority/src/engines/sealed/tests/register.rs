@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_is_altered_is_refused_and_changes_nothing() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let sealed = world.seal("db", 3, Bounds { not_after: Some(world.at(5000)), ..world.bounds() });
     world.registered(&sealed);
     let entries = world.bench.count("m/");
@@ -56,7 +56,7 @@ fn what_is_altered_is_refused_and_changes_nothing() {
 
 #[test]
 fn what_was_moved_or_is_of_another_cluster_is_refused() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let sealed = world.seal("db", 1, world.bounds());
     let mut renamed = sealed.clone();
     renamed.metadata.name = "other".to_owned();
@@ -80,7 +80,7 @@ fn what_was_moved_or_is_of_another_cluster_is_refused() {
 
 #[test]
 fn versions_never_go_back() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let old = world.seal("db", 1, world.bounds());
     let new = world.seal("db", 2, world.bounds());
     world.registered(&old);
@@ -102,7 +102,7 @@ fn versions_never_go_back() {
 
 #[test]
 fn a_new_sealing_of_a_version_is_the_same_version() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let custodian = keyward_crypto::age::pq::Identity::generate(&SystemRandom);
     let own = Recipient::PostQuantum(Box::new(custodian.recipient()));
     let sealer = |recipients: &[Recipient]| {
@@ -129,7 +129,7 @@ fn a_new_sealing_of_a_version_is_the_same_version() {
 
 #[test]
 fn the_inventory_is_read_in_pages() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     for name in ["a", "b", "c"] {
         let mut sealed = world.seal(name, 1, world.bounds());
         sealed.metadata.annotations.insert("keyward.io/owner".to_owned(), format!("team-{name}"));
@@ -163,7 +163,7 @@ fn the_inventory_is_read_in_pages() {
 #[test]
 fn authors_come_from_the_root_and_a_root_only_from_the_one_before() {
     use keyward_sealing::root::Root;
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let now = world.at(0);
     let (root, stranger) = (Root::generate(None, &SystemRandom), Root::generate(None, &SystemRandom));
     let document = |root: &Root, old| root.document(now, (2, 3), &[], old).unwrap().write().unwrap();
@@ -195,7 +195,7 @@ fn authors_come_from_the_root_and_a_root_only_from_the_one_before() {
 
 #[test]
 fn old_keys_go_when_no_object_needs_them() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let (a, b) = (world.seal("a", 1, world.bounds()), world.seal("b", 1, world.bounds()));
     world.registered(&a);
     world.registered(&b);
@@ -230,7 +230,7 @@ fn old_keys_go_when_no_object_needs_them() {
 
 #[test]
 fn a_manifest_as_long_as_may_be_is_stored_whole() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let value = vec![7; 330_000];
     let sealed = world.seal_values("large", 1, world.bounds(), &[("value", &value)]);
     let length = json!(sealed).to_string().len();
@@ -242,7 +242,7 @@ fn a_manifest_as_long_as_may_be_is_stored_whole() {
 
 #[test]
 fn mistakes_are_told() {
-    let mut world = World::new();
+    let mut world = World::at_bootstrap();
     let long = json!({"manifest": "x".repeat(500_000)}).to_string();
     for (path, body, why) in [
         ("objects/shop/db", "{}", "missing manifest"),

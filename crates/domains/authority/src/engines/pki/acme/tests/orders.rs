@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 /// The certificates of a chain.
 fn chain(reply: &Reply) -> Vec<Certificate> {
     let blocks = pem::blocks(&reply.text).unwrap();
+    let ends = reply.text.matches("-----END CERTIFICATE-----\n").count();
+    assert_eq!(ends, blocks.len(), "each certificate ends its line: {}", reply.text);
     blocks.iter().map(|block| Certificate::read(&block.der).unwrap()).collect()
 }
 

@@ -1,7 +1,13 @@
-//! Sealing: one object beside the cryptography it cannot do without, and a tree of 10,000.
+//! Sealing: one object beside the cryptography it cannot do without, a tree of 10,000, and many objects in a cluster.
 
+mod admission;
+mod authority;
+mod controller;
+mod inventory;
+mod tree;
+
+use crate::Failure;
 use crate::measure::figure;
-use crate::{Failure, inventory};
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -16,14 +22,8 @@ use keyward_sealing::author::{self, Signer};
 use keyward_sealing::recipients::Sealer;
 use keyward_sealing::{Audience, Place, PlainSecret, object};
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// Megabytes that a tree may take to be sealed anew, however large it is.
-const MEMORY: f64 = 64.0;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -68,8 +68,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let world = World { identity: pq::Identity::generate(&SystemRandom), signer, author };
     let span = Duration::from_millis(if arguments.quick { 150 } else { 1000 });
     one_object(&world, span)?;
-    tree(&world, &arguments.keyward, if arguments.quick { 1_000 } else { 10_000 })?;
-    inventory::run(&arguments.keyward, if arguments.quick { 10_000 } else { 100_000 })
+    tree::figures(&world, &arguments.keyward, if arguments.quick { 1_000 } else { 10_000 })?;
+    inventory::figure(&arguments.keyward, if arguments.quick { 10_000 } else { 100_000 })?;
+    controller::figures(&arguments.keyward, if arguments.quick { 2_000 } else { 10_000 })?;
+    admission::figure(&arguments.keyward, span)
 }
 
 /// Calls a second, of two kinds in turn, so that what disturbs one disturbs the other.
@@ -185,59 +187,9 @@ fn one_object(world: &World, span: Duration) -> Result<(), Failure> {
     let (ours, floor) = rates(span, || world.seal("db", &sealer).map(drop), || raw.seal())?;
     figure("seal-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))?;
     let (ours, floor) = rates(span, || world.open(&sealed), || raw.open())?;
-    figure("open-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))
-}
-
-fn tree(world: &World, program: &Path, objects: usize) -> Result<(), Failure> {
-    let folder = tempfile::tempdir()?;
-    let sealer = world.sealer()?;
-    for at in 0..objects {
-        let below = folder.path().join("tree").join(format!("app-{}", at / 100));
-        fs::create_dir_all(&below)?;
-        let text = world.seal(&format!("db-{at}"), &sealer)?.write()?;
-        fs::write(below.join(format!("db-{at}.yaml")), text)?;
-    }
-    let identity = folder.path().join("identity");
-    fs::write(&identity, world.identity.text().expose())?;
-    fs::set_permissions(&identity, Permissions::from_mode(0o600))?;
-    let recipient = pq::Identity::generate(&SystemRandom).recipient().to_string();
-    let mut command = Command::new(program);
-    command.arg("reseal").arg(folder.path().join("tree")).arg("-i").arg(&identity).args(["-r", &recipient]);
-    let began = Instant::now();
-    let mut child = command.args(["--threads", "2"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-    let mut peak = 0f64;
-    let status = loop {
-        if let Ok(memory) = peak_of(child.id()) {
-            peak = peak.max(memory);
-        }
-        match child.try_wait()? {
-            Some(status) => break status,
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    if !status.success() {
-        return Err(format!("reseal ended with {status}").into());
-    }
-    let took = began.elapsed().as_secs_f64();
-    let rate = objects as f64 / took;
-    figure("reseal-memory", peak / MEMORY, format!("{peak:.1} MB of {MEMORY} MB, for {objects} objects"))?;
-    // One object after the other, opened and sealed by the library alone, is the floor of one core.
-    let sealed = world.seal("db", &sealer)?;
-    let began = Instant::now();
-    for _ in 0..200 {
-        object::reseal(&sealed, None, &[&world.identity], &sealer, None, &SystemRandom)?;
-    }
-    let alone = 200.0 / began.elapsed().as_secs_f64();
-    figure(
-        "reseal-over-one-core",
-        rate / alone,
-        format!("{rate:.0} files a second, {took:.1} s in all; without files on one core {alone:.0}"),
-    )
-}
-
-/// The most memory a process has had, in megabytes.
-fn peak_of(pid: u32) -> Result<f64, Failure> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+    figure("open-over-raw", ours / floor, format!("{ours:.0} objects a second; the calls alone {floor:.0}"))?;
+    let (yaml, json) = (sealed.write()?, serde_json::to_string(&sealed)?);
+    let read = |text: &str| SealedSecret::read(text).map(drop).map_err(Failure::from);
+    let (ours, floor) = rates(span, || read(&json), || read(&yaml))?;
+    figure("read-json-over-yaml", ours / floor, format!("{ours:.0} manifests a second; YAML {floor:.0}"))
 }
