@@ -44,6 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         (packages::MARIADB, "users of MariaDB"),
         (packages::REDIS, "users of Redis"),
         (packages::REGISTRY, "signatures of images"),
+        (packages::SOFTHSM, "keys that a token holds"),
+        (packages::TPM, "keys that a TPM holds"),
         (packages::NODE, "the runtime of node-vault and of an OpenID provider"),
     ] {
         match packages::install(wanted) {
