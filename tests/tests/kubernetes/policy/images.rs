@@ -71,13 +71,11 @@ fn pods_of_unsigned_images_are_refused() {
 
     let unsigned = pod("unsigned", "default", &format!("{address}/app:unsigned"), false);
     let refused = world.wait_for_refusal(&unsigned, BAD);
+    // However YAML quotes it.
     let why = format!(
-        "check-image: 'failed to verify image {address}/app:unsigned: .attestors[0].entries[0].keys: no signatures found'"
+        "check-image: failed to verify image {address}/app:unsigned: .attestors[0].entries[0].keys: no signatures found"
     );
-    assert!(
-        refused.contains(&why) || refused.replace('\'', "").contains(&why.replace('\'', "")),
-        "{refused}"
-    );
+    assert!(refused.replace(['\'', '"'], "").contains(&why), "{refused}");
     world.apply(&pod("signed", "default", &format!("{address}/app:v1"), false)).unwrap();
     let signed = world.json(&["get", "pod", "signed"]);
     let image = format!("{address}/app:v1@{digest}");
