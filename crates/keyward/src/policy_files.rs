@@ -1,11 +1,13 @@
-//! `keyward policy test|apply|jp|cel|lint`: admission policies in files, without an authority or a cluster.
+//! `keyward policy test|apply|jp|cel|lint`: admission policies in files, without an authority and mostly without a cluster.
 
 use crate::cli::Failure;
 use crate::cli::input::content;
 use crate::cli::output::{self, Format, Output};
 use crate::policy_images::FromHere;
+use crate::services::ClusterArgs;
 use clap::{Args, ValueEnum};
 use keyward_admission::{Operation, evaluate, functions, search, yaml};
+use keyward_admission_server::{Cluster, Error, listing};
 use keyward_policy_files::apply::Apply;
 use keyward_policy_files::git::Tree;
 use keyward_policy_files::judge::Row;
@@ -38,11 +40,19 @@ pub(crate) struct Test {
 #[derive(Args)]
 pub(crate) struct ApplyArgs {
     /// Files and folders of policies, exceptions and bindings; - is standard input
-    #[arg(required = true, value_name = "POLICY")]
+    #[arg(required_unless_present = "live", value_name = "POLICY")]
     policies: Vec<PathBuf>,
     /// Files and folders of objects; - is standard input
-    #[arg(long, short, required = true, value_name = "FILE")]
+    #[arg(long, short, required_unless_present = "live", value_name = "FILE")]
     resource: Vec<PathBuf>,
+    /// Objects of the cluster that the policies are for, in the place of files; its own policies where no file of them is named
+    #[arg(long = "cluster", conflicts_with_all = ["resource", "revision"])]
+    live: bool,
+    /// With --cluster: only objects in this namespace
+    #[arg(long, value_name = "NAME", requires = "live")]
+    of_namespace: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Files of objects that policies find where they look into the cluster
     #[arg(long, value_name = "FILE")]
     cluster_resource: Vec<PathBuf>,
@@ -218,6 +228,7 @@ pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
     let (of_policies, rest) = all.split_at(args.policies.len());
     let (resources, of_cluster) = rest.split_at(args.resource.len());
     let mut apply = Apply { policies: policies(of_policies)?, now: now(), ..Apply::default() };
+    let live = if args.live { ask(args, &mut apply)? } else { Vec::new() };
     if !apply.policies.refused.is_empty() {
         return Err(Failure::Code(1));
     }
@@ -260,7 +271,13 @@ pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
             changed.push(object.clone());
         }
     };
-    let summary = if stdin {
+    let summary = if args.live {
+        let mut report = report;
+        for object in live {
+            apply.object(object, &mut report, &mut made).map_err(usage)?;
+        }
+        report.finish()?
+    } else if stdin {
         let mut report = report;
         apply.text(&content("-")?, Path::new("-"), &mut report, &mut made).map_err(usage)?;
         report.finish()?
@@ -271,6 +288,27 @@ pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
         output::line(&format!("---\n{}", output::yaml(object)?.trim_end()))?;
     }
     if summary.fail + summary.error > 0 { Err(Failure::Code(1)) } else { Ok(()) }
+}
+
+/// Asks the cluster for objects, and for policies where no file of them was named.
+fn ask(args: &ApplyArgs, apply: &mut Apply) -> Result<Vec<Value>, Failure> {
+    let failed = |why: Error| usage(why.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let cluster = Cluster::connect(&args.cluster.source()).await.map_err(failed)?;
+        if args.policies.is_empty() {
+            for policy in listing::policies(&cluster).await.map_err(failed)? {
+                let name = format!("{} {}", policy["kind"], policy["metadata"]["name"]).replace('"', "");
+                apply.policies.text(&policy.to_string(), &name).map_err(usage)?;
+            }
+            for (name, why) in apply.policies.refused.drain(..) {
+                eprintln!("{name} is left out: {why}");
+            }
+        }
+        apply.world.objects.extend(listing::namespaces(&cluster).await.map_err(failed)?);
+        let namespace = args.of_namespace.as_deref();
+        listing::objects(&cluster, &apply.policies.policies, namespace).await.map_err(failed)
+    })
 }
 
 pub(crate) fn jp(args: &Jp, out: &Output) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use keyward_testkit::process::{run, wait_for};
 use keyward_testkit::require;
 use keyward_tests::binary::keyward;
 use serde_json::{Value, json};
+use std::fs;
 pub(crate) use world::World;
 use world::{LIMIT, pod};
 
@@ -225,6 +226,7 @@ fn reports(world: &World) {
         (&json!("require-team"), &json!("has-a-team"), &json!("fail"))
     );
     assert_eq!((&found["resources"][0]["name"], &found["severity"]), (&json!("untold"), &json!("low")));
+    applies_to_what_is_there(world);
     let mut command = world.cluster.kubectl_command();
     command.args(["apply", "--filename=-"]);
     let warned = run(&mut command, config("another", json!({})).as_bytes(), LIMIT).unwrap();
@@ -237,6 +239,24 @@ fn reports(world: &World) {
         (report["summary"]["fail"] == 0 && report["summary"]["pass"] == 2).then_some(())
     })
     .unwrap();
+}
+
+/// `keyward policy apply --cluster`, with the cluster's own policies and with those of a file.
+fn applies_to_what_is_there(world: &World) {
+    let apply = |more: &[&str]| {
+        let mut command = world.cluster.command_in_namespace(keyward());
+        command.args(["policy", "apply", "--cluster", "--of-namespace=production", "--output=json"]);
+        command.arg("--kubeconfig").arg(world.cluster.kubeconfig()).args(more);
+        run(&mut command, b"", LIMIT).unwrap()
+    };
+    let file = world.folder.path().join("audited.yaml");
+    fs::write(&file, AUDITED).unwrap();
+    for policies in [&[][..], &[file.to_str().unwrap()]] {
+        let applied = apply(policies);
+        assert_eq!(applied.status.code(), Some(1), "{}", applied.stderr);
+        let report = String::from_utf8(applied.stdout).unwrap();
+        assert!(report.contains("require-team") && report.contains("untold"), "{report}");
+    }
 }
 
 fn shows_compliance(world: &World) {

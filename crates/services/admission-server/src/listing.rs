@@ -1,9 +1,14 @@
-//! What is in a cluster at one moment: policies, and reports on what they find.
+//! What is in a cluster at one moment: policies, what they are for, and reports on what they find.
 
+use crate::Catalog;
+use crate::policies::{TASKS, is_wild};
 use crate::report::Dialect;
-use crate::sources::{KINDS, json_of};
+use crate::scan::is_passing;
+use crate::sources::{KINDS, NAMESPACES, json_of};
+use keyward_admission::{Interest, Policy, RuleKind};
 use keyward_kubernetes::{Cluster, Error, Kind, Selection};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 /// The API server's own policies, which nobody serves.
@@ -40,8 +45,57 @@ pub async fn reports(cluster: &Cluster) -> Result<Vec<Value>, Error> {
     Ok(found)
 }
 
+/// All namespaces of a cluster, as JSON.
+///
+/// # Errors
+///
+/// They cannot be read.
+pub async fn namespaces(cluster: &Cluster) -> Result<Vec<Value>, Error> {
+    let mut found = Vec::new();
+    list(cluster, &NAMESPACES, &mut found).await?;
+    Ok(found)
+}
+
+/// All objects of a cluster, or of one namespace, that policies may be for, as JSON. What policies of everything do not mean
+/// (Secrets, Events and what passes quickly) is passed over unless one names it.
+///
+/// # Errors
+///
+/// What cannot be read.
+pub async fn objects(
+    cluster: &Cluster,
+    policies: &[Policy],
+    namespace: Option<&str>,
+) -> Result<Vec<Value>, Error> {
+    let catalog = Catalog::new(cluster.served().await?);
+    let tasks = || TASKS.into_iter().filter(|task| *task != RuleKind::Deletion);
+    let interests: Vec<Interest> =
+        policies.iter().flat_map(|policy| tasks().flat_map(|task| policy.interests(task))).collect();
+    let mut kinds: BTreeMap<String, &Kind> = BTreeMap::new();
+    // A subresource is nothing that is there.
+    for interest in interests.iter().filter(|one| one.subresource.is_empty() || one.subresource == "*") {
+        let served = catalog.of(interest).filter(|served| served.watched).map(|served| &served.kind);
+        let meant = served.filter(|kind| !is_passing(kind) || !is_wild(interest));
+        kinds.extend(meant.map(|kind| (kind.to_string(), kind)));
+    }
+    let mut found = Vec::new();
+    for kind in kinds.into_values().filter(|kind| kind.namespaced || namespace.is_none()) {
+        list_in(cluster, kind, namespace, &mut found).await?;
+    }
+    Ok(found)
+}
+
 async fn list(cluster: &Cluster, kind: &Kind, found: &mut Vec<Value>) -> Result<(), Error> {
-    let objects = cluster.objects(kind, None);
+    list_in(cluster, kind, None, found).await
+}
+
+async fn list_in(
+    cluster: &Cluster,
+    kind: &Kind,
+    namespace: Option<&str>,
+    found: &mut Vec<Value>,
+) -> Result<(), Error> {
+    let objects = cluster.objects(kind, namespace);
     match objects.list(&Selection::default(), |object| found.push(json_of(kind, &object))).await {
         Err(why) if !why.is_missing() => Err(why),
         _ => Ok(()),

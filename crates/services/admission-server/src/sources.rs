@@ -58,7 +58,7 @@ pub(crate) const KINDS: [Kind; 17] = [
 ];
 const GLOBALS: usize = 5;
 
-const NAMESPACES: Kind = Kind::cluster_wide("", "v1", "Namespace", "namespaces");
+pub(crate) const NAMESPACES: Kind = Kind::cluster_wide("", "v1", "Namespace", "namespaces");
 const ROLES: Kind = Kind::namespaced("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
 const CLUSTER_ROLES: Kind =
     Kind::cluster_wide("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings");

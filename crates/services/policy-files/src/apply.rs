@@ -73,7 +73,17 @@ impl Apply {
         Ok(())
     }
 
-    fn object<W: Write>(&self, object: Value, report: &mut Report<W>, made: Made<'_>) -> Result<(), String> {
+    /// Applies the policies to one object.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be written.
+    pub fn object<W: Write>(
+        &self,
+        object: Value,
+        report: &mut Report<W>,
+        made: Made<'_>,
+    ) -> Result<(), String> {
         let mut said: Vec<(&Policy, RuleOutcome)> = Vec::new();
         let (request, changed) = self.walk(object, &mut |decided| {
             for rule in std::mem::take(&mut decided.outcome.rules) {
