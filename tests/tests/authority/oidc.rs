@@ -80,6 +80,17 @@ fn relying(provider: &Server, client: &Value) -> Server {
     server
 }
 
+/// What the token that a waiting command line has come to says of itself.
+fn logged_in(server: &Server, mut waiting: Process) -> Value {
+    let ended = wait_for("the command line", SOON, || waiting.exited().unwrap());
+    let output = waiting.output().unwrap();
+    assert!(ended.unwrap().success(), "{output}");
+    let token = output.split_whitespace().find(|word| word.starts_with("hvs.")).unwrap();
+    let own = server.guest().with_token(token).read("auth/token/lookup-self").expect(200).json();
+    assert_eq!(own["data"]["policies"], json!(["default", "staff"]));
+    own
+}
+
 #[test]
 fn the_command_line_logs_in_through_a_browser() {
     let port = free_port().unwrap();
@@ -90,7 +101,7 @@ fn the_command_line_logs_in_through_a_browser() {
         .args(["login", "--method=oidc", "--token-only", &format!("port={port}")])
         .env("VAULT_ADDR", server.url())
         .env("HOME", server.folder());
-    let mut waiting = Process::spawn(&mut command, &server.folder().join("login.log")).unwrap();
+    let waiting = Process::spawn(&mut command, &server.folder().join("login.log")).unwrap();
     let url = wait_for("the address to sign in at", SOON, || {
         let output = waiting.output().unwrap();
         output.lines().find_map(|line| line.trim().strip_prefix("http").map(|rest| format!("http{rest}")))
@@ -101,12 +112,7 @@ fn the_command_line_logs_in_through_a_browser() {
     assert_eq!(browser.request("GET", "/favicon.ico").send().status, 404);
     let back = sign_in(&ann, &url, |_| {});
     assert_eq!(browser.request("GET", &back).send().status, 200);
-    let ended = wait_for("the command line", SOON, || waiting.exited().unwrap());
-    let output = waiting.output().unwrap();
-    assert!(ended.unwrap().success(), "{output}");
-    let token = output.split_whitespace().find(|word| word.starts_with("hvs.")).unwrap();
-    let own = server.guest().with_token(token).read("auth/token/lookup-self").expect(200).json();
-    assert_eq!(own["data"]["policies"], json!(["default", "staff"]));
+    let own = logged_in(&server, waiting);
     assert_eq!(own["data"]["path"], "auth/oidc/oidc/callback");
     assert!(!provider.output().contains(client["client_secret"].as_str().unwrap()));
 }
@@ -170,7 +176,7 @@ fn the_command_line_logs_in_while_the_browser_comes_to_the_authority() {
     write(&provider.root(), "identity/oidc/client/keyward", &known);
     let role = json!({"callback_mode": "direct", "poll_interval": 1, "allowed_redirect_uris": back});
     write(&server.root(), "auth/oidc/role/people", &role);
-    let mut waiting = begin_login(&server, &["callbackmode=direct"]);
+    let waiting = begin_login(&server, &["callbackmode=direct"]);
     let brought = sign_in(&ann, &told_where(&waiting), |_| {});
     let browser = server.guest();
     let path = format!("/v1/auth/oidc{brought}");
@@ -180,12 +186,7 @@ fn the_command_line_logs_in_while_the_browser_comes_to_the_authority() {
     assert!(page.contains("Somebody at <b>127.0.0.1</b>"), "{page}");
     let signed_in = browser.request("GET", &format!("{path}&confirmation=yes")).send();
     assert_eq!(signed_in.status, 200, "{}", String::from_utf8_lossy(&signed_in.body));
-    let ended = wait_for("the command line", SOON, || waiting.exited().unwrap());
-    let output = waiting.output().unwrap();
-    assert!(ended.unwrap().success(), "{output}");
-    let token = output.split_whitespace().find(|word| word.starts_with("hvs.")).unwrap();
-    let own = server.guest().with_token(token).read("auth/token/lookup-self").expect(200).json();
-    assert_eq!(own["data"]["policies"], json!(["default", "staff"]));
+    logged_in(&server, waiting);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::delivery::world::{ACCOUNTS, endow, make_root, shell};
 use crate::login::Setting;
-use crate::rebuild::CONTROLLER;
+use crate::rebuild::{CONTROLLER, POD};
 use keyward_testkit::cluster::{Cluster, Options, check};
 use keyward_testkit::process::{Process, wait_for};
 use keyward_testkit::require;
@@ -17,9 +17,6 @@ use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(120);
 const OBJECTS: usize = 6;
-
-const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","namespace":"shop"},
-    "spec":{"serviceAccountName":"web","containers":[{"name":"web","image":"web"}]}}"#;
 
 /// A cluster without nodes, an authority, and a Git repository beside them.
 struct World {

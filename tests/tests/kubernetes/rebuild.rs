@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(120);
 pub(crate) const CONTROLLER: &str = r#"{"apiVersion":"v1","kind":"List","items":[
     {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"keyward"}},
     {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"seal-controller","namespace":"keyward"}}]}"#;
-const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","namespace":"shop"},
+pub(crate) const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","namespace":"shop"},
     "spec":{"serviceAccountName":"web","containers":[{"name":"web","image":"web"}]}}"#;
 
 /// What is kept apart from the cluster.

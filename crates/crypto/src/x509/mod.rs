@@ -37,7 +37,7 @@ pub use public::{PublicKey, PublicKind};
 pub use request::{Request, sign_request};
 pub use scheme::Scheme;
 pub use time::{NEVER, parse_time};
-pub use transparency::is_logged;
+pub use transparency::{is_logged, log_signed};
 
 /// Why something could not be read or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

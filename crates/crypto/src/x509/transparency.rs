@@ -19,11 +19,12 @@ pub fn is_logged(certificate: &Certificate, issuer: &PublicKey, logs: &[PublicKe
     timestamps.iter().any(|timestamp| {
         let of_log = |log: &&PublicKey| sha256(log.spki()) == timestamp.log;
         let signed = timestamp.signed(issuer, &contents);
-        logs.iter().filter(of_log).any(|log| verifies(log, &signed, timestamp.signature))
+        logs.iter().filter(of_log).any(|log| log_signed(log, &signed, timestamp.signature))
     })
 }
 
-fn verifies(log: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+/// Whether a transparency log signed `message`: with SHA-256, as RFC 6962 (2.1.4) has it and other logs do, or by Ed25519.
+pub fn log_signed(log: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
     let scheme = match log.kind() {
         PublicKind::Rsa(_) => Scheme::Rsa(Hash::Sha2_256),
         PublicKind::Ec(_) => Scheme::Ecdsa(Hash::Sha2_256),

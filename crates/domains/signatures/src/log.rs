@@ -7,9 +7,8 @@
 use crate::digest::Digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keyward_crypto::keys::Hash;
 use keyward_crypto::sha256;
-use keyward_crypto::x509::{Certificate, PublicKey, PublicKind, Scheme, pem};
+use keyward_crypto::x509::{Certificate, PublicKey, log_signed, pem};
 use serde_json::Value;
 
 /// Levels of a tree that a proof may climb.
@@ -103,7 +102,7 @@ impl Entry {
             return Err("its entry of the transparency log is of another signature".to_owned());
         }
         if let Some(promise) = &self.promise {
-            return match verifies(log, self.promised().as_bytes(), promise) {
+            return match log_signed(log, self.promised().as_bytes(), promise) {
                 true => Ok(Some(self.integrated)),
                 false => Err("the transparency log's promise is not signed by it".to_owned()),
             };
@@ -122,15 +121,6 @@ impl Entry {
             self.index
         )
     }
-}
-
-fn verifies(log: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    let scheme = match log.kind() {
-        PublicKind::Rsa(_) => Scheme::Rsa(Hash::Sha2_256),
-        PublicKind::Ec(_) => Scheme::Ecdsa(Hash::Sha2_256),
-        PublicKind::Ed25519 => Scheme::Ed25519,
-    };
-    log.verify(scheme, message, signature) == Ok(true)
 }
 
 impl Proof {
@@ -167,7 +157,7 @@ impl Proof {
             let signature = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' '));
             let signature = signature.and_then(|(_, text)| STANDARD.decode(text).ok()).unwrap_or_default();
             // Four bytes hint at the key.
-            signature.get(4..).is_some_and(|signature| verifies(log, signed.as_bytes(), signature))
+            signature.get(4..).is_some_and(|signature| log_signed(log, signed.as_bytes(), signature))
         };
         if signatures.lines().take(MOST_HASHES).any(by_log) { Ok(()) } else { Err(wrong()) }
     }

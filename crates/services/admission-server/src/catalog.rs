@@ -1,7 +1,21 @@
 //! What the API server serves, by the names that policies use.
 
+use crate::policies::is_wild;
 use keyward_admission::{Interest, Subject, matches_wildcards};
 use keyward_kubernetes::{Kind, Served};
+use std::collections::BTreeMap;
+
+/// Groups that are not looked at for a policy of everything.
+const PASSING: [&str; 8] = [
+    "coordination.k8s.io",
+    "events.k8s.io",
+    "wgpolicyk8s.io",
+    "openreports.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "metrics.k8s.io",
+    "apiregistration.k8s.io",
+];
 
 /// All kinds, in the versions that the API server prefers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +35,19 @@ impl Catalog {
             matches_wildcards(&interest.group, &served.kind.group)
                 && interest.covers(&served.kind.kind, &served.kind.plural)
         })
+    }
+
+    /// The kinds whose objects are there to be looked at, of those that interests are about. An interest in everything does not
+    /// mean what passes, nor Secrets.
+    pub(crate) fn kinds(&self, interests: impl Iterator<Item = Interest>) -> Vec<Kind> {
+        let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
+        // A subresource is nothing that is there.
+        for interest in interests.filter(|one| one.subresource.is_empty() || one.subresource == "*") {
+            let served = self.of(&interest).filter(|served| served.watched).map(|served| &served.kind);
+            let meant = served.filter(|kind| !is_passing(kind) || !is_wild(&interest));
+            kinds.extend(meant.map(|kind| (kind.to_string(), kind.clone())));
+        }
+        kinds.into_values().collect()
     }
 
     /// The kind of what a resource is one of, such as Pod for pods.
@@ -61,4 +88,10 @@ impl Catalog {
         };
         exact && self.of(interest).next().is_none()
     }
+}
+
+/// Whether a policy of everything does not mean a kind.
+pub(crate) fn is_passing(kind: &Kind) -> bool {
+    PASSING.contains(&&*kind.group)
+        || (kind.group.is_empty() && matches!(&*kind.plural, "events" | "secrets"))
 }

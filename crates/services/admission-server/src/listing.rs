@@ -1,14 +1,12 @@
 //! What is in a cluster at one moment: policies, what they are for, and reports on what they find.
 
 use crate::Catalog;
-use crate::policies::{TASKS, is_wild};
+use crate::policies::TASKS;
 use crate::report::Dialect;
-use crate::scan::is_passing;
 use crate::sources::{KINDS, NAMESPACES, json_of};
-use keyward_admission::{Interest, Policy, RuleKind};
+use keyward_admission::{Policy, RuleKind};
 use keyward_kubernetes::{Cluster, Error, Kind, Selection};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 /// The API server's own policies, which nobody serves.
@@ -69,17 +67,10 @@ pub async fn objects(
 ) -> Result<Vec<Value>, Error> {
     let catalog = Catalog::new(cluster.served().await?);
     let tasks = || TASKS.into_iter().filter(|task| *task != RuleKind::Deletion);
-    let interests: Vec<Interest> =
-        policies.iter().flat_map(|policy| tasks().flat_map(|task| policy.interests(task))).collect();
-    let mut kinds: BTreeMap<String, &Kind> = BTreeMap::new();
-    // A subresource is nothing that is there.
-    for interest in interests.iter().filter(|one| one.subresource.is_empty() || one.subresource == "*") {
-        let served = catalog.of(interest).filter(|served| served.watched).map(|served| &served.kind);
-        let meant = served.filter(|kind| !is_passing(kind) || !is_wild(interest));
-        kinds.extend(meant.map(|kind| (kind.to_string(), kind)));
-    }
+    let kinds =
+        catalog.kinds(policies.iter().flat_map(|policy| tasks().flat_map(|task| policy.interests(task))));
     let mut found = Vec::new();
-    for kind in kinds.into_values().filter(|kind| kind.namespaced || namespace.is_none()) {
+    for kind in kinds.iter().filter(|kind| kind.namespaced || namespace.is_none()) {
         list_in(cluster, kind, namespace, &mut found).await?;
     }
     Ok(found)

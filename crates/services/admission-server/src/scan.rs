@@ -5,7 +5,7 @@ use crate::catalog::Catalog;
 use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::policies::{Set, is_wild};
+use crate::policies::{Entry, Set};
 use crate::posture::{self, Judged, Posture};
 use crate::report::{About, Found, Reports, Scanned};
 use crate::sources::{Known, json_of};
@@ -14,7 +14,7 @@ use keyward_admission::{Mode, Operation, Request, RuleKind, Status};
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Selection};
 use keyward_posture::Ruling;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -26,17 +26,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(10);
 /// How often reports that changed are written.
 const WRITE: Duration = Duration::from_secs(2);
-/// Groups that are not looked at for a policy of everything.
-const PASSING: [&str; 8] = [
-    "coordination.k8s.io",
-    "events.k8s.io",
-    "wgpolicyk8s.io",
-    "openreports.io",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "metrics.k8s.io",
-    "apiregistration.k8s.io",
-];
 
 /// What is looked at: what changes an object has its say when the object is made.
 const SCANNED: [RuleKind; 2] = [RuleKind::Validation, RuleKind::ImageVerification];
@@ -328,26 +317,7 @@ impl Looked {
 
 /// The kinds that background policies are for.
 fn kinds(set: &Set, catalog: &Catalog) -> Vec<Kind> {
-    let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
-    for entry in set.entries.iter().filter(|entry| entry.settings.background && !entry.policy.is_native()) {
-        for interest in SCANNED.into_iter().flat_map(|task| entry.policy.interests(task)) {
-            // A subresource is nothing that is there.
-            if !interest.subresource.is_empty() && interest.subresource != "*" {
-                continue;
-            }
-            for served in catalog.of(&interest).filter(|served| served.watched) {
-                let kind = &served.kind;
-                if !is_passing(kind) || !is_wild(&interest) {
-                    kinds.insert(kind.to_string(), kind.clone());
-                }
-            }
-        }
-    }
-    kinds.into_values().collect()
-}
-
-/// Whether a policy of everything does not mean a kind.
-pub(crate) fn is_passing(kind: &Kind) -> bool {
-    PASSING.contains(&&*kind.group)
-        || (kind.group.is_empty() && matches!(&*kind.plural, "events" | "secrets"))
+    let of_background = |entry: &&Entry| entry.settings.background && !entry.policy.is_native();
+    let entries = set.entries.iter().filter(of_background);
+    catalog.kinds(entries.flat_map(|entry| SCANNED.into_iter().flat_map(|task| entry.policy.interests(task))))
 }

@@ -1,6 +1,6 @@
 //! Logins at a provider that others made: `oidc-provider`, which the OpenID Foundation has certified, in `tests/openid`.
 
-use super::{begin_login, told_where, write};
+use super::{begin_login, logged_in, told_where, write};
 use keyward_testkit::process::{Process, free_port, run, wait_for};
 use keyward_testkit::{packages, require, tools};
 use keyward_tests::server::{SOON, Server};
@@ -69,13 +69,8 @@ fn rely(server: &Server, provider: &Provider, config: &Value, role: &Value) {
 }
 
 /// The token that a command line which waited for Ann has come to is hers.
-fn is_anns(server: &Server, mut waiting: Process) {
-    let ended = wait_for("the command line", SOON, || waiting.exited().unwrap());
-    let output = waiting.output().unwrap();
-    assert!(ended.unwrap().success(), "{output}");
-    let token = output.split_whitespace().find(|word| word.starts_with("hvs.")).unwrap();
-    let own = server.guest().with_token(token).read("auth/token/lookup-self").expect(200).json();
-    assert_eq!(own["data"]["policies"], json!(["default", "staff"]));
+fn is_anns(server: &Server, waiting: Process) {
+    let own = logged_in(server, waiting);
     assert_eq!(own["data"]["display_name"], "oidc-ann");
     assert_eq!(own["data"]["meta"], json!({ "name": "The person ann", "role": "people" }));
 }

@@ -3,9 +3,9 @@
 use super::Desk;
 use super::downstream::LABEL;
 use super::work::{Extent, Reference, Work};
+use crate::catalog::is_passing;
 use crate::log::{self, Wall};
 use crate::policies::{Entry, Set, TRIGGERED, is_wild};
-use crate::scan::is_passing;
 use crate::sources::json_of;
 use keyward_admission::{Operation, RuleKind};
 use keyward_core::Clock as _;
