@@ -168,7 +168,7 @@ impl Devices {
 
     /// Has `record` written by at least one device, unless there is none.
     pub async fn record(&self, record: Record) -> Result<(), NoDeviceAccepts> {
-        let set = self.set.load_full();
+        let set = self.set.load();
         if record.is_empty() || set.devices.is_empty() {
             return Ok(());
         }
@@ -190,7 +190,7 @@ impl Devices {
 
     /// Has both written, in this order; together, where there is one device that is a regular file.
     pub async fn record_both(&self, first: Record, second: Record) -> Result<(), NoDeviceAccepts> {
-        let set = self.set.load_full();
+        let set = self.set.load();
         let Some(direct) = &set.direct else {
             self.record(first).await?;
             return self.record(second).await;
