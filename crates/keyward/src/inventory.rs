@@ -42,6 +42,12 @@ pub(crate) async fn run(session: &Session, args: &Inventory) -> Result<(), Failu
     session.output.rows(&HEADINGS, &rows, &json!(secrets))
 }
 
+/// What consumers must be besides.
+fn demands(secret: &Value) -> Vec<String> {
+    let selector = secret["namespace_selector"].as_str();
+    selector.map(|selector| format!("namespaces {selector}")).into_iter().collect()
+}
+
 fn row(secret: &Value) -> Vec<String> {
     let text = |name: &str| secret[name].as_str().unwrap_or_default().to_owned();
     let consumers = secret["consumers"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -49,7 +55,7 @@ fn row(secret: &Value) -> Vec<String> {
         format!("{}/{}", text("namespace"), text("name")),
         text("owner"),
         text("why"),
-        consumers.collect::<Vec<_>>().join(","),
+        [&[consumers.collect::<Vec<_>>().join(",")], demands(secret).as_slice()].concat().join("; "),
         text("authority"),
         text("state"),
         text("changed"),

@@ -209,6 +209,7 @@ fn compare(object: &SealedSecret, key: &str, item: &Item, header: &Header) -> Re
         ("notBefore", inside.not_before == outside.not_before),
         ("notAfter", inside.not_after == outside.not_after),
         ("subjects", inside.subjects == outside.subjects),
+        ("namespaceSelector", inside.namespace_selector == outside.namespace_selector),
         ("version", header.version == item.version),
     ];
     match fields.into_iter().find(|(_, same)| !same) {

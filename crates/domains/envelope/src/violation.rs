@@ -51,6 +51,13 @@ pub enum Violation {
     NotAfter(Moment),
     /// Somebody who is not among the subjects.
     Subject(String),
+    /// A namespace that has not the labels.
+    NamespaceSelector {
+        /// Which labels.
+        selector: String,
+        /// Of whom.
+        namespace: String,
+    },
     /// An older version than was seen before.
     Version {
         /// The latest seen.
@@ -92,6 +99,9 @@ impl fmt::Display for Violation {
             Violation::NotBefore(at) => write!(f, "notBefore: it may be opened from {at} on"),
             Violation::NotAfter(at) => write!(f, "notAfter: it expired at {at}"),
             Violation::Subject(who) => write!(f, "subjects: {who} is not among them"),
+            Violation::NamespaceSelector { selector, namespace } => {
+                write!(f, "namespaceSelector: the labels of the namespace {namespace} are not {selector}")
+            }
             Violation::Version { seen, here } => {
                 write!(f, "version: {here} is older than {seen}, which was seen already")
             }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, Moment, Phase, invalid, names};
+use crate::{Invalid, LabelSelector, Moment, Phase, invalid, names};
 
 /// Where below a cluster an object may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -44,7 +44,8 @@ impl FromStr for Scope {
     }
 }
 
-/// Who may have a secret opened in the cluster: a ServiceAccount.
+/// Who may have a secret opened in the cluster: a ServiceAccount, or those of any namespace or name ([`Subject::ANY`]) where
+/// something else that is bound says which.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Subject {
@@ -62,8 +63,10 @@ pub struct Subject {
 impl Subject {
     /// The kind there is.
     pub const SERVICE_ACCOUNT: &'static str = "ServiceAccount";
+    /// In place of a namespace or name: any.
+    pub const ANY: &'static str = "*";
 
-    /// A ServiceAccount from `NAME` or `NAMESPACE/NAME`, with `@UID` behind it where one is meant.
+    /// A ServiceAccount from `NAME` or `NAMESPACE/NAME`, with `@UID` behind it where one is meant; `*` is any.
     pub fn parse(text: &str, namespace: &str) -> Result<Subject, Invalid> {
         let (text, uid) = match text.split_once('@') {
             Some((text, uid)) => (text, Some(uid.to_owned())),
@@ -83,17 +86,33 @@ impl Subject {
         if self.kind != Subject::SERVICE_ACCOUNT {
             return invalid("a subject is a ServiceAccount");
         }
-        names::label("a subject's namespace", &self.namespace)?;
+        if self.namespace != Subject::ANY {
+            names::label("a subject's namespace", &self.namespace)?;
+        }
+        if self.uid.is_some() && self.is_pattern() {
+            return invalid("a UID is of one ServiceAccount: name it");
+        }
         if self.uid.as_deref().is_some_and(|uid| uid.is_empty() || uid.len() > names::LONGEST_LABEL) {
             return invalid("a subject's UID is 1 to 63 characters long, as Kubernetes shows it");
         }
-        names::object("a subject's name", &self.name)
+        match self.name.as_str() {
+            Subject::ANY => Ok(()),
+            name => names::object("a subject's name", name),
+        }
+    }
+
+    /// Whether it is of any namespace or of any name.
+    pub fn is_pattern(&self) -> bool {
+        [&self.namespace, &self.name].iter().any(|part| *part == Subject::ANY)
     }
 
     /// Whether `other` is the same account, or one of those that this stands for.
     pub fn covers(&self, other: &Subject) -> bool {
-        let same = (&self.kind, &self.namespace, &self.name) == (&other.kind, &other.namespace, &other.name);
-        same && (self.uid.is_none() || self.uid == other.uid)
+        let takes = |own: &String, other: &String| own == Subject::ANY || own == other;
+        self.kind == other.kind
+            && takes(&self.namespace, &other.namespace)
+            && takes(&self.name, &other.name)
+            && (self.uid.is_none() || self.uid == other.uid)
     }
 }
 
@@ -126,6 +145,9 @@ pub struct Bounds {
     /// Who may have it opened in the cluster. Nobody, when nobody is named.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub subjects: BTreeSet<Subject>,
+    /// Labels that the namespace of who asks must have besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
 }
 
 fn opaque() -> String {
@@ -157,6 +179,7 @@ impl Bounds {
             not_before: None,
             not_after: None,
             subjects: BTreeSet::new(),
+            namespace_selector: None,
         }
     }
 
@@ -166,13 +189,26 @@ impl Bounds {
             return invalid("no cluster is named: a sealed secret belongs to at least one");
         }
         self.clusters.iter().try_for_each(|cluster| names::label("a cluster", cluster))?;
-        self.subjects.iter().try_for_each(Subject::check)?;
+        self.check_subjects()?;
         let odd = |byte: u8| !byte.is_ascii_graphic();
         if self.kind.is_empty() || self.kind.len() > names::LONGEST_NAME || self.kind.bytes().any(odd) {
             return invalid("the type of a Secret is a word such as Opaque or kubernetes.io/tls");
         }
         match (self.not_before, self.not_after) {
             (Some(from), Some(until)) if from >= until => invalid("notAfter is not after notBefore"),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_subjects(&self) -> Result<(), Invalid> {
+        self.subjects.iter().try_for_each(Subject::check)?;
+        if let Some(selector) = &self.namespace_selector {
+            selector.check_demands().map_err(|why| Invalid(format!("namespaceSelector: {why}")))?;
+        }
+        match self.subjects.iter().find(|subject| subject.is_pattern()) {
+            Some(subject) if self.namespace_selector.is_none() => invalid(format!(
+                "the subject {subject} is anybody: a namespaceSelector must say of which namespaces"
+            )),
             _ => Ok(()),
         }
     }
@@ -195,6 +231,11 @@ impl Bounds {
             (None, Some(_)) => true,
             (Some(now), Some(was)) => now < was,
         };
+        let selector = match (&self.namespace_selector, &was.namespace_selector) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(now), Some(was)) => !now.is_within(was),
+        };
         let wider = [
             ("clusters", !self.clusters.is_subset(&was.clusters)),
             ("scope", self.scope > was.scope),
@@ -203,6 +244,7 @@ impl Bounds {
             ("notBefore", earlier),
             ("notAfter", later),
             ("subjects", !self.subjects.iter().all(|subject| was.allow(subject))),
+            ("namespaceSelector", selector),
         ];
         match wider.into_iter().find(|(_, wider)| *wider) {
             Some((field, _)) => Err(Wider(field)),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{API_VERSION, Invalid, Phase, Scope, invalid, names, yaml};
+use crate::{API_VERSION, Invalid, LabelSelector, Phase, Scope, invalid, names, yaml};
 
 /// The name of the file; the nearest one above a manifest counts.
 pub const FILE: &str = ".keyward.yaml";
@@ -55,6 +55,9 @@ pub struct Rule {
     /// The last phase that is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
+    /// Labels that must be demanded of the namespace of who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
     /// The longest life, such as `2160h`; without it manifests need not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_life: Option<String>,
@@ -130,6 +133,9 @@ impl Rules {
             if !self.authors.contains_key(name) {
                 return invalid(format!("author {name} is not among the authors above"));
             }
+        }
+        if let Some(selector) = &rule.namespace_selector {
+            selector.check_demands().map_err(|why| Invalid(format!("namespaceSelector: {why}")))?;
         }
         if let Some(life) = &rule.max_life
             && !keyward_core::parse_duration(life).is_ok_and(|life| !life.is_zero())

@@ -120,6 +120,14 @@ fn sealed(object: &SealedSecret, rules: &Rules, rule: Option<&Rule>, now: Timest
             format!("it may be opened up to {}, later than the rule takes", bounds.phase),
         ));
     }
+    if let Some(wanted) = &rule.namespace_selector
+        && !bounds.namespace_selector.as_ref().is_some_and(|selector| selector.is_within(wanted))
+    {
+        found.push(error(
+            "namespace-selector",
+            format!("the rule wants {wanted} of namespaces: seal it by the rule, or `keyward reseal --namespace-selector`"),
+        ));
+    }
     if let Some(life) = rule.max_life.as_deref().and_then(|life| parse_duration(life).ok()) {
         // A machine that is ahead of this one seals for the longest life, and does no wrong.
         let too_long = bounds.not_after.is_none_or(|until| until.timestamp().since(now) > life + SKEW);

@@ -3,7 +3,7 @@
 use crate::cli::Failure;
 use keyward_core::{Timestamp, parse_duration};
 use keyward_crypto::age::{Mixing, Recipient, plugin};
-use keyward_intent::{Bounds, Moment, Phase, Rule, Scope, Subject};
+use keyward_intent::{Bounds, LabelSelector, Moment, Phase, Rule, Scope, Subject};
 use keyward_sealer::{Keys, Programs, Ruled, SealerError, signer};
 use keyward_sealing::{Audience, Signer, lint};
 use std::path::{Path, PathBuf};
@@ -151,6 +151,9 @@ pub(super) struct BoundArgs {
     /// ServiceAccount that may have it in the cluster, as NAME or NAMESPACE/NAME, with @UID for one alone; nobody without one
     #[arg(long = "subject", value_name = "SERVICEACCOUNT")]
     subjects: Vec<String>,
+    /// Labels that its namespace must have too, as in env=prod,tier in (gold,silver); those of the rule as well
+    #[arg(long, value_name = "SELECTOR", value_parser = selector)]
+    namespace_selector: Option<LabelSelector>,
     /// When it may first be opened, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Moment>,
@@ -172,6 +175,18 @@ pub(super) fn phase(text: &str) -> Result<Phase, String> {
 
 pub(super) fn moment(text: &str) -> Result<Moment, String> {
     text.parse().map_err(|why: keyward_intent::Invalid| why.0)
+}
+
+pub(super) fn selector(text: &str) -> Result<LabelSelector, String> {
+    text.parse().map_err(|why: keyward_intent::Invalid| why.0)
+}
+
+/// What both demand of namespaces.
+pub(super) fn both(one: Option<LabelSelector>, other: Option<LabelSelector>) -> Option<LabelSelector> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.and(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 impl BoundArgs {
@@ -196,6 +211,10 @@ impl BoundArgs {
             not_before: self.not_before,
             not_after: self.not_after.or(life.map(|life| Moment::of(now().plus(life)))),
             subjects: subjects.collect::<Result<_, _>>()?,
+            namespace_selector: both(
+                rule.and_then(|rule| rule.namespace_selector.clone()),
+                self.namespace_selector.clone(),
+            ),
             ..Bounds::in_cluster("unset")
         };
         bounds.check()?;

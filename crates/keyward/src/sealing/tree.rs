@@ -1,10 +1,10 @@
 //! `keyward reseal`, `lint`, `diff` and `merge`: what is done to sealed files as they lie in Git.
 
-use super::common::{IdentityArgs, RecipientArgs, SignArgs, Target, at, moment, now, phase};
+use super::common::{IdentityArgs, RecipientArgs, SignArgs, Target, at, both, moment, now, phase, selector};
 use crate::cli::Failure;
 use crate::cli::output::{Output, line};
 use keyward_crypto::SystemRandom;
-use keyward_intent::{Bounds, Moment, Phase, Rules, SealedSecret, yaml};
+use keyward_intent::{Bounds, LabelSelector, Moment, Phase, Rules, SealedSecret, yaml};
 use keyward_sealer::tree::{self, Manifest, Outcome};
 use keyward_sealer::{Keys, Ruled, SealerError, files};
 use keyward_sealing::lint::{self, Weight};
@@ -32,6 +32,9 @@ pub(crate) struct ResealArgs {
     /// Earlier last phase; needs an author's key
     #[arg(long, value_name = "PHASE", value_parser = phase, requires = "sign_with")]
     phase: Option<Phase>,
+    /// More labels that the namespace of who asks must have; needs an author's key
+    #[arg(long, value_name = "SELECTOR", value_parser = selector, requires = "sign_with")]
+    namespace_selector: Option<LabelSelector>,
     /// Also what is sealed for the right recipients already
     #[arg(long)]
     all: bool,
@@ -41,6 +44,13 @@ pub(crate) struct ResealArgs {
     /// Threads to work with
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     threads: usize,
+}
+
+impl ResealArgs {
+    /// Whether anything that is bound is to be narrower.
+    fn is_narrower(&self) -> bool {
+        self.not_after.is_some() || self.phase.is_some() || self.namespace_selector.is_some()
+    }
 }
 
 /// What came of one file.
@@ -88,7 +98,7 @@ fn reseal_file(
         return Ok(Done::Nothing);
     }
     let target = args.recipients.target(path).map_err(|why| SealerError(why.to_string()))?;
-    let narrower = args.not_after.is_some() || args.phase.is_some();
+    let narrower = args.is_narrower();
     let mut done = Done::Kept;
     for (document, sealed) in sealed {
         if !args.all && !narrower && target.audience.is_of(&sealed.spec) {
@@ -132,6 +142,7 @@ fn narrow(
     let bounds = Bounds {
         not_after: args.not_after.or(was.not_after),
         phase: args.phase.unwrap_or(was.phase),
+        namespace_selector: both(was.namespace_selector.clone(), args.namespace_selector.clone()),
         ..was.clone()
     };
     let authors = target.authors()?;

@@ -112,7 +112,7 @@ fn may_come_from(
     if !role.namespace_selector.is_empty() {
         let selector = selector::parse(&role.namespace_selector)
             .map_err(|_| Refusal::Internal("a stored namespace selector cannot be read".to_owned()))?;
-        if selector.selects(&review::namespace_labels(cx, config, namespace, jwt)?) {
+        if selector.selects(&review::namespace_labels(cx, config, namespace, config.reviewer(jwt))?) {
             return Ok(());
         }
     }

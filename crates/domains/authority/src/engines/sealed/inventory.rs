@@ -24,6 +24,9 @@ struct Entry<'o> {
     why: &'o str,
     /// ServiceAccounts.
     consumers: Vec<String>,
+    /// What their namespaces must be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace_selector: Option<String>,
     /// `git` or `runtime`.
     authority: &'static str,
     state: &'static str,
@@ -67,6 +70,7 @@ impl<'o> Entry<'o> {
             owner: if object.owner.is_empty() { &object.author } else { &object.owner },
             why: &object.reason,
             consumers: object.bounds.subjects.iter().map(ToString::to_string).collect(),
+            namespace_selector: object.bounds.namespace_selector.as_ref().map(ToString::to_string),
             authority: object.by.name(),
             state: object.state(phase, now).0.name(),
             phase: object.bounds.phase,

@@ -1,5 +1,6 @@
 //! Opening for a workload that is proved.
 
+use super::admit;
 use super::config::{self, Config};
 use super::object::{self, Object, State};
 use super::phase;
@@ -128,6 +129,10 @@ fn open(
         authors: Some(&authors),
     };
     place.admits(&object.bounds).map_err(|why| denied(why.to_string()))?;
+    admit::workload(cx, workload, &object.bounds).map_err(|why| match why {
+        Refusal::Denied { reason } => denied(reason.into_owned()),
+        other => other,
+    })?;
     // Before what is known already is confirmed without opening it: an author may have been taken off the list since.
     if !object.author.is_empty() && !config.fingerprints().contains(&object.author) {
         return Err(denied(Violation::Author(object.author.clone()).to_string()));
