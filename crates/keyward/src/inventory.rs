@@ -45,7 +45,12 @@ pub(crate) async fn run(session: &Session, args: &Inventory) -> Result<(), Failu
 /// What consumers must be besides.
 fn demands(secret: &Value) -> Vec<String> {
     let selector = secret["namespace_selector"].as_str();
-    selector.map(|selector| format!("namespaces {selector}")).into_iter().collect()
+    let conditions = secret["conditions"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    selector
+        .map(|selector| format!("namespaces {selector}"))
+        .into_iter()
+        .chain(conditions.map(str::to_owned))
+        .collect()
 }
 
 fn row(secret: &Value) -> Vec<String> {

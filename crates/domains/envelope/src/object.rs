@@ -210,6 +210,7 @@ fn compare(object: &SealedSecret, key: &str, item: &Item, header: &Header) -> Re
         ("notAfter", inside.not_after == outside.not_after),
         ("subjects", inside.subjects == outside.subjects),
         ("namespaceSelector", inside.namespace_selector == outside.namespace_selector),
+        ("conditions", inside.conditions == outside.conditions),
         ("version", header.version == item.version),
     ];
     match fields.into_iter().find(|(_, same)| !same) {

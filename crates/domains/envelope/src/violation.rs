@@ -58,6 +58,13 @@ pub enum Violation {
         /// Of whom.
         namespace: String,
     },
+    /// A condition that does not hold.
+    Condition {
+        /// Which.
+        text: String,
+        /// Why that cannot be told, where it cannot.
+        why: Option<String>,
+    },
     /// An older version than was seen before.
     Version {
         /// The latest seen.
@@ -101,6 +108,10 @@ impl fmt::Display for Violation {
             Violation::Subject(who) => write!(f, "subjects: {who} is not among them"),
             Violation::NamespaceSelector { selector, namespace } => {
                 write!(f, "namespaceSelector: the labels of the namespace {namespace} are not {selector}")
+            }
+            Violation::Condition { text, why: None } => write!(f, "conditions: {text} does not hold"),
+            Violation::Condition { text, why: Some(why) } => {
+                write!(f, "conditions: {text} cannot be told: {why}")
             }
             Violation::Version { seen, here } => {
                 write!(f, "version: {here} is older than {seen}, which was seen already")

@@ -148,6 +148,10 @@ pub struct Bounds {
     /// Labels that the namespace of who asks must have besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
+    /// What else must be true of who asks, when and from where: expressions in CEL, with the names that conditions of the
+    /// authority's policies have. All must hold.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub conditions: BTreeSet<String>,
 }
 
 fn opaque() -> String {
@@ -168,6 +172,22 @@ impl fmt::Display for Wider {
     }
 }
 
+/// Conditions of one object at most.
+const MOST_CONDITIONS: usize = 16;
+/// Bytes of the longest condition.
+const LONGEST_CONDITION: usize = 2048;
+
+/// Whether there are as many conditions as there may be. What they say is for whoever knows the language.
+pub(crate) fn check_conditions(conditions: &BTreeSet<String>) -> Result<(), Invalid> {
+    if conditions.len() > MOST_CONDITIONS {
+        return invalid(format!("more than {MOST_CONDITIONS} conditions: join some with &&"));
+    }
+    match conditions.iter().all(|text| (1..=LONGEST_CONDITION).contains(&text.len())) {
+        true => Ok(()),
+        false => invalid(format!("a condition has from 1 to {LONGEST_CONDITION} bytes")),
+    }
+}
+
 impl Bounds {
     /// Everything allowed in one cluster, for nobody.
     pub fn in_cluster(cluster: &str) -> Bounds {
@@ -180,6 +200,7 @@ impl Bounds {
             not_after: None,
             subjects: BTreeSet::new(),
             namespace_selector: None,
+            conditions: BTreeSet::new(),
         }
     }
 
@@ -205,6 +226,7 @@ impl Bounds {
         if let Some(selector) = &self.namespace_selector {
             selector.check_demands().map_err(|why| Invalid(format!("namespaceSelector: {why}")))?;
         }
+        check_conditions(&self.conditions)?;
         match self.subjects.iter().find(|subject| subject.is_pattern()) {
             Some(subject) if self.namespace_selector.is_none() => invalid(format!(
                 "the subject {subject} is anybody: a namespaceSelector must say of which namespaces"
@@ -245,6 +267,7 @@ impl Bounds {
             ("notAfter", later),
             ("subjects", !self.subjects.iter().all(|subject| was.allow(subject))),
             ("namespaceSelector", selector),
+            ("conditions", !self.conditions.is_superset(&was.conditions)),
         ];
         match wider.into_iter().find(|(_, wider)| *wider) {
             Some((field, _)) => Err(Wider(field)),

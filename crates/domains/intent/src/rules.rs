@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::check_conditions;
 use crate::{API_VERSION, Invalid, LabelSelector, Phase, Scope, invalid, names, yaml};
 
 /// The name of the file; the nearest one above a manifest counts.
@@ -58,6 +59,9 @@ pub struct Rule {
     /// Labels that must be demanded of the namespace of who asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
+    /// Conditions that must be bound, in CEL.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub conditions: BTreeSet<String>,
     /// The longest life, such as `2160h`; without it manifests need not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_life: Option<String>,
@@ -134,6 +138,7 @@ impl Rules {
                 return invalid(format!("author {name} is not among the authors above"));
             }
         }
+        check_conditions(&rule.conditions)?;
         if let Some(selector) = &rule.namespace_selector {
             selector.check_demands().map_err(|why| Invalid(format!("namespaceSelector: {why}")))?;
         }

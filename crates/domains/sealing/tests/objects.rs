@@ -35,6 +35,7 @@ fn bounds() -> Bounds {
         not_after: Some(at(1000)),
         subjects: [Subject::parse("web", "shop").unwrap()].into(),
         namespace_selector: selector("env in (prod,test)"),
+        conditions: ["posture.compliant".to_owned()].into(),
         ..Bounds::in_cluster("prod")
     }
 }
@@ -183,6 +184,8 @@ fn every_altered_field_is_refused_by_its_name() {
         ("subjects", Box::new(|o| o.spec.bounds.subjects.extend([Subject::parse("eve", "shop").unwrap()]))),
         ("namespaceSelector", Box::new(|o| o.spec.bounds.namespace_selector = None)),
         ("namespaceSelector", Box::new(|o| o.spec.bounds.namespace_selector = selector("env"))),
+        ("conditions", Box::new(|o| o.spec.bounds.conditions.clear())),
+        ("conditions", Box::new(|o| o.spec.bounds.conditions = ["true".to_owned()].into())),
         ("signature", Box::new(|o| o.spec.version = 7)),
         ("signature", Box::new(|o| drop(o.spec.items.remove("empty")))),
         ("author", Box::new(|o| o.spec.signature = None)),
@@ -299,6 +302,9 @@ fn bounds_get_narrower_and_never_wider() {
         narrow(Bounds { not_after: Some(at(10)), subjects: [].into(), phase: Phase::Git, ..bounds() })
             .unwrap();
     assert!(narrow(Bounds { namespace_selector: selector("env=prod,team"), ..bounds() }).is_ok());
+    let mut more = bounds();
+    more.conditions.insert("pod.node != 'edge'".to_owned());
+    assert!(narrow(more).is_ok());
     assert_eq!((fresh.spec.version, world.open(&fresh).unwrap().len()), (2, 3));
     let wider = [
         ("clusters", Bounds { clusters: ["prod".to_owned(), "test".to_owned()].into(), ..bounds() }),
@@ -311,6 +317,8 @@ fn bounds_get_narrower_and_never_wider() {
         ("notAfter", Bounds { not_after: Some(at(1001)), ..bounds() }),
         ("subjects", Bounds { subjects: [Subject::parse("eve", "shop").unwrap()].into(), ..bounds() }),
         ("subjects", Bounds { subjects: [Subject::parse("*", "shop").unwrap()].into(), ..bounds() }),
+        ("conditions", Bounds { conditions: [].into(), ..bounds() }),
+        ("conditions", Bounds { conditions: ["posture.compliant || true".to_owned()].into(), ..bounds() }),
         ("namespaceSelector", Bounds { namespace_selector: None, ..bounds() }),
         ("namespaceSelector", Bounds { namespace_selector: selector("env in (prod,dev)"), ..bounds() }),
     ];
@@ -444,11 +452,42 @@ fn the_identity_in_a_file_opens_too() {
 }
 
 #[test]
-fn a_rule_says_what_must_be_demanded_of_namespaces() {
+fn a_condition_that_cannot_be_read_is_not_sealed() {
+    let world = World::new();
+    let sealed = |text: &str| {
+        let bounds = Bounds { conditions: [text.to_owned()].into(), ..bounds() };
+        object::seal(&plain("db"), bounds, 1, &world.sealer(), &world.signer, &SystemRandom)
+    };
+    for (text, wanted) in [
+        ("posture.compliant &&", "a value is expected at 1:21"),
+        (
+            "postur.compliant",
+            "undeclared reference to 'postur' at 1:1; did you mean posture?; known are request, time",
+        ),
+        ("true &&\n  has(pod.name", ") is missing at 2:15"),
+        ("size(pod.name)", "yields a number"),
+        ("", "from 1 to 2048 bytes"),
+    ] {
+        let why = sealed(text).err().unwrap_or_else(|| panic!("{text}")).to_string();
+        assert!(why.contains(wanted), "{text}: {why}");
+    }
+    // One that somebody wrote without this program is found.
+    let mut object = sealed("pod.node == 'a'").unwrap();
+    object.spec.bounds.conditions = ["pods.node == 'a'".to_owned()].into();
+    let text = object.write().unwrap();
+    let found = lint::document(&text, &keyward_intent::Rules::empty(), None, NOW);
+    assert!(
+        found.iter().any(|finding| finding.rule == "condition" && finding.said.contains("1:1")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_rule_says_what_must_be_demanded() {
     let world = World::new();
     let text = format!(
         "apiVersion: keyward.io/v1alpha1\nkind: SealingRules\nrecipients: {{shop: {}}}\nrules:\n- clusters: [prod]\n  \
-         recipients: [shop]\n  namespaceSelector: {{matchLabels: {{env: prod}}}}\n",
+         recipients: [shop]\n  namespaceSelector: {{matchLabels: {{env: prod}}}}\n  conditions: [posture.compliant]\n",
         world.identity.recipient(),
     );
     let rules = keyward_intent::Rules::read(&text).unwrap();
@@ -459,6 +498,10 @@ fn a_rule_says_what_must_be_demanded_of_namespaces() {
         let found: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
         assert_eq!(found, if wanted { vec![] } else { vec!["namespace-selector"] }, "{demanded}");
     }
+    let without = world.seal(Bounds { conditions: [].into(), not_after: None, ..bounds() });
+    let found = lint::document(&without.write().unwrap(), &rules, rules.rule_for("db.yaml"), NOW);
+    let found: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
+    assert_eq!(found, ["condition", "namespace-selector"]);
     assert!(keyward_intent::Rules::read(&text.replace("{matchLabels: {env: prod}}", "{}")).is_err());
 }
 

@@ -154,6 +154,9 @@ pub(super) struct BoundArgs {
     /// Labels that its namespace must have too, as in env=prod,tier in (gold,silver); those of the rule as well
     #[arg(long, value_name = "SELECTOR", value_parser = selector)]
     namespace_selector: Option<LabelSelector>,
+    /// What else must be true of who asks, in CEL, as in posture.compliant; those of the rule as well
+    #[arg(long = "condition", value_name = "EXPRESSION")]
+    conditions: Vec<String>,
     /// When it may first be opened, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Moment>,
@@ -204,6 +207,8 @@ impl BoundArgs {
         let life = self.life.as_deref().or(rule.and_then(|rule| rule.max_life.as_deref()));
         let life = life.map(parse_duration).transpose().map_err(|why| Failure::Usage(why.to_string()))?;
         let subjects = self.subjects.iter().map(|text| Subject::parse(text, namespace));
+        let mut conditions = rule.map(|rule| rule.conditions.clone()).unwrap_or_default();
+        conditions.extend(self.conditions.iter().cloned());
         let bounds = Bounds {
             clusters,
             scope: self.scope.unwrap_or_default(),
@@ -215,6 +220,7 @@ impl BoundArgs {
                 rule.and_then(|rule| rule.namespace_selector.clone()),
                 self.namespace_selector.clone(),
             ),
+            conditions,
             ..Bounds::in_cluster("unset")
         };
         bounds.check()?;

@@ -35,6 +35,9 @@ pub(crate) struct ResealArgs {
     /// More labels that the namespace of who asks must have; needs an author's key
     #[arg(long, value_name = "SELECTOR", value_parser = selector, requires = "sign_with")]
     namespace_selector: Option<LabelSelector>,
+    /// One more condition of who asks, in CEL; needs an author's key
+    #[arg(long = "condition", value_name = "EXPRESSION", requires = "sign_with")]
+    conditions: Vec<String>,
     /// Also what is sealed for the right recipients already
     #[arg(long)]
     all: bool,
@@ -49,7 +52,8 @@ pub(crate) struct ResealArgs {
 impl ResealArgs {
     /// Whether anything that is bound is to be narrower.
     fn is_narrower(&self) -> bool {
-        self.not_after.is_some() || self.phase.is_some() || self.namespace_selector.is_some()
+        let demands = self.namespace_selector.is_some() || !self.conditions.is_empty();
+        self.not_after.is_some() || self.phase.is_some() || demands
     }
 }
 
@@ -143,6 +147,7 @@ fn narrow(
         not_after: args.not_after.or(was.not_after),
         phase: args.phase.unwrap_or(was.phase),
         namespace_selector: both(was.namespace_selector.clone(), args.namespace_selector.clone()),
+        conditions: was.conditions.iter().chain(&args.conditions).cloned().collect(),
         ..was.clone()
     };
     let authors = target.authors()?;

@@ -101,9 +101,6 @@ pub(super) static VARIABLES: [Variable; 6] = [
     },
 ];
 
-/// Their names.
-pub(super) const NAMES: [&str; 6] = ["request", "time", "token", "entity", "pod", "posture"];
-
 const DAY: u64 = 86_400;
 
 /// What a login proved and wrote into its token. Metadata that nobody proved say nothing of a pod, whatever they are called.

@@ -1,34 +1,73 @@
 //! What an object demands of a workload besides being one of its ServiceAccounts. What cannot be found out is not so: a workload of
 //! which something that is demanded is not known is refused.
 
+use super::object;
 use super::prove::Workload;
 use crate::context::Context;
 use crate::engines::kubernetes;
+use crate::policy::Ask;
+use crate::posture::Seen;
 use crate::refusal::Refusal;
+use crate::request::Operation;
 use keyward_envelope::Violation;
 use keyward_intent::{Bounds, LabelSelector};
+use std::collections::BTreeMap;
 
-/// Whether `workload` is all that `bounds` demand of it.
+/// Whether `workload` is all that `bounds`, of the object `name` in `namespace`, demand of it. Answers with the verdicts that were
+/// looked at, for the audit record.
 pub(super) fn workload(
     cx: &mut Context<'_, '_>,
-    workload: &Workload,
+    (workload, seen): (&Workload, &Seen),
+    (namespace, name): (&str, &str),
     bounds: &Bounds,
-) -> Result<(), Refusal> {
+) -> Result<BTreeMap<String, String>, Refusal> {
+    // What costs a question to the API server comes last.
+    if !bounds.conditions.is_empty() {
+        conditions(cx, seen, (namespace, name))?;
+    }
     if let Some(selector) = &bounds.namespace_selector {
-        namespace(cx, workload, selector)?;
+        labels(cx, workload, selector)?;
+    }
+    Ok(seen.digests().into_iter().map(|(of, digest)| (format!("posture_{of}"), digest)).collect())
+}
+
+fn refused<T>(why: &Violation) -> Result<T, Refusal> {
+    Err(Refusal::denied(why.to_string()))
+}
+
+/// The same as conditions of policies: of the token that asks, and its pod.
+fn conditions(cx: &mut Context<'_, '_>, seen: &Seen, (namespace, name): (&str, &str)) -> Result<(), Refusal> {
+    let conditions = object::conditions(cx, namespace, name)?;
+    let who = cx.caller()?.who(cx.request, cx.verdicts.attest(seen));
+    let ask = Ask {
+        path: &cx.request.path,
+        operation: Operation::Read,
+        parameters: None,
+        wrap_ttl: cx.request.wrap.map(|wrap| wrap.ttl),
+        now: cx.now,
+        who: Some(who),
+    };
+    for condition in &conditions.0 {
+        let why = match condition.holds(&ask) {
+            Ok(true) => continue,
+            Ok(false) => None,
+            Err(why) => Some(why),
+        };
+        let violation = Violation::Condition { text: condition.text().to_owned(), why };
+        return Err(Refusal::denied(format!("{violation}{}", seen.words())));
     }
     Ok(())
 }
 
 /// The labels that the API server says the namespace has.
-fn namespace(cx: &mut Context<'_, '_>, workload: &Workload, selector: &LabelSelector) -> Result<(), Refusal> {
+fn labels(cx: &mut Context<'_, '_>, workload: &Workload, selector: &LabelSelector) -> Result<(), Refusal> {
     let namespace = &workload.subject.namespace;
     let labels = kubernetes::namespace_labels(cx, &workload.cluster, namespace)?;
     match selector.selects(&labels) {
         true => Ok(()),
-        false => {
-            let (selector, namespace) = (selector.to_string(), namespace.clone());
-            Err(Refusal::denied(Violation::NamespaceSelector { selector, namespace }.to_string()))
-        }
+        false => refused(&Violation::NamespaceSelector {
+            selector: selector.to_string(),
+            namespace: namespace.clone(),
+        }),
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::outside::Credential;
 use keyward_intent::Scope;
+use keyward_posture::{self as posture, Finding, Publisher, Record, Ruling, Said, Verdict};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -116,6 +117,146 @@ fn any_account_of_namespaces_that_are_selected_may_be_meant() {
     let lock = zenlock(made.data()["zenlock_recipients"][0].as_str().unwrap(), &["*"], "hush");
     let refused = world.register(&lock, "lock");
     assert!(refused.status == 400 && refused.errors().contains("names no ServiceAccount"), "{refused:?}");
+}
+
+/// A policy engine, which reports with the token of a pod of its own.
+struct Engine {
+    publisher: Publisher,
+    token: String,
+    session: String,
+    sequence: u64,
+}
+
+impl Engine {
+    fn begin(world: &mut World) -> Engine {
+        world.bench.policy(
+            "workload",
+            &format!("{POLICY} path \"sys/posture/+\" {{ capabilities = [\"update\"] }}"),
+        );
+        let pod = Pod { namespace: "keyward", account: "engine", uid: "uid-engine", pod: Some("engine-1") };
+        let token = world.token(&pod);
+        let publisher = Publisher::new(&SystemRandom).unwrap();
+        let body = json!({"cluster": "prod", "key": publisher.public(), "validity": "60s"});
+        let begun = world.bench.ask(&token, Update, "sys/posture/sessions", &body.to_string());
+        let session = begun.data()["session"].as_str().unwrap().to_owned();
+        Engine { publisher, token, session, sequence: 0 }
+    }
+
+    /// Reports what policies say of the pod `web-1`.
+    fn judge(&mut self, world: &mut World, compliant: bool) {
+        let subject = posture::Subject::Pod {
+            namespace: "shop".to_owned(),
+            name: "web-1".to_owned(),
+            uid: "uid-of-web-1".to_owned(),
+        };
+        let ruling = Ruling {
+            policy: "no-root".to_owned(),
+            result: if compliant { Finding::Pass } else { Finding::Fail },
+            tier: None,
+            critical: !compliant,
+            rules: Vec::new(),
+            exceptions: Vec::new(),
+        };
+        self.say(world, Verdict::new(subject, world.bench.clock.now(), &[ruling]));
+    }
+
+    fn say(&mut self, world: &mut World, verdict: Verdict) {
+        self.sequence += 1;
+        let record = Record {
+            session: self.session.clone(),
+            cluster: "prod".to_owned(),
+            sequence: self.sequence,
+            at: world.bench.clock.now(),
+            said: Said::Verdict(verdict),
+        };
+        let records = [self.publisher.sign(&record).unwrap()];
+        let body = json!({"session": self.session, "records": records}).to_string();
+        assert_eq!(world.bench.ask(&self.token, Update, "sys/posture/report", &body).status, 200);
+    }
+}
+
+fn under(world: &World, conditions: &[&str]) -> Bounds {
+    Bounds { conditions: conditions.iter().map(|text| (*text).to_owned()).collect(), ..world.bounds() }
+}
+
+#[test]
+fn conditions_are_asked_with_every_reading() {
+    let mut world = World::at_bootstrap();
+    let db = world.seal("db", 1, under(&world, &["posture.compliant", "pod.namespace == 'shop'"]));
+    let digest = world.registered(&db).data()["digest"].as_str().unwrap().to_owned();
+    let token = world.token(&WEB);
+    world.denied(&token, "db", "conditions: posture.compliant cannot be told");
+    assert!(world.reason().contains("no verdict on the pod is known, or the last one is too old"));
+    let mut engine = Engine::begin(&mut world);
+    engine.judge(&mut world, true);
+    assert_eq!(world.open(&token, "db").status, 200);
+    // The record says which verdict it was.
+    let facts = world.bench.last_records().1["response"]["facts"].clone();
+    assert!(facts["posture_pod"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{facts}");
+    engine.judge(&mut world, false);
+    world.denied(&token, "db", "conditions: posture.compliant does not hold");
+    assert!(world.reason().contains("the pod shop/web-1 violates critical policies: no-root"));
+    let known = world.bench.ask(&token, Read, &format!("sealed/open/shop/db?digest={digest}"), "");
+    assert_eq!(known.status, 403, "{known:?}");
+    engine.judge(&mut world, true);
+    assert_eq!(world.open(&token, "db").status, 200);
+    // Of another pod of the same account nothing is known, and in the end of none.
+    let other = world.token(&Pod { pod: Some("web-2"), ..WEB });
+    world.denied(&other, "db", "no verdict on the pod");
+    world.bench.pass(Duration::from_secs(60));
+    world.denied(&token, "db", "no verdict on the pod");
+}
+
+#[test]
+fn a_condition_that_does_not_hold_is_named() {
+    let mut world = World::at_bootstrap();
+    let token = world.token(&WEB);
+    for (at, (text, why)) in [
+        ("pod.name.startsWith('web-')", None),
+        (
+            "inCidr(request.address, '10.0.0.0/8')",
+            Some("conditions: inCidr(request.address, '10.0.0.0/8') does not hold"),
+        ),
+        ("pod.node == 'a'", Some("conditions: pod.node == 'a' cannot be told: no such key: node")),
+        (
+            "lists.range(200).all(a, lists.range(200).all(b, a != b || a == b))",
+            Some("more steps than it may"),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("db-{at}");
+        let sealed = world.seal(&name, 1, under(&world, &[text]));
+        world.registered(&sealed);
+        match why {
+            None => assert_eq!(world.open(&token, &name).status, 200, "{text}"),
+            Some(why) => world.denied(&token, &name, why),
+        }
+    }
+}
+
+#[test]
+fn conditions_that_cannot_be_read_are_not_registered() {
+    let mut world = World::at_bootstrap();
+    let db = world.seal("db", 1, under(&world, &["posture.compliant"]));
+    for (text, why) in [
+        (
+            "postur.compliant",
+            "conditions: postur.compliant: the condition cannot be read: undeclared reference to 'postur' at 1:1",
+        ),
+        ("posture.compliant &&", "a value is expected at 1:21"),
+        // It can be read, and is not what was signed.
+        ("true", "conditions: the manifest says something else"),
+    ] {
+        let mut forged = db.clone();
+        forged.spec.bounds.conditions = [text.to_owned()].into();
+        let refused = world.register(&forged, "db");
+        assert!(refused.status == 400 && refused.errors().contains(why), "{text}: {refused:?}");
+    }
+    assert_eq!(world.register(&db, "db").status, 200);
+    let inventory = world.bench.read("sealed/inventory");
+    assert_eq!(inventory.data()["secrets"][0]["conditions"], json!(["posture.compliant"]));
 }
 
 #[test]
