@@ -44,13 +44,11 @@ pub(crate) async fn run(session: &Session, args: &Inventory) -> Result<(), Failu
 
 /// What consumers must be besides.
 fn demands(secret: &Value) -> Vec<String> {
-    let selector = secret["namespace_selector"].as_str();
-    let conditions = secret["conditions"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    selector
-        .map(|selector| format!("namespaces {selector}"))
-        .into_iter()
-        .chain(conditions.map(str::to_owned))
-        .collect()
+    let selector = secret["namespace_selector"].as_str().map(|selector| format!("namespaces {selector}"));
+    let texts = |name: &str| {
+        secret[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned)
+    };
+    selector.into_iter().chain(texts("conditions")).chain(texts("images")).collect()
 }
 
 fn row(secret: &Value) -> Vec<String> {

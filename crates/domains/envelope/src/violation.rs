@@ -58,6 +58,8 @@ pub enum Violation {
         /// Of whom.
         namespace: String,
     },
+    /// A pod that runs other images, or of which that is not known.
+    Images(String),
     /// A condition that does not hold.
     Condition {
         /// Which.
@@ -109,6 +111,7 @@ impl fmt::Display for Violation {
             Violation::NamespaceSelector { selector, namespace } => {
                 write!(f, "namespaceSelector: the labels of the namespace {namespace} are not {selector}")
             }
+            Violation::Images(why) => write!(f, "images: {why}"),
             Violation::Condition { text, why: None } => write!(f, "conditions: {text} does not hold"),
             Violation::Condition { text, why: Some(why) } => {
                 write!(f, "conditions: {text} cannot be told: {why}")

@@ -152,6 +152,9 @@ pub struct Bounds {
     /// authority's policies have. All must hold.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub conditions: BTreeSet<String>,
+    /// Digests of images. Every container of the pod must be pinned to one of them, where there are any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub images: BTreeSet<String>,
 }
 
 fn opaque() -> String {
@@ -172,6 +175,8 @@ impl fmt::Display for Wider {
     }
 }
 
+/// Images of one object at most.
+const MOST_IMAGES: usize = 256;
 /// Conditions of one object at most.
 const MOST_CONDITIONS: usize = 16;
 /// Bytes of the longest condition.
@@ -188,6 +193,22 @@ pub(crate) fn check_conditions(conditions: &BTreeSet<String>) -> Result<(), Inva
     }
 }
 
+/// Whether all images are digests, and not too many.
+pub(crate) fn check_images(images: &BTreeSet<String>) -> Result<(), Invalid> {
+    if images.len() > MOST_IMAGES {
+        return invalid(format!("more than {MOST_IMAGES} images"));
+    }
+    images.iter().try_for_each(|image| match names::image_digest(image)? == image {
+        true => Ok(()),
+        false => invalid("images are digests, without the names of images"),
+    })
+}
+
+/// Whether a list of what may be, where none is everything, has nothing that `was` has not.
+pub(crate) fn is_within(list: &BTreeSet<String>, was: &BTreeSet<String>) -> bool {
+    was.is_empty() || !list.is_empty() && list.is_subset(was)
+}
+
 impl Bounds {
     /// Everything allowed in one cluster, for nobody.
     pub fn in_cluster(cluster: &str) -> Bounds {
@@ -201,6 +222,7 @@ impl Bounds {
             subjects: BTreeSet::new(),
             namespace_selector: None,
             conditions: BTreeSet::new(),
+            images: BTreeSet::new(),
         }
     }
 
@@ -227,11 +249,17 @@ impl Bounds {
             selector.check_demands().map_err(|why| Invalid(format!("namespaceSelector: {why}")))?;
         }
         check_conditions(&self.conditions)?;
-        match self.subjects.iter().find(|subject| subject.is_pattern()) {
-            Some(subject) if self.namespace_selector.is_none() => invalid(format!(
-                "the subject {subject} is anybody: a namespaceSelector must say of which namespaces"
+        check_images(&self.images)?;
+        // A selector says of which namespaces, and images which workloads.
+        let is_anybody = |subject: &&Subject| {
+            let name = subject.name == Subject::ANY && self.images.is_empty();
+            self.namespace_selector.is_none() && (subject.namespace == Subject::ANY || name)
+        };
+        match self.subjects.iter().find(is_anybody) {
+            Some(subject) => invalid(format!(
+                "the subject {subject} is anybody: a namespaceSelector must say of which namespaces, or images what they run"
             )),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -267,6 +295,7 @@ impl Bounds {
             ("notAfter", later),
             ("subjects", !self.subjects.iter().all(|subject| was.allow(subject))),
             ("namespaceSelector", selector),
+            ("images", !is_within(&self.images, &was.images)),
             ("conditions", !self.conditions.is_superset(&was.conditions)),
         ];
         match wider.into_iter().find(|(_, wider)| *wider) {

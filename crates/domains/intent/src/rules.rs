@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::check_conditions;
+use crate::bounds::{check_conditions, check_images, is_within};
 use crate::{API_VERSION, Invalid, LabelSelector, Phase, Scope, invalid, names, yaml};
 
 /// The name of the file; the nearest one above a manifest counts.
@@ -62,6 +62,9 @@ pub struct Rule {
     /// Conditions that must be bound, in CEL.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub conditions: BTreeSet<String>,
+    /// Digests of the images that may be named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub images: BTreeSet<String>,
     /// The longest life, such as `2160h`; without it manifests need not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_life: Option<String>,
@@ -78,6 +81,13 @@ pub struct Group {
     pub name: String,
     /// Names of recipients.
     pub recipients: Vec<String>,
+}
+
+impl Rule {
+    /// Whether what is sealed for these images is sealed for none that the rule does not name.
+    pub fn takes_images(&self, images: &BTreeSet<String>) -> bool {
+        is_within(images, &self.images)
+    }
 }
 
 impl Rules {
@@ -139,6 +149,7 @@ impl Rules {
             }
         }
         check_conditions(&rule.conditions)?;
+        check_images(&rule.images)?;
         if let Some(selector) = &rule.namespace_selector {
             selector.check_demands().map_err(|why| Invalid(format!("namespaceSelector: {why}")))?;
         }

@@ -99,6 +99,22 @@ fn what_two_readers_could_understand_differently_is_refused() {
         let refused = SealedSecret::read(&text).unwrap_err().to_string();
         assert!(refused.contains(wanted), "{to}: {refused}");
     }
+    // What more can be demanded of who asks.
+    for (bounds, wanted) in [
+        ("images: [app:latest]".to_owned(), "named by its digest"),
+        ("images: [sha256:abc]".to_owned(), "named by its digest"),
+        (format!("images: [app@sha256:{}]", "0".repeat(64)), "without the names"),
+        ("conditions: ['']".to_owned(), "from 1 to 2048"),
+        (format!("conditions: ['{}']", "a".repeat(2049)), "from 1 to 2048"),
+        (
+            format!("conditions: [{}]", (0..17).map(|at| at.to_string()).collect::<Vec<_>>().join(", ")),
+            "more than 16",
+        ),
+    ] {
+        let text = SEALED.replacen("phase: steady", &format!("phase: steady\n    {bounds}"), 1);
+        let refused = SealedSecret::read(&text).unwrap_err().to_string();
+        assert!(refused.contains(wanted), "{bounds}: {refused}");
+    }
     assert!(yaml::text(b"a: \xff").unwrap_err().0.contains("byte 3"));
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(yaml::read::<Vec<u8>>(&deep).is_err());
@@ -198,6 +214,12 @@ fn a_subject_stands_for_every_account_of_its_name_or_for_one() {
             wanted,
             "{text}"
         );
+    }
+    // Images say who of a namespace is meant, and not of which namespaces.
+    let images = std::collections::BTreeSet::from([format!("sha256:{}", "a".repeat(64))]);
+    for (text, wanted) in [("*", true), ("*/web", false)] {
+        let runs = Bounds { images: images.clone(), ..bounds(&[&subject(text)]) };
+        assert_eq!(runs.check().is_ok(), wanted, "{text}");
     }
     for bad in ["web@", "@u1", "*@u1", "*/web@u1", "we*", "*x/web", &format!("web@{}", "u".repeat(64))] {
         assert!(Subject::parse(bad, "shop").is_err(), "{bad}");

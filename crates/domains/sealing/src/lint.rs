@@ -131,6 +131,12 @@ fn sealed(object: &SealedSecret, rules: &Rules, rule: Option<&Rule>, now: Timest
             ),
         ));
     }
+    if !rule.takes_images(&bounds.images) {
+        found.push(error(
+            "images",
+            "it names an image that the rule does not, or none: `keyward reseal --image`",
+        ));
+    }
     if let Some(wanted) = &rule.namespace_selector
         && !bounds.namespace_selector.as_ref().is_some_and(|selector| selector.is_within(wanted))
     {

@@ -36,8 +36,14 @@ fn bounds() -> Bounds {
         subjects: [Subject::parse("web", "shop").unwrap()].into(),
         namespace_selector: selector("env in (prod,test)"),
         conditions: ["posture.compliant".to_owned()].into(),
+        images: [digest('a'), digest('b')].into(),
         ..Bounds::in_cluster("prod")
     }
+}
+
+/// Of an image.
+fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
 }
 
 fn selector(text: &str) -> Option<LabelSelector> {
@@ -186,6 +192,8 @@ fn every_altered_field_is_refused_by_its_name() {
         ("namespaceSelector", Box::new(|o| o.spec.bounds.namespace_selector = selector("env"))),
         ("conditions", Box::new(|o| o.spec.bounds.conditions.clear())),
         ("conditions", Box::new(|o| o.spec.bounds.conditions = ["true".to_owned()].into())),
+        ("images", Box::new(|o| o.spec.bounds.images.clear())),
+        ("images", Box::new(|o| o.spec.bounds.images.extend([digest('c')]))),
         ("signature", Box::new(|o| o.spec.version = 7)),
         ("signature", Box::new(|o| drop(o.spec.items.remove("empty")))),
         ("author", Box::new(|o| o.spec.signature = None)),
@@ -302,6 +310,7 @@ fn bounds_get_narrower_and_never_wider() {
         narrow(Bounds { not_after: Some(at(10)), subjects: [].into(), phase: Phase::Git, ..bounds() })
             .unwrap();
     assert!(narrow(Bounds { namespace_selector: selector("env=prod,team"), ..bounds() }).is_ok());
+    assert!(narrow(Bounds { images: [digest('b')].into(), ..bounds() }).is_ok());
     let mut more = bounds();
     more.conditions.insert("pod.node != 'edge'".to_owned());
     assert!(narrow(more).is_ok());
@@ -317,6 +326,8 @@ fn bounds_get_narrower_and_never_wider() {
         ("notAfter", Bounds { not_after: Some(at(1001)), ..bounds() }),
         ("subjects", Bounds { subjects: [Subject::parse("eve", "shop").unwrap()].into(), ..bounds() }),
         ("subjects", Bounds { subjects: [Subject::parse("*", "shop").unwrap()].into(), ..bounds() }),
+        ("images", Bounds { images: [].into(), ..bounds() }),
+        ("images", Bounds { images: [digest('a'), digest('c')].into(), ..bounds() }),
         ("conditions", Bounds { conditions: [].into(), ..bounds() }),
         ("conditions", Bounds { conditions: ["posture.compliant || true".to_owned()].into(), ..bounds() }),
         ("namespaceSelector", Bounds { namespace_selector: None, ..bounds() }),
@@ -487,8 +498,11 @@ fn a_rule_says_what_must_be_demanded() {
     let world = World::new();
     let text = format!(
         "apiVersion: keyward.io/v1alpha1\nkind: SealingRules\nrecipients: {{shop: {}}}\nrules:\n- clusters: [prod]\n  \
-         recipients: [shop]\n  namespaceSelector: {{matchLabels: {{env: prod}}}}\n  conditions: [posture.compliant]\n",
+         recipients: [shop]\n  namespaceSelector: {{matchLabels: {{env: prod}}}}\n  conditions: [posture.compliant]\n  \
+         images: ['{}', '{}']\n",
         world.identity.recipient(),
+        digest('a'),
+        digest('b'),
     );
     let rules = keyward_intent::Rules::read(&text).unwrap();
     for (demanded, wanted) in [("env=prod", true), ("env=prod,team=a", true), ("env", false), ("", false)] {
@@ -498,10 +512,11 @@ fn a_rule_says_what_must_be_demanded() {
         let found: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
         assert_eq!(found, if wanted { vec![] } else { vec!["namespace-selector"] }, "{demanded}");
     }
-    let without = world.seal(Bounds { conditions: [].into(), not_after: None, ..bounds() });
+    let images = [digest('c')].into();
+    let without = world.seal(Bounds { conditions: [].into(), images, not_after: None, ..bounds() });
     let found = lint::document(&without.write().unwrap(), &rules, rules.rule_for("db.yaml"), NOW);
     let found: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
-    assert_eq!(found, ["condition", "namespace-selector"]);
+    assert_eq!(found, ["condition", "images", "namespace-selector"]);
     assert!(keyward_intent::Rules::read(&text.replace("{matchLabels: {env: prod}}", "{}")).is_err());
 }
 

@@ -157,6 +157,9 @@ pub(super) struct BoundArgs {
     /// What else must be true of who asks, in CEL, as in posture.compliant; those of the rule as well
     #[arg(long = "condition", value_name = "EXPRESSION")]
     conditions: Vec<String>,
+    /// Image that a container of the pod may run, by its digest: sha256:... or NAME@sha256:...; those of the rule otherwise
+    #[arg(long = "image", value_name = "DIGEST", value_parser = image)]
+    images: Vec<String>,
     /// When it may first be opened, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Moment>,
@@ -182,6 +185,10 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
 
 pub(super) fn selector(text: &str) -> Result<LabelSelector, String> {
     text.parse().map_err(|why: keyward_intent::Invalid| why.0)
+}
+
+pub(super) fn image(text: &str) -> Result<String, String> {
+    keyward_intent::names::image_digest(text).map(str::to_owned).map_err(|why| why.0)
 }
 
 /// What both demand of namespaces.
@@ -221,6 +228,10 @@ impl BoundArgs {
                 self.namespace_selector.clone(),
             ),
             conditions,
+            images: match self.images.is_empty() {
+                false => self.images.iter().cloned().collect(),
+                true => rule.map(|rule| rule.images.clone()).unwrap_or_default(),
+            },
             ..Bounds::in_cluster("unset")
         };
         bounds.check()?;

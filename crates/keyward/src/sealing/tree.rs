@@ -1,6 +1,8 @@
 //! `keyward reseal`, `lint`, `diff` and `merge`: what is done to sealed files as they lie in Git.
 
-use super::common::{IdentityArgs, RecipientArgs, SignArgs, Target, at, both, moment, now, phase, selector};
+use super::common::{
+    IdentityArgs, RecipientArgs, SignArgs, Target, at, both, image, moment, now, phase, selector,
+};
 use crate::cli::Failure;
 use crate::cli::output::{Output, line};
 use keyward_crypto::SystemRandom;
@@ -38,6 +40,9 @@ pub(crate) struct ResealArgs {
     /// One more condition of who asks, in CEL; needs an author's key
     #[arg(long = "condition", value_name = "EXPRESSION", requires = "sign_with")]
     conditions: Vec<String>,
+    /// Image to keep of those that containers may run, or the first to name, by its digest; needs an author's key
+    #[arg(long = "image", value_name = "DIGEST", value_parser = image, requires = "sign_with")]
+    images: Vec<String>,
     /// Also what is sealed for the right recipients already
     #[arg(long)]
     all: bool,
@@ -52,7 +57,8 @@ pub(crate) struct ResealArgs {
 impl ResealArgs {
     /// Whether anything that is bound is to be narrower.
     fn is_narrower(&self) -> bool {
-        let demands = self.namespace_selector.is_some() || !self.conditions.is_empty();
+        let lists = [&self.conditions, &self.images];
+        let demands = self.namespace_selector.is_some() || lists.iter().any(|list| !list.is_empty());
         self.not_after.is_some() || self.phase.is_some() || demands
     }
 }
@@ -148,6 +154,10 @@ fn narrow(
         phase: args.phase.unwrap_or(was.phase),
         namespace_selector: both(was.namespace_selector.clone(), args.namespace_selector.clone()),
         conditions: was.conditions.iter().chain(&args.conditions).cloned().collect(),
+        images: match args.images.is_empty() {
+            false => args.images.iter().cloned().collect(),
+            true => was.images.clone(),
+        },
         ..was.clone()
     };
     let authors = target.authors()?;

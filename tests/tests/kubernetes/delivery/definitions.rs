@@ -18,6 +18,7 @@ fn sealed() -> Value {
                     "matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold"]}],
                 },
                 "conditions": ["posture.compliant"],
+                "images": [format!("sha256:{}", "a".repeat(64))],
             },
             "version": 2,
             "items": {"password": {"version": 1, "seal": "c2VhbA", "data": FILE}},
@@ -52,7 +53,7 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
             "In and NotIn have values",
         ),
         ("/spec/bounds/conditions", json!([""]), "spec.bounds.conditions[0]"),
-        ("/spec/bounds/conditions", json!(["a", "a"]), "Duplicate value"),
+        ("/spec/bounds/images", json!(["app:latest"]), "spec.bounds.images[0]"),
         ("/spec/version", json!(0), "spec.version"),
         ("/spec/version", json!(1), "a lower version than it had is a rollback"),
         ("/spec/items/password/version", json!(3), "an item is of a later version than the object"),
@@ -92,7 +93,9 @@ pub(super) fn hold(world: &World) {
         assert!(why.contains(said), "{pointer}: {why}");
     }
     let mut anybody = changed("/spec/bounds/subjects/0/name", json!("*"));
-    anybody["spec"]["bounds"].as_object_mut().unwrap().remove("namespaceSelector");
+    for bound in ["namespaceSelector", "images"] {
+        anybody["spec"]["bounds"].as_object_mut().unwrap().remove(bound);
+    }
     let why = world.try_apply(&anybody.to_string()).unwrap_err();
     assert!(why.contains("a subject is anybody"), "{why}");
     let columns = world.kubectl(&["get", "sealedsecrets.keyward.io", "ruled"], "");

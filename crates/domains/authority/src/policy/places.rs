@@ -93,6 +93,8 @@ pub(super) static VARIABLES: [Variable; 6] = [
             ("since", |ask| of_pod(ask, "since")),
             ("age", |ask| of_pod(ask, "age")),
             ("digest", |ask| of_pod(ask, "digest")),
+            ("images", |ask| of_pod(ask, "images")),
+            ("unpinned", |ask| of_pod(ask, "unpinned")),
             ("namespace", |ask| {
                 let who = ask.who?;
                 Some(Val::Record(who.posture?.namespace(who.token, ask.now)?))

@@ -11,7 +11,8 @@ use crate::refusal::Refusal;
 use crate::request::Operation;
 use keyward_envelope::Violation;
 use keyward_intent::{Bounds, LabelSelector};
-use std::collections::BTreeMap;
+use keyward_posture::Images;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether `workload` is all that `bounds`, of the object `name` in `namespace`, demand of it. Answers with the verdicts that were
 /// looked at, for the audit record.
@@ -21,6 +22,9 @@ pub(super) fn workload(
     (namespace, name): (&str, &str),
     bounds: &Bounds,
 ) -> Result<BTreeMap<String, String>, Refusal> {
+    if !bounds.images.is_empty() {
+        images(cx, seen, &bounds.images)?;
+    }
     // What costs a question to the API server comes last.
     if !bounds.conditions.is_empty() {
         conditions(cx, seen, (namespace, name))?;
@@ -33,6 +37,27 @@ pub(super) fn workload(
 
 fn refused<T>(why: &Violation) -> Result<T, Refusal> {
     Err(Refusal::denied(why.to_string()))
+}
+
+/// What the policy engine says that the pod runs. A pod without a verdict that still counts runs what nobody knows.
+fn images(cx: &Context<'_, '_>, seen: &Seen, allowed: &BTreeSet<String>) -> Result<(), Refusal> {
+    let token = &cx.caller()?.token;
+    let found = cx.verdicts.attest(seen).pod(token, cx.now);
+    let runs = found.and_then(|found| found.known.verdict.images.as_ref());
+    let why = match runs {
+        None if found.is_some() => {
+            "the verdict does not say what the pod runs: the policy engine is an older one".to_owned()
+        }
+        None => "what the pod runs is not known".to_owned(),
+        Some(Images { unpinned: 0, digests }) if !digests.is_empty() => {
+            match digests.difference(allowed).next() {
+                None => return Ok(()),
+                Some(digest) => format!("the pod runs {digest}, which is not among them"),
+            }
+        }
+        Some(runs) => format!("{} of the pod's containers are pinned to no digest", runs.unpinned),
+    };
+    Err(Refusal::denied(format!("{}{}", Violation::Images(why), seen.words())))
 }
 
 /// The same as conditions of policies: of the token that asks, and its pod.

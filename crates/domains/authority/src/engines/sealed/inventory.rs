@@ -31,6 +31,9 @@ struct Entry<'o> {
     /// What else must be true of them, in CEL.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     conditions: &'o BTreeSet<String>,
+    /// Digests of the images that their pods may run.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    images: &'o BTreeSet<String>,
     /// `git` or `runtime`.
     authority: &'static str,
     state: &'static str,
@@ -76,6 +79,7 @@ impl<'o> Entry<'o> {
             consumers: object.bounds.subjects.iter().map(ToString::to_string).collect(),
             namespace_selector: object.bounds.namespace_selector.as_ref().map(ToString::to_string),
             conditions: &object.bounds.conditions,
+            images: &object.bounds.images,
             authority: object.by.name(),
             state: object.state(phase, now).0.name(),
             phase: object.bounds.phase,

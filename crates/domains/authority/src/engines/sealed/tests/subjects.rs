@@ -3,7 +3,7 @@
 use super::*;
 use crate::outside::Credential;
 use keyward_intent::Scope;
-use keyward_posture::{self as posture, Finding, Publisher, Record, Ruling, Said, Verdict};
+use keyward_posture::{self as posture, Finding, Images, Publisher, Record, Ruling, Said, Verdict};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -144,6 +144,11 @@ impl Engine {
 
     /// Reports what policies say of the pod `web-1`.
     fn judge(&mut self, world: &mut World, compliant: bool) {
+        self.see(world, compliant, None);
+    }
+
+    /// Reports what they say, and what it runs.
+    fn see(&mut self, world: &mut World, compliant: bool, images: Option<Images>) {
         let subject = posture::Subject::Pod {
             namespace: "shop".to_owned(),
             name: "web-1".to_owned(),
@@ -157,7 +162,8 @@ impl Engine {
             rules: Vec::new(),
             exceptions: Vec::new(),
         };
-        self.say(world, Verdict::new(subject, world.bench.clock.now(), &[ruling]));
+        let verdict = Verdict::new(subject, world.bench.clock.now(), &[ruling]);
+        self.say(world, Verdict { images, ..verdict });
     }
 
     fn say(&mut self, world: &mut World, verdict: Verdict) {
@@ -257,6 +263,85 @@ fn conditions_that_cannot_be_read_are_not_registered() {
     assert_eq!(world.register(&db, "db").status, 200);
     let inventory = world.bench.read("sealed/inventory");
     assert_eq!(inventory.data()["secrets"][0]["conditions"], json!(["posture.compliant"]));
+}
+
+fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+fn runs(digits: &[char], unpinned: u32) -> Option<Images> {
+    Some(Images { digests: digits.iter().map(|digit| digest(*digit)).collect(), unpinned })
+}
+
+#[test]
+fn every_container_must_run_an_image_that_is_sealed() {
+    let mut world = World::at_bootstrap();
+    let images = [digest('a'), digest('b')].into();
+    let db = world.seal("db", 1, Bounds { images, ..world.bounds() });
+    world.registered(&db);
+    let token = world.token(&WEB);
+    world.denied(&token, "db", "images: what the pod runs is not known; no verdict on the pod is known");
+    let mut engine = Engine::begin(&mut world);
+    engine.judge(&mut world, true);
+    world.denied(
+        &token,
+        "db",
+        "images: the verdict does not say what the pod runs: the policy engine is an older one",
+    );
+    let other = format!("images: the pod runs {}, which is not among them", digest('c'));
+    for (seen, why) in [
+        (runs(&['a'], 0), ""),
+        (runs(&['a', 'b'], 0), ""),
+        (runs(&['a', 'c'], 0), other.as_str()),
+        (runs(&['a', 'b'], 2), "images: 2 of the pod's containers are pinned to no digest"),
+        (runs(&[], 1), "images: 1 of the pod's containers"),
+        (runs(&[], 0), "images: 0 of the pod's containers"),
+    ] {
+        engine.see(&mut world, true, seen.clone());
+        match why {
+            "" => assert_eq!(world.open(&token, "db").status, 200, "{seen:?}"),
+            why => world.denied(&token, "db", why),
+        }
+    }
+    // What runs the right images may be out of order otherwise, unless a condition says more.
+    engine.see(&mut world, false, runs(&['b'], 0));
+    assert_eq!(world.open(&token, "db").status, 200);
+    world.bench.pass(Duration::from_secs(60));
+    world.denied(&token, "db", "images: what the pod runs is not known");
+    // A pod is known by its UID: what another of the same name ran says nothing.
+    let unbound = world.token(&Pod { pod: None, ..WEB });
+    world.bench.write("sealed/config", r#"{"require_pod": false}"#);
+    world.denied(&unbound, "db", "images: what the pod runs is not known");
+}
+
+#[test]
+fn whoever_runs_an_image_may_be_meant() {
+    let mut world = World::at_bootstrap();
+    let subjects = [Subject::parse("*", "shop").unwrap()].into();
+    let db = world.seal("db", 1, Bounds { subjects, images: [digest('a')].into(), ..world.bounds() });
+    world.registered(&db);
+    let mut engine = Engine::begin(&mut world);
+    let token = world.token(&Pod { account: "any", ..WEB });
+    world.denied(&token, "db", "images");
+    engine.see(&mut world, true, runs(&['a'], 0));
+    assert_eq!(world.open(&token, "db").status, 200);
+    // Conditions see the same.
+    for (at, (text, status)) in [
+        (format!("posture.images == ['{}'] && posture.unpinned == 0", digest('a')), 200),
+        (format!("'{}' in posture.images", digest('b')), 403),
+        ("has(posture.namespace.images)".to_owned(), 403),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("db-{at}");
+        let sealed = world.seal(&name, 1, under(&world, &[&text]));
+        world.registered(&sealed);
+        let web = world.token(&WEB);
+        assert_eq!(world.open(&web, &name).status, status, "{text}");
+    }
+    let inventory = world.bench.read("sealed/inventory");
+    assert_eq!(inventory.data()["secrets"][0]["images"], json!([digest('a')]));
 }
 
 #[test]
