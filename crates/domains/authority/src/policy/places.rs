@@ -78,6 +78,7 @@ pub(super) static VARIABLES: [Variable; 6] = [
             ("name", |ask| said(ask, "pod_name")),
             ("uid", |ask| said(ask, "pod_uid")),
             ("node", |ask| said(ask, "node_name")),
+            ("node_uid", |ask| said(ask, "node_uid")),
         ],
     },
     // Of the node nothing is attested yet: `posture.node` is not there.

@@ -108,6 +108,7 @@ fn account(status: ReviewStatus, audiences: &[&str]) -> Result<Account, Refusal>
         pod: extra("pod-name"),
         pod_uid: extra("pod-uid"),
         node: extra("node-name"),
+        node_uid: extra("node-uid"),
     })
 }
 
