@@ -55,6 +55,12 @@ impl Author {
 
     /// Seals `password` for the ServiceAccount `subject` of the namespace, until the end of `phase`.
     pub fn seal(&self, name: &str, subject: &str, phase: Phase, password: &str) -> SealedSecret {
+        let subjects = [Subject::parse(subject, &self.namespace).unwrap()].into();
+        self.seal_within(name, Bounds { subjects, phase, ..Bounds::in_cluster("prod") }, password)
+    }
+
+    /// Seals `password` within `bounds`.
+    pub fn seal_within(&self, name: &str, bounds: Bounds, password: &str) -> SealedSecret {
         let metadata = Metadata {
             name: name.to_owned(),
             namespace: Some(self.namespace.clone()),
@@ -68,8 +74,6 @@ impl Author {
         };
         let audience = Audience::Each(vec![self.recipient.clone()]);
         let sealer = Sealer::new(&audience, Mixing::Refuse, &SystemRandom).unwrap();
-        let subjects = [Subject::parse(subject, &self.namespace).unwrap()].into();
-        let bounds = Bounds { subjects, phase, ..Bounds::in_cluster("prod") };
         object::seal(&secret, bounds, 1, &sealer, &self.signer, &SystemRandom).unwrap()
     }
 

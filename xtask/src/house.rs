@@ -40,7 +40,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("keyward-intent", &["keyward-core"]),
     ("keyward-posture", &["keyward-core", "keyward-crypto", "keyward-envelope"]),
     ("keyward-consumption", &["keyward-core", "keyward-intent"]),
-    ("keyward-sealing", &["keyward-core", "keyward-crypto", "keyward-envelope", "keyward-intent"]),
+    (
+        "keyward-sealing",
+        &["keyward-core", "keyward-crypto", "keyward-envelope", "keyward-expressions", "keyward-intent"],
+    ),
     ("keyward-signatures", &["keyward-crypto"]),
     ("keyward-storage", &["keyward-core"]),
     ("keyward-sys", &[]),

@@ -34,10 +34,10 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// What is wrong with it: its grammar, a name or function that is not there, a number of arguments.
+    /// What is wrong with it, and where: its grammar, a name or function that is not there, a number of arguments.
     pub fn parse(text: &str, names: &Names<'_>) -> Result<Program, String> {
         let root = parser::parse(text)?;
-        let kind = check::check(&root, names)?;
+        let kind = check::check(&root, text, names)?;
         Ok(Program { root, kind })
     }
 

@@ -1,8 +1,9 @@
 //! The Common Expression Language, metered, over JSON as it is; and what expressions of Kubernetes work on: quantities,
-//! versions, durations, image references, certificates. Pure: time and randomness are handed in ([`World`]), and what lies outside
+//! versions, durations, image references, certificates; and conditions, where they are written. Pure: time and randomness are handed in ([`World`]), and what lies outside
 //! is asked of who evaluates ([`cel::Host`]).
 
 pub mod cel;
+pub mod condition;
 pub mod crypt;
 pub mod duration;
 pub mod image;

@@ -42,6 +42,15 @@ pub(crate) async fn run(session: &Session, args: &Inventory) -> Result<(), Failu
     session.output.rows(&HEADINGS, &rows, &json!(secrets))
 }
 
+/// What consumers must be besides.
+fn demands(secret: &Value) -> Vec<String> {
+    let selector = secret["namespace_selector"].as_str().map(|selector| format!("namespaces {selector}"));
+    let texts = |name: &str| {
+        secret[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned)
+    };
+    selector.into_iter().chain(texts("conditions")).chain(texts("images")).collect()
+}
+
 fn row(secret: &Value) -> Vec<String> {
     let text = |name: &str| secret[name].as_str().unwrap_or_default().to_owned();
     let consumers = secret["consumers"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -49,7 +58,7 @@ fn row(secret: &Value) -> Vec<String> {
         format!("{}/{}", text("namespace"), text("name")),
         text("owner"),
         text("why"),
-        consumers.collect::<Vec<_>>().join(","),
+        [&[consumers.collect::<Vec<_>>().join(",")], demands(secret).as_slice()].concat().join("; "),
         text("authority"),
         text("state"),
         text("changed"),

@@ -1,7 +1,7 @@
 //! What a policy engine signs of workloads: whoever may report has a key of their own, and signs what they like.
 
 use keyward_core::Timestamp;
-use keyward_posture::{Finding, Record, Ruling, Said, Subject, Tier, Verdict};
+use keyward_posture::{Finding, Images, Record, Ruling, Said, Subject, Tier, Verdict};
 
 pub(crate) fn run(data: &[u8]) {
     let Ok(record) = serde_json::from_slice::<Record>(data) else { return };
@@ -26,7 +26,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         exceptions: vec!["shop/for-now".to_owned()],
     };
     let at = Timestamp::from_secs(1_800_000_000);
-    let verdict = Verdict::new(subject.clone(), at, &[ruling]);
+    let images = Images { digests: [format!("sha256:{}", "a".repeat(64))].into(), unpinned: 1 };
+    let verdict = Verdict { images: Some(images), ..Verdict::new(subject.clone(), at, &[ruling]) };
     let record = |said| Record { session: "s".to_owned(), cluster: "c".to_owned(), sequence: 1, at, said };
     let seed = |said| serde_json::to_vec(&record(said)).unwrap();
     vec![seed(Said::Verdict(verdict)), seed(Said::Gone(subject)), seed(Said::Holds)]

@@ -16,6 +16,7 @@ mod policy;
 mod posture;
 mod rebuild;
 mod sealed;
+mod subjects;
 mod tokens;
 mod tour;
 mod workload;

@@ -19,7 +19,7 @@ const VALIDITY: Duration = Duration::from_secs(10);
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"api-1","namespace":"prod"},
     "spec":{"serviceAccountName":"api","containers":[{"name":"api","image":"api:1"}]}}"#;
 
-const CRITICAL: &str = r#"
+pub(crate) const CRITICAL: &str = r#"
 apiVersion: kyverno.io/v1
 kind: ClusterPolicy
 metadata:
@@ -44,22 +44,23 @@ spec:
   match: {any: [{resources: {kinds: [Pod], namespaces: [prod], names: ["api-*"]}}]}
 "#;
 
-struct Setup {
-    world: World,
-    server: Server,
+/// A cluster with its policy engine, and an authority that its pods log in to.
+pub(crate) struct Setup {
+    pub(crate) world: World,
+    pub(crate) server: Server,
 }
 
 impl Setup {
-    fn start() -> Setup {
-        let world = World::start("test-posture");
+    pub(crate) fn start(name: &str, pods: &str) -> Setup {
+        let world = World::start(name);
         world.apply(ACCOUNTS).unwrap();
-        world.apply(POD).unwrap();
+        world.apply(pods).unwrap();
         let server = world.cluster.in_namespace(|| authority(&world)).unwrap();
         Setup { world, server }
     }
 
     /// Starts an engine that publishes.
-    fn engine(&self, identity: &str) -> Process {
+    pub(crate) fn engine(&self, identity: &str) -> Process {
         let token = self.world.folder.path().join("engine-token");
         let made = self.world.kubectl(
             &[
@@ -85,18 +86,19 @@ impl Setup {
         self.world.serve(identity, arguments.as_flattened())
     }
 
-    fn there<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn there<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.world.cluster.in_namespace(work).unwrap()
     }
 
-    /// The pod's token, as the kubelet would have it made.
-    fn jwt(&self) -> String {
+    /// A pod's token, as the kubelet would have it made.
+    pub(crate) fn jwt(&self, pod: &str) -> String {
         let arguments = ["create", "token", "api", "--namespace=prod", "--audience=keyward"];
-        let bound = ["--bound-object-kind=Pod", "--bound-object-name=api-1"];
+        let name = format!("--bound-object-name={pod}");
+        let bound = ["--bound-object-kind=Pod", &name];
         self.world.kubectl(&[&arguments[..], &bound].concat(), "").unwrap().trim().to_owned()
     }
 
-    fn log_in(&self, role: &str, jwt: &str) -> Answer {
+    pub(crate) fn log_in(&self, role: &str, jwt: &str) -> Answer {
         self.there(|| {
             self.server.guest().write("auth/kubernetes/login", &json!({ "role": role, "jwt": jwt }))
         })
@@ -163,8 +165,8 @@ fn a_pod_that_violates_a_critical_policy_reads_no_secret() {
     if !require(check(false)) {
         return;
     }
-    let setup = Setup::start();
-    let jwt = setup.jwt();
+    let setup = Setup::start("test-posture", POD);
+    let jwt = setup.jwt("api-1");
     let auth = setup.log_in("api", &jwt).expect(200).json()["auth"].clone();
     let pod = setup.server.guest().with_token(auth["client_token"].as_str().unwrap());
     setup.there(|| pod.read("secret/data/api")).expect(403);

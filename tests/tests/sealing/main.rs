@@ -7,5 +7,6 @@ mod git;
 mod input;
 mod pkcs11;
 mod plugin;
+mod subjects;
 mod tour;
 mod world;

@@ -49,7 +49,8 @@ impl Place<'_> {
         }
     }
 
-    /// Whether what is bound so may be opened here and now by who asks.
+    /// Whether what is bound so may be opened here and now by who asks. What else is demanded of them (`namespaceSelector`,
+    /// `conditions`, `images`) only the authority of a cluster can find out, and must.
     pub fn admits(&self, bounds: &Bounds) -> Result<(), Violation> {
         if let Some(here) = self.cluster.filter(|here| !bounds.clusters.contains(*here)) {
             let bound = bounds.clusters.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -209,6 +210,9 @@ fn compare(object: &SealedSecret, key: &str, item: &Item, header: &Header) -> Re
         ("notBefore", inside.not_before == outside.not_before),
         ("notAfter", inside.not_after == outside.not_after),
         ("subjects", inside.subjects == outside.subjects),
+        ("namespaceSelector", inside.namespace_selector == outside.namespace_selector),
+        ("conditions", inside.conditions == outside.conditions),
+        ("images", inside.images == outside.images),
         ("version", header.version == item.version),
     ];
     match fields.into_iter().find(|(_, same)| !same) {

@@ -51,6 +51,22 @@ pub enum Violation {
     NotAfter(Moment),
     /// Somebody who is not among the subjects.
     Subject(String),
+    /// A namespace that has not the labels.
+    NamespaceSelector {
+        /// Which labels.
+        selector: String,
+        /// Of whom.
+        namespace: String,
+    },
+    /// A pod that runs other images, or of which that is not known.
+    Images(String),
+    /// A condition that does not hold.
+    Condition {
+        /// Which.
+        text: String,
+        /// Why that cannot be told, where it cannot.
+        why: Option<String>,
+    },
     /// An older version than was seen before.
     Version {
         /// The latest seen.
@@ -92,6 +108,14 @@ impl fmt::Display for Violation {
             Violation::NotBefore(at) => write!(f, "notBefore: it may be opened from {at} on"),
             Violation::NotAfter(at) => write!(f, "notAfter: it expired at {at}"),
             Violation::Subject(who) => write!(f, "subjects: {who} is not among them"),
+            Violation::NamespaceSelector { selector, namespace } => {
+                write!(f, "namespaceSelector: the labels of the namespace {namespace} are not {selector}")
+            }
+            Violation::Images(why) => write!(f, "images: {why}"),
+            Violation::Condition { text, why: None } => write!(f, "conditions: {text} does not hold"),
+            Violation::Condition { text, why: Some(why) } => {
+                write!(f, "conditions: {text} cannot be told: {why}")
+            }
             Violation::Version { seen, here } => {
                 write!(f, "version: {here} is older than {seen}, which was seen already")
             }

@@ -9,7 +9,7 @@ use keyward_intent::{Subject, ZenLock};
 
 use crate::envelope::LONGEST_VALUE;
 use crate::secret::PlainSecret;
-use crate::violation::{Failure, age_failure};
+use crate::violation::{Failure, age_failure, invalid};
 
 /// The namespace it stands in; `default` where none is written, as Kubernetes has it.
 pub fn namespace(lock: &ZenLock) -> &str {
@@ -19,8 +19,13 @@ pub fn namespace(lock: &ZenLock) -> &str {
 /// The ServiceAccounts it names. Nobody, when nobody is named.
 pub fn subjects(lock: &ZenLock) -> Result<BTreeSet<Subject>, Failure> {
     let subjects = lock.spec.allowed_subjects.iter().map(|subject| {
-        Subject::parse(&subject.name, subject.namespace.as_deref().unwrap_or(namespace(lock)))
-            .map_err(Failure::from)
+        let namespace = subject.namespace.as_deref().unwrap_or(namespace(lock));
+        let subject = Subject::parse(&subject.name, namespace)?;
+        match subject.is_pattern() {
+            false => Ok(subject),
+            // Nothing of a ZenLock is signed that could say who is meant.
+            true => invalid(format!("the subject {subject} of a ZenLock names no ServiceAccount")),
+        }
     });
     subjects.collect()
 }

@@ -8,6 +8,7 @@ pub mod names;
 mod phase;
 mod rules;
 mod sealed;
+mod selector;
 pub mod yaml;
 mod zenlock;
 
@@ -16,6 +17,7 @@ pub use moment::Moment;
 pub use phase::Phase;
 pub use rules::{FILE as RULES_FILE, Group, Rule, Rules};
 pub use sealed::{Item, Metadata, SealedSecret, Share, Spec, Threshold};
+pub use selector::{LabelSelector, Operator, Requirement};
 pub use zenlock::{AllowedSubject, ZenLock, ZenLockSpec};
 
 /// The group and version of our own kinds.

@@ -35,6 +35,20 @@ pub fn object(what: &str, text: &str) -> Result<(), Invalid> {
     }
 }
 
+/// The digest of an image, from itself or from a reference that is pinned to it: `sha256:` and 64 hexadecimal digits in lower case
+/// (OCI Image Format, Descriptors).
+pub fn image_digest(text: &str) -> Result<&str, Invalid> {
+    let digest = text.split_once('@').map_or(text, |(_, digest)| digest);
+    let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+    match hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        true => Ok(digest),
+        false => invalid(
+            "an image is named by its digest, sha256: and 64 hexadecimal digits, by itself or behind the @ of a reference: what a \
+             tag names changes",
+        ),
+    }
+}
+
 /// A key of a Secret's data.
 pub fn item(text: &str) -> Result<(), Invalid> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

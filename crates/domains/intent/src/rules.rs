@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{API_VERSION, Invalid, Phase, Scope, invalid, names, yaml};
+use crate::bounds::{check_conditions, check_images, is_within};
+use crate::{API_VERSION, Invalid, LabelSelector, Phase, Scope, invalid, names, yaml};
 
 /// The name of the file; the nearest one above a manifest counts.
 pub const FILE: &str = ".keyward.yaml";
@@ -55,6 +56,15 @@ pub struct Rule {
     /// The last phase that is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
+    /// Labels that must be demanded of the namespace of who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
+    /// Conditions that must be bound, in CEL.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub conditions: BTreeSet<String>,
+    /// Digests of the images that may be named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub images: BTreeSet<String>,
     /// The longest life, such as `2160h`; without it manifests need not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_life: Option<String>,
@@ -71,6 +81,13 @@ pub struct Group {
     pub name: String,
     /// Names of recipients.
     pub recipients: Vec<String>,
+}
+
+impl Rule {
+    /// Whether what is sealed for these images is sealed for none that the rule does not name.
+    pub fn takes_images(&self, images: &BTreeSet<String>) -> bool {
+        is_within(images, &self.images)
+    }
 }
 
 impl Rules {
@@ -130,6 +147,11 @@ impl Rules {
             if !self.authors.contains_key(name) {
                 return invalid(format!("author {name} is not among the authors above"));
             }
+        }
+        check_conditions(&rule.conditions)?;
+        check_images(&rule.images)?;
+        if let Some(selector) = &rule.namespace_selector {
+            selector.check_demands().map_err(|why| Invalid(format!("namespaceSelector: {why}")))?;
         }
         if let Some(life) = &rule.max_life
             && !keyward_core::parse_duration(life).is_ok_and(|life| !life.is_zero())

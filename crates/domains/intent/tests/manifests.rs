@@ -61,6 +61,29 @@ fn what_two_readers_could_understand_differently_is_refused() {
         ("clusters: [prod]", "clusters: &a [prod]", "anchors"),
         ("name: db\n", "name: &n db\n  x: *n\n", "anchors"),
         ("phase: steady", "phase: always", "always"),
+        // What a later program binds an object to is not passed over by this one.
+        ("phase: steady", "phase: steady\n    nodeSelector: {}", "nodeSelector"),
+        (
+            "phase: steady",
+            "phase: steady\n    namespaceSelector: {}",
+            "namespaceSelector: it selects everything",
+        ),
+        ("phase: steady", "phase: steady\n    namespaceSelector: {matchLabel: {a: b}}", "matchLabel"),
+        (
+            "phase: steady",
+            "phase: steady\n    namespaceSelector: {matchLabels: {a: b c}}",
+            "no label's value",
+        ),
+        (
+            "phase: steady",
+            "phase: steady\n    subjects: [{kind: ServiceAccount, namespace: shop, name: '*'}]",
+            "anybody",
+        ),
+        (
+            "phase: steady",
+            "phase: steady\n    subjects: [{kind: ServiceAccount, namespace: '*', name: web}]",
+            "anybody",
+        ),
         ("version: 1\n  rec", "version: 1\n  secret: x\n  rec", "secret"),
         ("name: db", "name: DB", "metadata.name"),
         ("namespace: shop", "namespace: ../x", "metadata.namespace"),
@@ -76,6 +99,22 @@ fn what_two_readers_could_understand_differently_is_refused() {
         let refused = SealedSecret::read(&text).unwrap_err().to_string();
         assert!(refused.contains(wanted), "{to}: {refused}");
     }
+    // What more can be demanded of who asks.
+    for (bounds, wanted) in [
+        ("images: [app:latest]".to_owned(), "named by its digest"),
+        ("images: [sha256:abc]".to_owned(), "named by its digest"),
+        (format!("images: [app@sha256:{}]", "0".repeat(64)), "without the names"),
+        ("conditions: ['']".to_owned(), "from 1 to 2048"),
+        (format!("conditions: ['{}']", "a".repeat(2049)), "from 1 to 2048"),
+        (
+            format!("conditions: [{}]", (0..17).map(|at| at.to_string()).collect::<Vec<_>>().join(", ")),
+            "more than 16",
+        ),
+    ] {
+        let text = SEALED.replacen("phase: steady", &format!("phase: steady\n    {bounds}"), 1);
+        let refused = SealedSecret::read(&text).unwrap_err().to_string();
+        assert!(refused.contains(wanted), "{bounds}: {refused}");
+    }
     assert!(yaml::text(b"a: \xff").unwrap_err().0.contains("byte 3"));
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(yaml::read::<Vec<u8>>(&deep).is_err());
@@ -86,6 +125,15 @@ fn what_two_readers_could_understand_differently_is_refused() {
     ] {
         assert!(ZenLock::read(&ZENLOCK.replacen(change.0, change.1, 1)).is_err(), "{}", change.1);
     }
+}
+
+/// What was sealed before there were these bounds is signed in the same bytes still.
+#[test]
+fn what_is_not_bound_is_not_written() {
+    let signed = SealedSecret::read(SEALED).unwrap().signed();
+    let wanted = "keyward.io/sealed-secret/v1\n{\"namespace\":\"shop\",\"name\":\"db\",\"bounds\":{\"clusters\":[\"prod\"],\
+        \"scope\":\"strict\",\"type\":\"Opaque\",\"phase\":\"steady\"},\"version\":1,\"items\":{\"password\":[1,\"c2VhbA\"]},\"author\":null}";
+    assert_eq!(String::from_utf8(signed).unwrap(), wanted);
 }
 
 #[test]
@@ -154,7 +202,26 @@ fn a_subject_stands_for_every_account_of_its_name_or_for_one() {
     assert!(!bounds(&[&one]).allow(&other) && !bounds(&[&one]).allow(&any) && !bounds(&[]).allow(&one));
     assert_eq!(bounds(&[&one]).within(&bounds(&[&any])), Ok(()));
     assert_eq!(bounds(&[&any]).within(&bounds(&[&one])), Err(Wider("subjects")));
-    for bad in ["web@", "@u1", &format!("web@{}", "u".repeat(64))] {
+    // Any account is meant where a selector says of which namespaces.
+    let selector = Some("env=prod".parse().unwrap());
+    for (text, wanted) in [("*", true), ("*/web", true), ("*/*", true), ("*/api", false), ("zen/*", false)] {
+        let any = Bounds { namespace_selector: selector.clone(), ..bounds(&[&subject(text)]) };
+        assert_eq!(any.allow(&one), wanted, "{text}");
+        assert_eq!((any.check().is_ok(), bounds(&[&subject(text)]).check().is_ok()), (true, false), "{text}");
+        assert!(bounds(&[&one]).within(&any).is_err(), "{text}: without the selector");
+        assert_eq!(
+            Bounds { subjects: [one.clone()].into(), ..any.clone() }.within(&any).is_ok(),
+            wanted,
+            "{text}"
+        );
+    }
+    // Images say who of a namespace is meant, and not of which namespaces.
+    let images = std::collections::BTreeSet::from([format!("sha256:{}", "a".repeat(64))]);
+    for (text, wanted) in [("*", true), ("*/web", false)] {
+        let runs = Bounds { images: images.clone(), ..bounds(&[&subject(text)]) };
+        assert_eq!(runs.check().is_ok(), wanted, "{text}");
+    }
+    for bad in ["web@", "@u1", "*@u1", "*/web@u1", "we*", "*x/web", &format!("web@{}", "u".repeat(64))] {
         assert!(Subject::parse(bad, "shop").is_err(), "{bad}");
     }
 }

@@ -9,9 +9,11 @@
 //! so: each record of a session confirms all before it, and [`Said::Holds`] says nothing else. So thousands of verdicts
 //! are kept fresh by one signature, and all of them end together when nobody confirms them.
 
+mod images;
 mod moment;
 mod record;
 mod verdict;
 
+pub use images::{Images, MOST_DIGESTS};
 pub use record::{Bad, LONGEST, Publisher, PublisherKey, Record, Said, Signed};
 pub use verdict::{Finding, MOST_RULINGS, Pods, Ruling, Subject, Tier, Verdict};

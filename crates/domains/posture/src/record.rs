@@ -148,6 +148,7 @@ impl Signed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::images::Images;
     use crate::verdict::{Finding, Ruling, Tier};
     use keyward_testkit::fakes::SeededRandom;
     use proptest::prelude::*;
@@ -201,6 +202,17 @@ mod tests {
              \"since\":\"2025-12-31T23:50:00Z\",\"rulings\":[{\"policy\":\"no-root\",\"result\":\"fail\",\"tier\":\"critical\",\
              \"critical\":true,\"rules\":[\"non-root\"]}]}}}"
         );
+    }
+
+    #[test]
+    fn what_a_pod_runs_is_signed_with_the_rest() {
+        let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
+        let images = Images { digests: [format!("sha256:{}", "a".repeat(64))].into(), unpinned: 1 };
+        let said = Said::Verdict(Verdict { images: Some(images), ..verdict() });
+        let signed = publisher.sign(&record(1, said.clone())).unwrap();
+        let key = PublisherKey::read(&publisher.public()).unwrap();
+        assert_eq!(signed.open(&key).map(|record| record.said), Ok(said));
+        assert!(signed.text.ends_with(",\"unpinned\":1}}}}"), "{}", signed.text);
     }
 
     fn publisher_text() -> String {

@@ -1,5 +1,6 @@
 //! What is said of a pod or a namespace.
 
+use crate::images::Images;
 use crate::moment;
 use keyward_core::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -176,6 +177,9 @@ pub struct Verdict {
     /// Of a namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<Pods>,
+    /// Of a pod: what it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -202,7 +206,8 @@ impl Verdict {
         rulings.sort_by_key(|ruling| (!ruling.critical, ruling.result));
         let left_out = rulings.len().saturating_sub(MOST_RULINGS);
         rulings.truncate(MOST_RULINGS);
-        Verdict { subject, since, rulings, left_out: left_out.try_into().unwrap_or(u32::MAX), pods: None }
+        let left_out = left_out.try_into().unwrap_or(u32::MAX);
+        Verdict { subject, since, rulings, left_out, pods: None, images: None }
     }
 
     /// Leaves out the better half of its rulings.
@@ -239,8 +244,9 @@ impl Verdict {
 
     /// Whether another one says the same, whenever it began to.
     pub fn says_as(&self, other: &Verdict) -> bool {
-        (&self.subject, &self.rulings, self.left_out, self.pods)
-            == (&other.subject, &other.rulings, other.left_out, other.pods)
+        let said = |verdict: &Verdict| (verdict.left_out, verdict.pods);
+        (&self.subject, &self.rulings, &self.images, said(self))
+            == (&other.subject, &other.rulings, &other.images, said(other))
     }
 }
 

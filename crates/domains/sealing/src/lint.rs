@@ -4,7 +4,7 @@ use keyward_core::{Timestamp, parse_duration};
 use keyward_envelope::object::SKEW;
 use keyward_intent::{Rule, Rules, SealedSecret, yaml};
 
-use crate::object::verify;
+use crate::object::{check_conditions, verify};
 use crate::recipients::Audience;
 use crate::secret::PlainSecret;
 
@@ -91,6 +91,9 @@ fn sealed(object: &SealedSecret, rules: &Rules, rule: Option<&Rule>, now: Timest
         found.push(error("signature", why.to_string()));
     }
     let bounds = &object.spec.bounds;
+    if let Err(why) = check_conditions(bounds) {
+        found.push(error("condition", why.to_string()));
+    }
     if let Some(until) = bounds.not_after {
         if until.timestamp() <= now {
             found.push(error("expired", format!("expired at {until}: seal the values anew")));
@@ -118,6 +121,28 @@ fn sealed(object: &SealedSecret, rules: &Rules, rule: Option<&Rule>, now: Timest
         found.push(error(
             "phase",
             format!("it may be opened up to {}, later than the rule takes", bounds.phase),
+        ));
+    }
+    if let Some(missing) = rule.conditions.difference(&bounds.conditions).next() {
+        found.push(error(
+            "condition",
+            format!(
+                "the rule wants the condition {missing}: seal it by the rule, or `keyward reseal --condition`"
+            ),
+        ));
+    }
+    if !rule.takes_images(&bounds.images) {
+        found.push(error(
+            "images",
+            "it names an image that the rule does not, or none: `keyward reseal --image`",
+        ));
+    }
+    if let Some(wanted) = &rule.namespace_selector
+        && !bounds.namespace_selector.as_ref().is_some_and(|selector| selector.is_within(wanted))
+    {
+        found.push(error(
+            "namespace-selector",
+            format!("the rule wants {wanted} of namespaces: seal it by the rule, or `keyward reseal --namespace-selector`"),
         ));
     }
     if let Some(life) = rule.max_life.as_deref().and_then(|life| parse_duration(life).ok()) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use keyward_core::Random;
 use keyward_crypto::age::Unwrap;
 use keyward_envelope::object::envelopes;
+use keyward_expressions::condition;
 use keyward_intent::{Bounds, Item, SealedSecret, Spec};
 
 use crate::author::Signer;
@@ -99,10 +100,25 @@ fn put(
     Ok(())
 }
 
+/// Whether all conditions can be read: one that nobody can evaluate is never met.
+pub fn check_conditions(bounds: &Bounds) -> Result<(), Failure> {
+    bounds.conditions.iter().try_for_each(|text| match condition::read(text) {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            let known = match why.contains("undeclared") {
+                true => format!("; known are {}", condition::VARIABLES.join(", ")),
+                false => String::new(),
+            };
+            invalid(format!("conditions: {text}: {why}{known}"))
+        }
+    })
+}
+
 /// Signs the manifest as it stands.
 pub fn sign(object: &mut SealedSecret, signer: &Signer) -> Result<(), Failure> {
     object.spec.author = Some(signer.public());
     object.check()?;
+    check_conditions(&object.spec.bounds)?;
     object.spec.signature = Some(signer.sign(&object.signed())?);
     Ok(())
 }

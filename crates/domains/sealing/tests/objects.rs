@@ -4,7 +4,7 @@
 use keyward_core::Timestamp;
 use keyward_crypto::age::{self, Identity, Mixing, Recipient, Unwrap, pq, x25519};
 use keyward_crypto::{Secret, SystemRandom};
-use keyward_intent::{Bounds, Metadata, Moment, Phase, Scope, SealedSecret, Subject};
+use keyward_intent::{Bounds, LabelSelector, Metadata, Moment, Phase, Scope, SealedSecret, Subject};
 use keyward_sealing::author::{self, Signer};
 use keyward_sealing::recipients::Sealer;
 use keyward_sealing::{Audience, Failure, Place, PlainSecret, Violation, diff, lint, object};
@@ -34,8 +34,20 @@ fn bounds() -> Bounds {
         not_before: Some(at(-100)),
         not_after: Some(at(1000)),
         subjects: [Subject::parse("web", "shop").unwrap()].into(),
+        namespace_selector: selector("env in (prod,test)"),
+        conditions: ["posture.compliant".to_owned()].into(),
+        images: [digest('a'), digest('b')].into(),
         ..Bounds::in_cluster("prod")
     }
+}
+
+/// Of an image.
+fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+fn selector(text: &str) -> Option<LabelSelector> {
+    Some(text.parse().unwrap())
 }
 
 struct World {
@@ -165,7 +177,7 @@ type Change = Box<dyn Fn(&mut SealedSecret)>;
 #[test]
 fn every_altered_field_is_refused_by_its_name() {
     let world = World::new();
-    let changes: [(&str, Change); 14] = [
+    let changes: &[(&str, Change)] = &[
         ("namespace", Box::new(|o| o.metadata.namespace = Some("thief".to_owned()))),
         ("name", Box::new(|o| o.metadata.name = "other".to_owned())),
         ("clusters", Box::new(|o| o.spec.bounds.clusters.extend(["test".to_owned()]))),
@@ -176,6 +188,12 @@ fn every_altered_field_is_refused_by_its_name() {
         ("notAfter", Box::new(|o| o.spec.bounds.not_after = None)),
         ("notAfter", Box::new(|o| o.spec.bounds.not_after = Some(at(100_000)))),
         ("subjects", Box::new(|o| o.spec.bounds.subjects.extend([Subject::parse("eve", "shop").unwrap()]))),
+        ("namespaceSelector", Box::new(|o| o.spec.bounds.namespace_selector = None)),
+        ("namespaceSelector", Box::new(|o| o.spec.bounds.namespace_selector = selector("env"))),
+        ("conditions", Box::new(|o| o.spec.bounds.conditions.clear())),
+        ("conditions", Box::new(|o| o.spec.bounds.conditions = ["true".to_owned()].into())),
+        ("images", Box::new(|o| o.spec.bounds.images.clear())),
+        ("images", Box::new(|o| o.spec.bounds.images.extend([digest('c')]))),
         ("signature", Box::new(|o| o.spec.version = 7)),
         ("signature", Box::new(|o| drop(o.spec.items.remove("empty")))),
         ("author", Box::new(|o| o.spec.signature = None)),
@@ -291,6 +309,11 @@ fn bounds_get_narrower_and_never_wider() {
     let fresh =
         narrow(Bounds { not_after: Some(at(10)), subjects: [].into(), phase: Phase::Git, ..bounds() })
             .unwrap();
+    assert!(narrow(Bounds { namespace_selector: selector("env=prod,team"), ..bounds() }).is_ok());
+    assert!(narrow(Bounds { images: [digest('b')].into(), ..bounds() }).is_ok());
+    let mut more = bounds();
+    more.conditions.insert("pod.node != 'edge'".to_owned());
+    assert!(narrow(more).is_ok());
     assert_eq!((fresh.spec.version, world.open(&fresh).unwrap().len()), (2, 3));
     let wider = [
         ("clusters", Bounds { clusters: ["prod".to_owned(), "test".to_owned()].into(), ..bounds() }),
@@ -302,6 +325,13 @@ fn bounds_get_narrower_and_never_wider() {
         ("notAfter", Bounds { not_after: None, ..bounds() }),
         ("notAfter", Bounds { not_after: Some(at(1001)), ..bounds() }),
         ("subjects", Bounds { subjects: [Subject::parse("eve", "shop").unwrap()].into(), ..bounds() }),
+        ("subjects", Bounds { subjects: [Subject::parse("*", "shop").unwrap()].into(), ..bounds() }),
+        ("images", Bounds { images: [].into(), ..bounds() }),
+        ("images", Bounds { images: [digest('a'), digest('c')].into(), ..bounds() }),
+        ("conditions", Bounds { conditions: [].into(), ..bounds() }),
+        ("conditions", Bounds { conditions: ["posture.compliant || true".to_owned()].into(), ..bounds() }),
+        ("namespaceSelector", Bounds { namespace_selector: None, ..bounds() }),
+        ("namespaceSelector", Bounds { namespace_selector: selector("env in (prod,dev)"), ..bounds() }),
     ];
     for (field, bounds) in wider {
         assert_eq!(narrow(bounds).unwrap_err(), Failure::Wider(field));
@@ -430,6 +460,64 @@ fn the_identity_in_a_file_opens_too() {
     let world = World::new();
     let identity: Identity = world.identity.text().expose().parse().unwrap();
     assert!(object::open(&world.seal(bounds()), &Place::offline(NOW), &[&identity]).is_ok());
+}
+
+#[test]
+fn a_condition_that_cannot_be_read_is_not_sealed() {
+    let world = World::new();
+    let sealed = |text: &str| {
+        let bounds = Bounds { conditions: [text.to_owned()].into(), ..bounds() };
+        object::seal(&plain("db"), bounds, 1, &world.sealer(), &world.signer, &SystemRandom)
+    };
+    for (text, wanted) in [
+        ("posture.compliant &&", "a value is expected at 1:21"),
+        (
+            "postur.compliant",
+            "undeclared reference to 'postur' at 1:1; did you mean posture?; known are request, time",
+        ),
+        ("true &&\n  has(pod.name", ") is missing at 2:15"),
+        ("size(pod.name)", "yields a number"),
+        ("", "from 1 to 2048 bytes"),
+    ] {
+        let why = sealed(text).err().unwrap_or_else(|| panic!("{text}")).to_string();
+        assert!(why.contains(wanted), "{text}: {why}");
+    }
+    // One that somebody wrote without this program is found.
+    let mut object = sealed("pod.node == 'a'").unwrap();
+    object.spec.bounds.conditions = ["pods.node == 'a'".to_owned()].into();
+    let text = object.write().unwrap();
+    let found = lint::document(&text, &keyward_intent::Rules::empty(), None, NOW);
+    assert!(
+        found.iter().any(|finding| finding.rule == "condition" && finding.said.contains("1:1")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_rule_says_what_must_be_demanded() {
+    let world = World::new();
+    let text = format!(
+        "apiVersion: keyward.io/v1alpha1\nkind: SealingRules\nrecipients: {{shop: {}}}\nrules:\n- clusters: [prod]\n  \
+         recipients: [shop]\n  namespaceSelector: {{matchLabels: {{env: prod}}}}\n  conditions: [posture.compliant]\n  \
+         images: ['{}', '{}']\n",
+        world.identity.recipient(),
+        digest('a'),
+        digest('b'),
+    );
+    let rules = keyward_intent::Rules::read(&text).unwrap();
+    for (demanded, wanted) in [("env=prod", true), ("env=prod,team=a", true), ("env", false), ("", false)] {
+        let namespace_selector = (!demanded.is_empty()).then(|| demanded.parse().unwrap());
+        let object = world.seal(Bounds { namespace_selector, not_after: None, ..bounds() });
+        let found = lint::document(&object.write().unwrap(), &rules, rules.rule_for("db.yaml"), NOW);
+        let found: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
+        assert_eq!(found, if wanted { vec![] } else { vec!["namespace-selector"] }, "{demanded}");
+    }
+    let images = [digest('c')].into();
+    let without = world.seal(Bounds { conditions: [].into(), images, not_after: None, ..bounds() });
+    let found = lint::document(&without.write().unwrap(), &rules, rules.rule_for("db.yaml"), NOW);
+    let found: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
+    assert_eq!(found, ["condition", "images", "namespace-selector"]);
+    assert!(keyward_intent::Rules::read(&text.replace("{matchLabels: {env: prod}}", "{}")).is_err());
 }
 
 #[test]

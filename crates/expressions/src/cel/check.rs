@@ -1,6 +1,7 @@
 //! What can be found out about an expression before it is evaluated: names, functions, numbers of arguments, and types where they are
 //! plain.
 
+use super::lexer::located;
 use super::library::{self, FUNCTIONS, SPACES, Signature};
 use super::parser::{Binary, Loop, LoopKind, Node};
 use super::value::Literal;
@@ -59,8 +60,27 @@ impl Kind {
     }
 }
 
-pub(super) fn check(node: &Node, names: &Names<'_>) -> Result<Kind, String> {
-    Check { names, locals: Vec::new() }.node(node)
+/// What kind of value `node`, which was read from `text`, yields.
+pub(super) fn check(node: &Node, text: &str, names: &Names<'_>) -> Result<Kind, String> {
+    let checked = Check { names, locals: Vec::new() }.node(node);
+    checked.map_err(|Wrong { at, why, hint }| match at {
+        Some(at) => located(text, at, &why) + &hint,
+        None => why + &hint,
+    })
+}
+
+/// What is wrong, and where as far as that is known.
+struct Wrong {
+    at: Option<usize>,
+    why: String,
+    /// What may have been meant.
+    hint: String,
+}
+
+impl Wrong {
+    fn at(node: &Node, why: impl Into<String>) -> Wrong {
+        Wrong { at: node.at(), why: why.into(), hint: String::new() }
+    }
 }
 
 struct Check<'c> {
@@ -68,13 +88,14 @@ struct Check<'c> {
     locals: Vec<&'c str>,
 }
 
-type Checked = Result<Kind, String>;
+type Checked = Result<Kind, Wrong>;
 
-fn expect(kind: Kind, expected: Kind, what: &str) -> Result<(), String> {
+/// Whether `node`, which yields `kind`, is as `what` takes it.
+fn expect(node: &Node, kind: Kind, expected: Kind, what: &str) -> Result<(), Wrong> {
     if kind == Kind::Any || kind == expected {
         Ok(())
     } else {
-        Err(format!("{what} takes {}, and this is {}", expected.name(), kind.name()))
+        Err(Wrong::at(node, format!("{what} takes {}, and this is {}", expected.name(), kind.name())))
     }
 }
 
@@ -88,21 +109,22 @@ impl<'c> Check<'c> {
                 Literal::Text(_) => Kind::Text,
                 Literal::Bytes(_) => Kind::Bytes,
             },
-            Node::Ident(name) => return self.ident(name),
+            Node::Ident(name, at) => return self.ident(name, *at),
             Node::Select(inner, name, optional) => {
                 if let Some(known) = self.variable(inner) {
                     if !known.iter().any(|known| **known == **name) {
                         let hint = nearest::hint(name, known.iter().map(|known| &**known));
-                        return Err(format!("there is no variable {name}{hint}"));
+                        let why = format!("there is no variable {name}");
+                        return Err(Wrong { at: inner.at(), why, hint });
                     }
                     return Ok(Kind::Any);
                 }
-                let inner = self.node(inner)?;
-                match inner {
+                let kind = self.node(inner)?;
+                match kind {
                     Kind::Any | Kind::Map | Kind::Optional => {}
-                    other => return Err(format!("{} has no field {name}", other.name())),
+                    other => return Err(Wrong::at(inner, format!("{} has no field {name}", other.name()))),
                 }
-                if *optional || inner == Kind::Optional { Kind::Optional } else { Kind::Any }
+                if *optional || kind == Kind::Optional { Kind::Optional } else { Kind::Any }
             }
             Node::Has(inner, _) => {
                 if self.variable(inner).is_none() {
@@ -115,18 +137,20 @@ impl<'c> Check<'c> {
                 self.node(key)?;
                 if *optional || inner == Kind::Optional { Kind::Optional } else { Kind::Any }
             }
-            Node::Call(target, name, arguments, _) => return self.call(target.as_deref(), name, arguments),
-            Node::Binary(operator, left, right) => return self.binary(*operator, left, right),
+            Node::Call(target, name, arguments, _, at) => {
+                return self.call(target.as_deref(), name, arguments, *at);
+            }
+            Node::Binary(operator, left, right, at) => return self.binary(*operator, (left, right), *at),
             Node::Not(inner) => {
-                expect(self.node(inner)?, Kind::Bool, "!")?;
+                expect(inner, self.node(inner)?, Kind::Bool, "!")?;
                 Kind::Bool
             }
             Node::Negate(inner) => {
-                expect(self.node(inner)?, Kind::Number, "-")?;
+                expect(inner, self.node(inner)?, Kind::Number, "-")?;
                 Kind::Number
             }
             Node::If(condition, then, otherwise) => {
-                expect(self.node(condition)?, Kind::Bool, "?:")?;
+                expect(condition, self.node(condition)?, Kind::Bool, "?:")?;
                 let (then, otherwise) = (self.node(then)?, self.node(otherwise)?);
                 if then == otherwise { then } else { Kind::Any }
             }
@@ -143,13 +167,11 @@ impl<'c> Check<'c> {
                 }
                 Kind::Map
             }
-            Node::Object(name, fields) => {
+            Node::Object(name, fields, at) => {
                 let known = self.names.types;
                 if !known.contains(&name.split('.').next().unwrap_or_default()) {
-                    return Err(format!(
-                        "there is no type {name}{}",
-                        nearest::hint(name, known.iter().copied())
-                    ));
+                    let hint = nearest::hint(name, known.iter().copied());
+                    return Err(Wrong { at: Some(*at), why: format!("there is no type {name}"), hint });
                 }
                 for (_, _, item) in fields {
                     self.node(item)?;
@@ -172,13 +194,15 @@ impl<'c> Check<'c> {
     fn each(&mut self, each: &'c Loop) -> Checked {
         match self.node(&each.over)? {
             Kind::Any | Kind::List | Kind::Map => {}
-            other => return Err(format!("{} has no elements to go over", other.name())),
+            other => {
+                return Err(Wrong::at(&each.over, format!("{} has no elements to go over", other.name())));
+            }
         }
         let depth = self.locals.len();
         self.locals.push(&each.first);
         self.locals.extend(each.second.as_deref());
         if let Some(condition) = &each.condition {
-            expect(self.node(condition)?, Kind::Bool, "a condition")?;
+            expect(condition, self.node(condition)?, Kind::Bool, "a condition")?;
         }
         if let Some(result) = &each.result {
             self.node(result)?;
@@ -201,7 +225,7 @@ impl<'c> Check<'c> {
     /// The variables, where a node is `variables` itself.
     fn variable(&self, node: &Node) -> Option<&'c [Box<str>]> {
         match node {
-            Node::Ident(name) if **name == *"variables" && !self.locals.contains(&"variables") => {
+            Node::Ident(name, _) if **name == *"variables" && !self.locals.contains(&"variables") => {
                 Some(self.names.variables)
             }
             _ => None,
@@ -212,36 +236,38 @@ impl<'c> Check<'c> {
         SPACES.contains(&name) || (name != "." && self.names.functions.iter().any(|known| known.of == name))
     }
 
-    fn ident(&self, name: &str) -> Checked {
+    fn ident(&self, name: &str, at: usize) -> Checked {
         let local = self.locals.contains(&name);
         if local || self.names.roots.contains(&name) || self.is_space(name) || library::ident(name).is_some()
         {
             return Ok(Kind::Any);
         }
         let known = self.names.roots.iter().chain(SPACES).copied().chain(self.locals.iter().copied());
-        Err(format!("undeclared reference to '{name}'{}", nearest::hint(name, known)))
+        let why = format!("undeclared reference to '{name}'");
+        Err(Wrong { at: Some(at), why, hint: nearest::hint(name, known) })
     }
 
-    fn binary(&mut self, operator: Binary, left: &'c Node, right: &'c Node) -> Checked {
-        let (left, right) = (self.node(left)?, self.node(right)?);
+    fn binary(&mut self, operator: Binary, (one, other): (&'c Node, &'c Node), at: usize) -> Checked {
+        let (left, right) = (self.node(one)?, self.node(other)?);
+        let wrong = |why: String| Err(Wrong { at: Some(at), why, hint: String::new() });
         let unlike = left != Kind::Any && right != Kind::Any && left != right;
         Ok(match operator {
             Binary::Or | Binary::And => {
                 let sign = if operator == Binary::Or { "||" } else { "&&" };
-                expect(left, Kind::Bool, sign)?;
-                expect(right, Kind::Bool, sign)?;
+                expect(one, left, Kind::Bool, sign)?;
+                expect(other, right, Kind::Bool, sign)?;
                 Kind::Bool
             }
             Binary::Eq | Binary::Ne => Kind::Bool,
             Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge if unlike => {
-                return Err(format!("{} and {} have no order", left.name(), right.name()));
+                return wrong(format!("{} and {} have no order", left.name(), right.name()));
             }
             Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge => Kind::Bool,
             Binary::In => match right {
                 Kind::Any | Kind::List | Kind::Map => Kind::Bool,
-                other => return Err(format!("nothing is in {}", other.name())),
+                other => return wrong(format!("nothing is in {}", other.name())),
             },
-            _ if unlike => return Err(format!("{} and {} do not go together", left.name(), right.name())),
+            _ if unlike => return wrong(format!("{} and {} do not go together", left.name(), right.name())),
             Binary::Add => {
                 if left == Kind::Any {
                     right
@@ -250,8 +276,8 @@ impl<'c> Check<'c> {
                 }
             }
             _ => {
-                for kind in [left, right] {
-                    expect(kind, Kind::Number, "arithmetic")?;
+                for (node, kind) in [(one, left), (other, right)] {
+                    expect(node, kind, Kind::Number, "arithmetic")?;
                 }
                 // Times and durations are subtracted too.
                 if operator == Binary::Sub { Kind::Any } else { Kind::Number }
@@ -259,12 +285,12 @@ impl<'c> Check<'c> {
         })
     }
 
-    fn call(&mut self, target: Option<&'c Node>, name: &str, arguments: &'c [Node]) -> Checked {
+    fn call(&mut self, target: Option<&'c Node>, name: &str, arguments: &'c [Node], at: usize) -> Checked {
         for argument in arguments {
             self.node(argument)?;
         }
         let space = match target {
-            Some(Node::Ident(space)) if self.is_space(space) && !self.locals.contains(&&**space) => {
+            Some(Node::Ident(space, _)) if self.is_space(space) && !self.locals.contains(&&**space) => {
                 Some(&**space)
             }
             Some(target) => {
@@ -286,15 +312,13 @@ impl<'c> Check<'c> {
         let Some(known) = functions().find(named) else {
             let near = functions().filter(|known| known.of == of).map(|known| known.name);
             let whole = if space.is_some() { format!("{of}.{name}") } else { name.to_owned() };
-            return Err(format!("there is no function {whole}{}", nearest::hint(name, near)));
+            let why = format!("there is no function {whole}");
+            return Err(Wrong { at: Some(at), why, hint: nearest::hint(name, near) });
         };
         if arguments.len() < known.least || arguments.len() > known.most {
-            return Err(format!(
-                "{name} takes {} to {} arguments, and here are {}",
-                known.least,
-                known.most,
-                arguments.len()
-            ));
+            let (least, most, here) = (known.least, known.most, arguments.len());
+            let why = format!("{name} takes {least} to {most} arguments, and here are {here}");
+            return Err(Wrong { at: Some(at), why, hint: String::new() });
         }
         Ok(match known.name {
             "contains" | "startsWith" | "endsWith" | "matches" | "hasValue" | "isURL" | "isIP" | "isCIDR"

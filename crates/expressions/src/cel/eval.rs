@@ -140,22 +140,22 @@ impl<'a> Evaluation<'_, '_, 'a> {
                 Literal::Text(text) => Val::Str(text),
                 Literal::Bytes(bytes) => Val::Bytes(Arc::clone(bytes)),
             }),
-            Node::Ident(name) => self.ident(name),
+            Node::Ident(name, _) => self.ident(name),
             Node::Select(inner, name, optional) => self.select(inner, name, *optional),
             Node::Has(inner, name) => self.has(inner, name),
             Node::Index(inner, key, optional) => {
                 let (value, key) = (self.node(inner)?, self.node(key)?);
                 self.index(value, &key, *optional)
             }
-            Node::Call(target, name, arguments, regex) => {
+            Node::Call(target, name, arguments, regex, _) => {
                 let target = target.as_deref().map(|target| self.node(target)).transpose()?;
                 let arguments =
                     arguments.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
                 library::call(self, target, name, &arguments, regex.as_ref())
             }
-            Node::Binary(Binary::Or, left, right) => self.logic(left, right, true),
-            Node::Binary(Binary::And, left, right) => self.logic(left, right, false),
-            Node::Binary(operator, left, right) => {
+            Node::Binary(Binary::Or, left, right, _) => self.logic(left, right, true),
+            Node::Binary(Binary::And, left, right, _) => self.logic(left, right, false),
+            Node::Binary(operator, left, right, _) => {
                 let (left, right) = (self.node(left)?, self.node(right)?);
                 self.binary(*operator, &left, &right)
             }
@@ -177,7 +177,7 @@ impl<'a> Evaluation<'_, '_, 'a> {
             },
             Node::List(items) => self.list(items),
             Node::Map(items) => self.map(items),
-            Node::Object(_, fields) => self.object(fields),
+            Node::Object(_, fields, _) => self.object(fields),
             Node::Loop(each) => self.each(each),
             Node::Bind(name, value, within) => {
                 let value = self.node(value)?;

@@ -10,10 +10,11 @@ const DEPTH: usize = 96;
 /// How many operators it may have: each makes the tree deeper.
 const LINKS: usize = 250;
 
+/// Those that a name or a type may be wrong of know where they begin: bytes from the beginning of the text.
 #[derive(Debug)]
 pub(super) enum Node {
     Literal(Literal),
-    Ident(Box<str>),
+    Ident(Box<str>, usize),
     /// `x.field`, or `x.?field`.
     Select(Box<Node>, Box<str>, bool),
     /// `has(x.field)`
@@ -21,20 +22,44 @@ pub(super) enum Node {
     /// `x[i]`, or `x[?i]`.
     Index(Box<Node>, Box<Node>, bool),
     /// A function, with what it is called on, if anything.
-    Call(Option<Box<Node>>, Box<str>, Vec<Node>, Option<Regex>),
-    Binary(Binary, Box<Node>, Box<Node>),
+    Call(Option<Box<Node>>, Box<str>, Vec<Node>, Option<Regex>, usize),
+    /// Begins at its operator.
+    Binary(Binary, Box<Node>, Box<Node>, usize),
     Not(Box<Node>),
     Negate(Box<Node>),
     If(Box<Node>, Box<Node>, Box<Node>),
     /// Elements; those marked are left out where they are none.
     List(Vec<(bool, Node)>),
     Map(Vec<(bool, Node, Node)>),
-    Object(Box<str>, Vec<(bool, Box<str>, Node)>),
+    Object(Box<str>, Vec<(bool, Box<str>, Node)>, usize),
     Loop(Box<Loop>),
     /// `cel.bind(name, value, in)`, `optMap` and their like: a name within an expression.
     Bind(Box<str>, Box<Node>, Box<Node>),
     /// `x.optMap(name, in)`, and whether what is in it is optional already.
     Optional(Box<Node>, Box<str>, Box<Node>, bool),
+}
+
+impl Node {
+    /// Where it begins, as far as that is known.
+    pub(super) fn at(&self) -> Option<usize> {
+        match self {
+            Node::Ident(_, at) | Node::Call(.., at) | Node::Binary(.., at) | Node::Object(.., at) => {
+                Some(*at)
+            }
+            Node::Select(inner, ..)
+            | Node::Has(inner, _)
+            | Node::Index(inner, ..)
+            | Node::Not(inner)
+            | Node::Negate(inner)
+            | Node::If(inner, ..)
+            | Node::Optional(inner, ..)
+            | Node::Bind(_, inner, _) => inner.at(),
+            Node::Loop(each) => each.over.at(),
+            Node::List(items) => items.first().and_then(|(_, item)| item.at()),
+            Node::Map(items) => items.first().and_then(|(_, key, _)| key.at()),
+            Node::Literal(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +142,13 @@ impl Parser<'_> {
         &self.tokens[self.at].1
     }
 
+    /// Where the next token begins.
+    fn begin(&self) -> usize {
+        self.tokens[self.at].0
+    }
+
     fn fault<T>(&self, why: &str) -> Result<T, String> {
-        Err(located(self.text, self.tokens[self.at].0, why))
+        Err(located(self.text, self.begin(), why))
     }
 
     fn next(&mut self) -> Token {
@@ -173,9 +203,10 @@ impl Parser<'_> {
                 _ => false,
             });
             let Some((_, operator)) = found else { return Ok(left) };
+            let at = self.begin();
             self.at += 1;
             self.link()?;
-            left = Node::Binary(*operator, Box::new(left), Box::new(self.level(level + 1)?));
+            left = Node::Binary(*operator, Box::new(left), Box::new(self.level(level + 1)?), at);
         }
     }
 
@@ -213,6 +244,7 @@ impl Parser<'_> {
     }
 
     fn primary(&mut self) -> Result<Node, String> {
+        let at = self.begin();
         let token = self.next();
         Ok(match token {
             Token::Int(value) => Node::Literal(Literal::Int(value)),
@@ -234,9 +266,9 @@ impl Parser<'_> {
                 "null" => Node::Literal(Literal::Null),
                 _ if self.eat("(") => {
                     let arguments = self.arguments()?;
-                    self.call(None, &name, arguments)?
+                    self.call(None, &name, arguments, at)?
                 }
-                _ => Node::Ident(name.into()),
+                _ => Node::Ident(name.into(), at),
             },
             _ => {
                 self.at = self.at.saturating_sub(usize::from(token != Token::End));
@@ -251,10 +283,11 @@ impl Parser<'_> {
             if self.eat(".?") {
                 node = Node::Select(Box::new(node), self.name()?.into(), true);
             } else if self.eat(".") {
+                let at = self.begin();
                 let name = self.name()?;
                 if self.eat("(") {
                     let arguments = self.arguments()?;
-                    node = self.call(Some(node), &name, arguments)?;
+                    node = self.call(Some(node), &name, arguments, at)?;
                 } else {
                     node = Node::Select(Box::new(node), name.into(), false);
                 }
@@ -267,8 +300,9 @@ impl Parser<'_> {
                 self.expect("]")?;
                 node = Node::Index(Box::new(node), Box::new(index), false);
             } else if let (Token::Sign("{"), Some(name)) = (self.peek(), dotted(&node)) {
+                let at = node.at().unwrap_or_else(|| self.begin());
                 self.at += 1;
-                node = self.object(name)?;
+                node = self.object(name, at)?;
             }
             if self.at == before {
                 return Ok(node);
@@ -326,7 +360,7 @@ impl Parser<'_> {
         Ok(Node::Map(items))
     }
 
-    fn object(&mut self, name: String) -> Result<Node, String> {
+    fn object(&mut self, name: String, at: usize) -> Result<Node, String> {
         let mut fields = Vec::new();
         while !self.eat("}") {
             let optional = self.eat("?");
@@ -338,10 +372,16 @@ impl Parser<'_> {
                 break;
             }
         }
-        Ok(Node::Object(name.into(), fields))
+        Ok(Node::Object(name.into(), fields, at))
     }
 
-    fn call(&mut self, target: Option<Node>, name: &str, mut arguments: Vec<Node>) -> Result<Node, String> {
+    fn call(
+        &mut self,
+        target: Option<Node>,
+        name: &str,
+        mut arguments: Vec<Node>,
+        at: usize,
+    ) -> Result<Node, String> {
         let count = arguments.len();
         match (&target, name, count) {
             (None, "has", 1) => {
@@ -350,16 +390,17 @@ impl Parser<'_> {
                     _ => self.fault("has() takes a field such as object.spec"),
                 };
             }
-            (Some(Node::Ident(space)), "bind", 3) if **space == *"cel" => {
+            (Some(Node::Ident(space, _)), "bind", 3) if **space == *"cel" => {
                 let (within, value, name) = (arguments.pop(), arguments.pop(), arguments.pop());
-                let (Some(Node::Ident(name)), Some(value), Some(within)) = (name, value, within) else {
+                let (Some(Node::Ident(name, _)), Some(value), Some(within)) = (name, value, within) else {
                     return self.fault("cel.bind takes a name, its value and an expression");
                 };
                 return Ok(Node::Bind(name, Box::new(value), Box::new(within)));
             }
             (Some(_), "optMap" | "optFlatMap", 2) => {
                 let (within, local) = (arguments.pop(), arguments.pop());
-                let (Some(target), Some(Node::Ident(local)), Some(within)) = (target, local, within) else {
+                let (Some(target), Some(Node::Ident(local, _)), Some(within)) = (target, local, within)
+                else {
                     return self.fault("optMap takes a name and an expression");
                 };
                 return Ok(Node::Optional(Box::new(target), local, Box::new(within), name == "optFlatMap"));
@@ -367,7 +408,7 @@ impl Parser<'_> {
             _ => {}
         }
         if let (Some(kind), Some(_)) = (loop_kind(name, count), &target)
-            && matches!(arguments.first(), Some(Node::Ident(_)))
+            && matches!(arguments.first(), Some(Node::Ident(..)))
         {
             return self.looped(kind, target, arguments);
         }
@@ -379,13 +420,13 @@ impl Parser<'_> {
         };
         let regex = pattern.map(|pattern| crate::meter::regex(pattern)).transpose();
         let regex = regex.or_else(|why| self.fault(&why))?;
-        Ok(Node::Call(target.map(Box::new), name.into(), arguments, regex))
+        Ok(Node::Call(target.map(Box::new), name.into(), arguments, regex, at))
     }
 
     fn looped(&mut self, kind: LoopKind, target: Option<Node>, arguments: Vec<Node>) -> Result<Node, String> {
         let Some(over) = target else { return self.fault("there is nothing to go over") };
         let mut arguments = arguments.into_iter().peekable();
-        let Some(Node::Ident(first)) = arguments.next() else {
+        let Some(Node::Ident(first, _)) = arguments.next() else {
             return self.fault("a variable's name is expected");
         };
         let two =
@@ -393,8 +434,8 @@ impl Parser<'_> {
                 || (matches!(kind, LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne)
                     && arguments.len() == 2);
         let second = match (two, arguments.peek()) {
-            (true, Some(Node::Ident(_))) => match arguments.next() {
-                Some(Node::Ident(name)) => Some(name),
+            (true, Some(Node::Ident(..))) => match arguments.next() {
+                Some(Node::Ident(name, _)) => Some(name),
                 _ => None,
             },
             (true, _) => return self.fault("a second variable's name is expected"),
@@ -428,7 +469,7 @@ fn loop_kind(name: &str, count: usize) -> Option<LoopKind> {
 /// The name that a chain of plain fields spells, which may be of a type.
 fn dotted(node: &Node) -> Option<String> {
     match node {
-        Node::Ident(name) => Some(name.to_string()),
+        Node::Ident(name, _) => Some(name.to_string()),
         Node::Select(inner, field, false) => Some(format!("{}.{field}", dotted(inner)?)),
         _ => None,
     }

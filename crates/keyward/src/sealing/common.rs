@@ -3,7 +3,7 @@
 use crate::cli::Failure;
 use keyward_core::{Timestamp, parse_duration};
 use keyward_crypto::age::{Mixing, Recipient, plugin};
-use keyward_intent::{Bounds, Moment, Phase, Rule, Scope, Subject};
+use keyward_intent::{Bounds, LabelSelector, Moment, Phase, Rule, Scope, Subject};
 use keyward_sealer::{Keys, Programs, Ruled, SealerError, signer};
 use keyward_sealing::{Audience, Signer, lint};
 use std::path::{Path, PathBuf};
@@ -151,6 +151,15 @@ pub(super) struct BoundArgs {
     /// ServiceAccount that may have it in the cluster, as NAME or NAMESPACE/NAME, with @UID for one alone; nobody without one
     #[arg(long = "subject", value_name = "SERVICEACCOUNT")]
     subjects: Vec<String>,
+    /// Labels that its namespace must have too, as in env=prod,tier in (gold,silver); those of the rule as well
+    #[arg(long, value_name = "SELECTOR", value_parser = selector)]
+    namespace_selector: Option<LabelSelector>,
+    /// What else must be true of who asks, in CEL, as in posture.compliant; those of the rule as well
+    #[arg(long = "condition", value_name = "EXPRESSION")]
+    conditions: Vec<String>,
+    /// Image that a container of the pod may run, by its digest: sha256:... or NAME@sha256:...; those of the rule otherwise
+    #[arg(long = "image", value_name = "DIGEST", value_parser = image)]
+    images: Vec<String>,
     /// When it may first be opened, such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Moment>,
@@ -174,6 +183,22 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
     text.parse().map_err(|why: keyward_intent::Invalid| why.0)
 }
 
+pub(super) fn selector(text: &str) -> Result<LabelSelector, String> {
+    text.parse().map_err(|why: keyward_intent::Invalid| why.0)
+}
+
+pub(super) fn image(text: &str) -> Result<String, String> {
+    keyward_intent::names::image_digest(text).map(str::to_owned).map_err(|why| why.0)
+}
+
+/// What both demand of namespaces.
+pub(super) fn both(one: Option<LabelSelector>, other: Option<LabelSelector>) -> Option<LabelSelector> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.and(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl BoundArgs {
     /// What the options and the rule say together, for an object in `namespace`.
     pub(super) fn bounds(&self, rule: Option<&Rule>, namespace: &str) -> Result<Bounds, Failure> {
@@ -189,6 +214,8 @@ impl BoundArgs {
         let life = self.life.as_deref().or(rule.and_then(|rule| rule.max_life.as_deref()));
         let life = life.map(parse_duration).transpose().map_err(|why| Failure::Usage(why.to_string()))?;
         let subjects = self.subjects.iter().map(|text| Subject::parse(text, namespace));
+        let mut conditions = rule.map(|rule| rule.conditions.clone()).unwrap_or_default();
+        conditions.extend(self.conditions.iter().cloned());
         let bounds = Bounds {
             clusters,
             scope: self.scope.unwrap_or_default(),
@@ -196,6 +223,15 @@ impl BoundArgs {
             not_before: self.not_before,
             not_after: self.not_after.or(life.map(|life| Moment::of(now().plus(life)))),
             subjects: subjects.collect::<Result<_, _>>()?,
+            namespace_selector: both(
+                rule.and_then(|rule| rule.namespace_selector.clone()),
+                self.namespace_selector.clone(),
+            ),
+            conditions,
+            images: match self.images.is_empty() {
+                false => self.images.iter().cloned().collect(),
+                true => rule.map(|rule| rule.images.clone()).unwrap_or_default(),
+            },
             ..Bounds::in_cluster("unset")
         };
         bounds.check()?;

@@ -15,10 +15,12 @@ Examples:
   keyward seal secret.yaml --to apps/shop/db.yaml --sign-with ~/.ssh/id_ed25519    # by the rules of .keyward.yaml
   keyward seal secret.yaml --cluster prod -r age1pq1... --subject web --sign-with key    # without rules
   keyward seal --phase bootstrap --life 720h --to b.yaml --sign-with key secret.yaml     # until the authority is up
+  keyward seal s.yaml --to s.sealed.yaml --sign-with key --subject web --namespace-selector env=prod --condition posture.compliant
   keyward seal --age -r age1pq1... notes.txt            # any file, as age -e -a does
   keyward seal crds                                     # for kubectl apply -f -
 
-A Secret is bound to its cluster, namespace, name, keys, type, phase, times and subjects, which stand signed inside each value. \
+A Secret is bound to its cluster, namespace, name, keys, type, phase, times, subjects and what else is demanded of them, which stand \
+signed inside each value. \
 Values are sealed one by one, so that one can be set by who cannot read the others.";
 
 pub(crate) const OPEN: &str = "\

@@ -1,10 +1,12 @@
 //! `keyward reseal`, `lint`, `diff` and `merge`: what is done to sealed files as they lie in Git.
 
-use super::common::{IdentityArgs, RecipientArgs, SignArgs, Target, at, moment, now, phase};
+use super::common::{
+    IdentityArgs, RecipientArgs, SignArgs, Target, at, both, image, moment, now, phase, selector,
+};
 use crate::cli::Failure;
 use crate::cli::output::{Output, line};
 use keyward_crypto::SystemRandom;
-use keyward_intent::{Bounds, Moment, Phase, Rules, SealedSecret, yaml};
+use keyward_intent::{Bounds, LabelSelector, Moment, Phase, Rules, SealedSecret, yaml};
 use keyward_sealer::tree::{self, Manifest, Outcome};
 use keyward_sealer::{Keys, Ruled, SealerError, files};
 use keyward_sealing::lint::{self, Weight};
@@ -32,6 +34,15 @@ pub(crate) struct ResealArgs {
     /// Earlier last phase; needs an author's key
     #[arg(long, value_name = "PHASE", value_parser = phase, requires = "sign_with")]
     phase: Option<Phase>,
+    /// More labels that the namespace of who asks must have; needs an author's key
+    #[arg(long, value_name = "SELECTOR", value_parser = selector, requires = "sign_with")]
+    namespace_selector: Option<LabelSelector>,
+    /// One more condition of who asks, in CEL; needs an author's key
+    #[arg(long = "condition", value_name = "EXPRESSION", requires = "sign_with")]
+    conditions: Vec<String>,
+    /// Image to keep of those that containers may run, or the first to name, by its digest; needs an author's key
+    #[arg(long = "image", value_name = "DIGEST", value_parser = image, requires = "sign_with")]
+    images: Vec<String>,
     /// Also what is sealed for the right recipients already
     #[arg(long)]
     all: bool,
@@ -41,6 +52,15 @@ pub(crate) struct ResealArgs {
     /// Threads to work with
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     threads: usize,
+}
+
+impl ResealArgs {
+    /// Whether anything that is bound is to be narrower.
+    fn is_narrower(&self) -> bool {
+        let lists = [&self.conditions, &self.images];
+        let demands = self.namespace_selector.is_some() || lists.iter().any(|list| !list.is_empty());
+        self.not_after.is_some() || self.phase.is_some() || demands
+    }
 }
 
 /// What came of one file.
@@ -88,7 +108,7 @@ fn reseal_file(
         return Ok(Done::Nothing);
     }
     let target = args.recipients.target(path).map_err(|why| SealerError(why.to_string()))?;
-    let narrower = args.not_after.is_some() || args.phase.is_some();
+    let narrower = args.is_narrower();
     let mut done = Done::Kept;
     for (document, sealed) in sealed {
         if !args.all && !narrower && target.audience.is_of(&sealed.spec) {
@@ -132,6 +152,12 @@ fn narrow(
     let bounds = Bounds {
         not_after: args.not_after.or(was.not_after),
         phase: args.phase.unwrap_or(was.phase),
+        namespace_selector: both(was.namespace_selector.clone(), args.namespace_selector.clone()),
+        conditions: was.conditions.iter().chain(&args.conditions).cloned().collect(),
+        images: match args.images.is_empty() {
+            false => args.images.iter().cloned().collect(),
+            true => was.images.clone(),
+        },
         ..was.clone()
     };
     let authors = target.authors()?;

@@ -7,7 +7,7 @@
 
 mod ledger;
 
-pub(crate) use ledger::{Judged, KINDS, ruling};
+pub(crate) use ledger::{Found, Judged, KINDS, ruling};
 
 use crate::log::{self, Wall};
 use crate::metrics::Metrics;
@@ -17,7 +17,7 @@ use keyward_authority_client::{
 use keyward_core::Clock;
 use keyward_crypto::SystemRandom;
 use keyward_kubernetes::Key;
-use keyward_posture::{Publisher, Record, Ruling, Said};
+use keyward_posture::{Publisher, Record, Said};
 use ledger::Ledger;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -121,9 +121,9 @@ impl Posture {
         })
     }
 
-    /// Notes what policies say of an object.
-    pub(crate) fn put(&self, judged: Judged, key: &Key, uid: &str, said: Vec<Ruling>) {
-        self.note(|ledger| ledger.put(judged, key, uid, said, Wall.now()));
+    /// Notes what was found of an object.
+    pub(crate) fn put(&self, judged: Judged, key: &Key, found: Found<'_>) {
+        self.note(|ledger| ledger.put(judged, key, found, Wall.now()));
     }
 
     /// Notes that an object is gone.

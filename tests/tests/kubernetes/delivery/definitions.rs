@@ -13,6 +13,12 @@ fn sealed() -> Value {
                 "clusters": ["prod"], "scope": "strict", "type": "Opaque", "phase": "steady",
                 "notBefore": "2027-01-01T00:00:00Z", "notAfter": "2028-01-01T00:00:00Z",
                 "subjects": [{"kind": "ServiceAccount", "namespace": "default", "name": "web"}],
+                "namespaceSelector": {
+                    "matchLabels": {"env": "prod"},
+                    "matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold"]}],
+                },
+                "conditions": ["posture.compliant"],
+                "images": [format!("sha256:{}", "a".repeat(64))],
             },
             "version": 2,
             "items": {"password": {"version": 1, "seal": "c2VhbA", "data": FILE}},
@@ -35,6 +41,19 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/bounds/notAfter", json!("2026-01-01T00:00:00Z"), "notAfter is not after notBefore"),
         ("/spec/bounds/subjects/0/kind", json!("User"), "spec.bounds.subjects[0].kind"),
         ("/spec/bounds/subjects/0/namespace", json!("../default"), "spec.bounds.subjects[0].namespace"),
+        ("/spec/bounds/namespaceSelector", json!({}), "spec.bounds.namespaceSelector"),
+        (
+            "/spec/bounds/namespaceSelector/matchLabels/env",
+            json!(1),
+            "spec.bounds.namespaceSelector.matchLabels.env",
+        ),
+        (
+            "/spec/bounds/namespaceSelector/matchExpressions/0/operator",
+            json!("Exists"),
+            "In and NotIn have values",
+        ),
+        ("/spec/bounds/conditions", json!([""]), "spec.bounds.conditions[0]"),
+        ("/spec/bounds/images", json!(["app:latest"]), "spec.bounds.images[0]"),
         ("/spec/version", json!(0), "spec.version"),
         ("/spec/version", json!(1), "a lower version than it had is a rollback"),
         ("/spec/items/password/version", json!(3), "an item is of a later version than the object"),
@@ -73,6 +92,12 @@ pub(super) fn hold(world: &World) {
         let why = refused.err().unwrap_or_default();
         assert!(why.contains(said), "{pointer}: {why}");
     }
+    let mut anybody = changed("/spec/bounds/subjects/0/name", json!("*"));
+    for bound in ["namespaceSelector", "images"] {
+        anybody["spec"]["bounds"].as_object_mut().unwrap().remove(bound);
+    }
+    let why = world.try_apply(&anybody.to_string()).unwrap_err();
+    assert!(why.contains("a subject is anybody"), "{why}");
     let columns = world.kubectl(&["get", "sealedsecrets.keyward.io", "ruled"], "");
     let columns: Vec<_> = columns.lines().next().unwrap_or_default().split_whitespace().collect();
     assert_eq!(columns, ["NAME", "PHASE", "VERSION", "KEYS", "READY", "AGE"]);

@@ -1,72 +1,18 @@
-//! Label selectors (`LabelSelector` of `meta/v1`), written in JSON or YAML.
+//! Label selectors of roles (`LabelSelector` of `meta/v1`), written in JSON or YAML.
 
-use serde::Deserialize;
-use std::collections::BTreeMap;
-
-/// A selector of labels. An empty one selects everything.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct Selector {
-    match_labels: BTreeMap<String, String>,
-    match_expressions: Vec<Expression>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expression {
-    key: String,
-    operator: Operator,
-    #[serde(default)]
-    values: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-enum Operator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-}
+use keyward_intent::LabelSelector;
 
 /// Reads a selector. The text says what is wrong with it.
-pub(crate) fn parse(text: &str) -> Result<Selector, String> {
-    let selector: Selector = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
-    for expression in &selector.match_expressions {
-        let wants_values = matches!(expression.operator, Operator::In | Operator::NotIn);
-        if wants_values == expression.values.is_empty() {
-            return Err(format!(
-                "the expression on {:?} has values where it must not, or none",
-                expression.key
-            ));
-        }
-    }
+pub(crate) fn parse(text: &str) -> Result<LabelSelector, String> {
+    let selector: LabelSelector = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
+    selector.check().map_err(|why| why.0)?;
     Ok(selector)
-}
-
-impl Selector {
-    /// Whether `labels` are selected.
-    pub(crate) fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
-        let equal = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
-        equal && self.match_expressions.iter().all(|expression| expression.holds(labels))
-    }
-}
-
-impl Expression {
-    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
-        let among = || value.is_some_and(|value| self.values.contains(value));
-        match self.operator {
-            Operator::In => among(),
-            Operator::NotIn => !among(),
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn labels_are_selected() {
@@ -92,6 +38,7 @@ mod tests {
         for text in [
             "matchLabel: {env: prod}",
             "[]",
+            "matchLabels: {env: a b}",
             "matchExpressions: [{key: team, operator: In}]",
             "matchExpressions: [{key: team, operator: Exists, values: [a]}]",
             "matchExpressions: [{key: team, operator: Like, values: [a]}]",

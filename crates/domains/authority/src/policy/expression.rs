@@ -1,30 +1,21 @@
 //! Conditions in the Common Expression Language (CEL, https://cel.dev): what a rule demands of who asks, when and from
 //! where.
 //!
-//! An expression is read when its policy is written. It may name the variables of [`VARIABLES`]; it has a bounded length and
-//! may take a bounded number of steps. A rule whose expression cannot be evaluated, for what it names is not there or it
+//! An expression is read when its policy is written ([`condition`]). It may name the variables of [`VARIABLES`]; it has a bounded
+//! length and may take a bounded number of steps. A rule whose expression cannot be evaluated, for what it names is not there or it
 //! takes too long, counts as far as it denies and not as far as it grants.
 
 use super::Ask;
-use super::places::{self, Fields, VARIABLES, Variable};
+use super::places::{Fields, VARIABLES, Variable};
 use crate::cidr::{self, Network};
 use keyward_expressions::World;
-use keyward_expressions::cel::{
-    Evaluation, Fault, Found, Host, Kind, Names, Program, Scope, Signature, Val, Variables,
-};
+use keyward_expressions::cel::{Evaluation, Fault, Found, Host, Program, Scope, Signature, Val, Variables};
+use keyward_expressions::condition::{self, FUNCTIONS, STEPS};
 use keyward_expressions::meter::Meter;
 use serde_json::Value;
 use std::cell::Cell;
 use std::fmt;
 use typed_arena::Arena;
-
-/// Bytes of the longest expression.
-const LONGEST: usize = 2048;
-/// Steps that one evaluation may take: some tenths of a millisecond.
-const STEPS: u64 = 10_000;
-
-/// Functions besides those of the language.
-static FUNCTIONS: &[Signature] = &[Signature { of: "", name: "inCidr", least: 2, most: 2 }];
 
 /// An expression that was read.
 pub struct Expression {
@@ -41,23 +32,14 @@ impl fmt::Debug for Expression {
 impl Expression {
     /// Reads `text`; else says what is wrong with it.
     pub fn parse(text: &str) -> Result<Expression, String> {
-        if text.len() > LONGEST {
-            return Err(format!("the condition has over {LONGEST} bytes"));
-        }
-        let names = Names { roots: &places::NAMES, variables: &[], functions: FUNCTIONS, types: &[] };
-        let program = Program::parse(text, &names).map_err(|why| {
+        let program = condition::read(text).map_err(|why| {
+            if !why.contains("undeclared") {
+                return why;
+            }
             let known: Vec<String> = VARIABLES.iter().map(Variable::about).collect();
-            let known = if why.contains("undeclared") {
-                format!("; known: {}", known.join("; "))
-            } else {
-                String::new()
-            };
-            format!("the condition cannot be read: {why}{known}")
+            format!("{why}; known: {}", known.join("; "))
         })?;
-        match program.kind() {
-            Kind::Any | Kind::Bool => Ok(Expression { text: text.to_owned(), program }),
-            other => Err(format!("the condition yields {}, not true or false", other.name())),
-        }
+        Ok(Expression { text: text.to_owned(), program })
     }
 
     /// As it was written.
@@ -171,6 +153,11 @@ mod tests {
     }
 
     #[test]
+    fn who_writes_a_condition_knows_the_variables() {
+        assert_eq!(VARIABLES.each_ref().map(|variable| variable.name), condition::VARIABLES);
+    }
+
+    #[test]
     fn what_nobody_proved_is_of_no_pod() {
         let made = TokenEntry { attested: false, ..token() };
         let ask = |token| Ask {
@@ -226,8 +213,9 @@ mod tests {
 
     #[test]
     fn deep_expressions_fit_a_threads_stack() {
-        let chain =
-            |part: &str, end: &str| format!("{}{end}", part.repeat((LONGEST - end.len()) / part.len()));
+        let chain = |part: &str, end: &str| {
+            format!("{}{end}", part.repeat((condition::LONGEST - end.len()) / part.len()))
+        };
         for text in [
             chain("!", "true"),
             chain("-", "1 == 1"),

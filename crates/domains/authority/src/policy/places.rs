@@ -78,6 +78,7 @@ pub(super) static VARIABLES: [Variable; 6] = [
             ("name", |ask| said(ask, "pod_name")),
             ("uid", |ask| said(ask, "pod_uid")),
             ("node", |ask| said(ask, "node_name")),
+            ("node_uid", |ask| said(ask, "node_uid")),
         ],
     },
     // Of the node nothing is attested yet: `posture.node` is not there.
@@ -93,6 +94,8 @@ pub(super) static VARIABLES: [Variable; 6] = [
             ("since", |ask| of_pod(ask, "since")),
             ("age", |ask| of_pod(ask, "age")),
             ("digest", |ask| of_pod(ask, "digest")),
+            ("images", |ask| of_pod(ask, "images")),
+            ("unpinned", |ask| of_pod(ask, "unpinned")),
             ("namespace", |ask| {
                 let who = ask.who?;
                 Some(Val::Record(who.posture?.namespace(who.token, ask.now)?))
@@ -100,9 +103,6 @@ pub(super) static VARIABLES: [Variable; 6] = [
         ],
     },
 ];
-
-/// Their names.
-pub(super) const NAMES: [&str; 6] = ["request", "time", "token", "entity", "pod", "posture"];
 
 const DAY: u64 = 86_400;
 

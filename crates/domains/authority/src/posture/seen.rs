@@ -117,6 +117,10 @@ impl Found {
         if let Some(pods) = verdict.pods {
             shown["pods"] = json!(pods);
         }
+        if let Some(images) = &verdict.images {
+            shown["images"] = json!(images.digests);
+            shown["unpinned"] = json!(images.unpinned);
+        }
         if let Subject::Pod { uid, .. } = &verdict.subject {
             shown["uid"] = json!(uid);
         }
@@ -125,8 +129,10 @@ impl Found {
 }
 
 /// The fields that a verdict has, of whomever it is.
-pub(crate) const FIELDS: [&str; 8] =
+const FIELDS: [&str; 8] =
     ["compliant", "critical", "violations", "exceptions", "policies", "since", "age", "digest"];
+/// Those that a verdict on a pod has besides.
+const OF_PODS: [&str; 2] = ["images", "unpinned"];
 
 impl Record for Found {
     fn field(&self, name: &str) -> Option<Val<'_>> {
@@ -141,11 +147,17 @@ impl Record for Found {
             "since" => number(verdict.since.secs()),
             "age" => number(self.age.as_secs()),
             "digest" => Val::Str(&self.known.digest),
+            "images" => {
+                let digests = &verdict.images.as_ref()?.digests;
+                Val::list(digests.iter().map(|digest| Val::Str(digest)).collect())
+            }
+            "unpinned" => number(u64::from(verdict.images.as_ref()?.unpinned)),
             _ => return None,
         })
     }
 
     fn names(&self) -> Vec<&str> {
-        FIELDS.to_vec()
+        let of_pods = if self.known.verdict.images.is_some() { OF_PODS.as_slice() } else { &[] };
+        [FIELDS.as_slice(), of_pods].concat()
     }
 }

@@ -4,7 +4,7 @@ use crate::policies::Entry;
 use keyward_admission::{Action, RuleOutcome, Status};
 use keyward_core::Timestamp;
 use keyward_kubernetes::{Key, Kind};
-use keyward_posture::{Finding, Pods, Ruling, Said, Subject, Tier, Verdict};
+use keyward_posture::{Finding, Images, Pods, Ruling, Said, Subject, Tier, Verdict};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The kinds that are judged, whether or not a policy is for them: who violates nothing is compliant.
@@ -58,6 +58,15 @@ pub(crate) fn ruling(entry: &Entry, rule: &RuleOutcome, namespace: &str) -> Ruli
     }
 }
 
+/// What was found of an object.
+pub(crate) struct Found<'a> {
+    pub(crate) uid: &'a str,
+    /// What policies say.
+    pub(crate) said: Vec<Ruling>,
+    /// Of a pod: what it runs.
+    pub(crate) images: Option<Images>,
+}
+
 /// A namespace.
 #[derive(Default)]
 struct Space {
@@ -82,7 +91,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn put(&mut self, judged: Judged, key: &Key, uid: &str, said: Vec<Ruling>, now: Timestamp) {
+    pub(crate) fn put(&mut self, judged: Judged, key: &Key, found: Found<'_>, now: Timestamp) {
+        let Found { uid, said, images } = found;
         if judged == Judged::Namespaces {
             let space = self.namespaces.entry(key.name.clone()).or_default();
             if space.own.as_ref() != Some(&said) {
@@ -96,7 +106,7 @@ impl Ledger {
             name: key.name.to_string(),
             uid: uid.to_owned(),
         };
-        let verdict = Verdict::new(subject, now, &said);
+        let verdict = Verdict { images, ..Verdict::new(subject, now, &said) };
         if self.pods.get(key).is_some_and(|known| known.says_as(&verdict)) {
             return;
         }
@@ -233,6 +243,10 @@ mod tests {
         }]
     }
 
+    fn found(uid: &str, said: Vec<Ruling>) -> Found<'_> {
+        Found { uid, said, images: None }
+    }
+
     /// What is said, as `subject compliant`, or `subject gone`.
     fn words(said: &[Said]) -> Vec<String> {
         let one = |said: &Said| match said {
@@ -251,7 +265,12 @@ mod tests {
     fn what_changes_is_said_once_and_of_the_namespace_too() {
         let mut ledger = Ledger::default();
         let put = |ledger: &mut Ledger, name: &str, uid: &str, critical: bool| {
-            ledger.put(Judged::Pods, &key("shop", name), uid, said_of("p", critical), Timestamp::EPOCH);
+            ledger.put(
+                Judged::Pods,
+                &key("shop", name),
+                found(uid, said_of("p", critical)),
+                Timestamp::EPOCH,
+            );
         };
         put(&mut ledger, "a", "1", false);
         put(&mut ledger, "b", "2", true);
@@ -271,13 +290,29 @@ mod tests {
     }
 
     #[test]
+    fn another_image_is_news() {
+        let mut ledger = Ledger::default();
+        let mut runs = |unpinned| {
+            let images = Some(Images { unpinned, ..Images::default() });
+            let found = Found { uid: "1", said: Vec::new(), images };
+            ledger.put(Judged::Pods, &key("shop", "a"), found, Timestamp::EPOCH);
+            ledger.take(100, Timestamp::EPOCH)
+        };
+        let images = |said: Vec<Said>| match said.into_iter().next() {
+            Some(Said::Verdict(verdict)) => verdict.images.map(|images| images.unpinned),
+            _ => None,
+        };
+        assert_eq!([images(runs(0)), images(runs(0)), images(runs(1))], [Some(0), None, Some(1)]);
+    }
+
+    #[test]
     fn a_namespace_is_judged_by_itself_and_by_its_pods() {
         let mut ledger = Ledger::default();
         let namespace = key("", "shop");
-        ledger.put(Judged::Namespaces, &namespace, "n", said_of("labels", true), Timestamp::EPOCH);
+        ledger.put(Judged::Namespaces, &namespace, found("n", said_of("labels", true)), Timestamp::EPOCH);
         assert_eq!(take(&mut ledger), ["shop false"]);
-        ledger.put(Judged::Namespaces, &namespace, "n", said_of("labels", false), Timestamp::EPOCH);
-        ledger.put(Judged::Pods, &key("shop", "a"), "1", said_of("p", false), Timestamp::EPOCH);
+        ledger.put(Judged::Namespaces, &namespace, found("n", said_of("labels", false)), Timestamp::EPOCH);
+        ledger.put(Judged::Pods, &key("shop", "a"), found("1", said_of("p", false)), Timestamp::EPOCH);
         let Some(Said::Verdict(verdict)) = ledger.take(100, Timestamp::EPOCH).pop() else {
             panic!("no verdict")
         };
@@ -291,7 +326,7 @@ mod tests {
     fn a_new_session_is_told_everything_in_parts() {
         let mut ledger = Ledger::default();
         for name in ["a", "b", "c"] {
-            ledger.put(Judged::Pods, &key("shop", name), name, said_of("p", false), Timestamp::EPOCH);
+            ledger.put(Judged::Pods, &key("shop", name), found(name, said_of("p", false)), Timestamp::EPOCH);
         }
         assert_eq!(take(&mut ledger).len(), 4);
         ledger.remove(Judged::Pods, &key("shop", "c"));

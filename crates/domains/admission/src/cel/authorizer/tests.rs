@@ -166,7 +166,7 @@ fn what_makes_no_question_is_refused() {
         assert!(why.contains(words) && asked.is_empty(), "{expression}: {why}");
     }
     let why = policy("authorizer.paht('/').check('get').allowed()").unwrap_err();
-    assert!(why.contains("there is no function authorizer.paht; did you mean path?"), "{why}");
+    assert!(why.contains("there is no function authorizer.paht at 1:12; did you mean path?"), "{why}");
     let why = policy("authorizer.path('/').check('get').allowed() + 1").unwrap_err();
     assert!(why.contains("a boolean"), "{why}");
 }

@@ -54,12 +54,13 @@ pub(super) struct Role {
 }
 
 /// Where a ServiceAccount's token says what metadata of these names say of pods, as JSON pointers.
-const OF_PODS: [(&str, &str); 5] = [
+const OF_PODS: [(&str, &str); 6] = [
     ("service_account_namespace", "/kubernetes.io/namespace"),
     ("service_account_name", "/kubernetes.io/serviceaccount/name"),
     ("pod_name", "/kubernetes.io/pod/name"),
     ("pod_uid", "/kubernetes.io/pod/uid"),
     ("node_name", "/kubernetes.io/node/name"),
+    ("node_uid", "/kubernetes.io/node/uid"),
 ];
 
 impl Role {

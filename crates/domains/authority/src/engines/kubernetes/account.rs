@@ -14,6 +14,7 @@ pub(super) struct Account {
     pub(super) pod: String,
     pub(super) pod_uid: String,
     pub(super) node: String,
+    pub(super) node_uid: String,
 }
 
 impl Account {
@@ -31,6 +32,7 @@ impl Account {
                 pod: text(bound, &["pod", "name"]),
                 pod_uid: text(bound, &["pod", "uid"]),
                 node: text(bound, &["node", "name"]),
+                node_uid: text(bound, &["node", "uid"]),
             },
             None => Account {
                 namespace: older("namespace"),

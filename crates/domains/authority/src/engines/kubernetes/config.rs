@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::jwt::Keys;
 use crate::kubernetes::{base, check_roots};
+use crate::mounts::Mount;
 use crate::outside::{Credential, Hidden, Roots};
 use crate::refusal::Refusal;
 use crate::response::Response;
@@ -117,10 +118,25 @@ impl Config {
             (reviewer, _) => Credential::Bearer(Hidden::new(reviewer)),
         }
     }
+
+    /// Who asks the API server when nobody logs in; nobody where only the tokens that log in are shown to it.
+    pub(super) fn own(&self) -> Option<Credential> {
+        match (self.stored.reviewer.as_str(), self.stored.disable_local) {
+            ("", true) => None,
+            ("", false) => Some(Credential::Pod),
+            (reviewer, _) => Some(Credential::Bearer(Hidden::new(reviewer))),
+        }
+    }
 }
 
 pub(super) fn find(cx: &mut Context<'_, '_>) -> Result<Option<Arc<Config>>, Refusal> {
-    cx.built(PATH, |plain| {
+    let mount = cx.mount.clone();
+    of(cx, &mount)
+}
+
+/// The configuration of `mount`, which may be another than the request's.
+pub(super) fn of(cx: &mut Context<'_, '_>, mount: &Mount) -> Result<Option<Arc<Config>>, Refusal> {
+    cx.txn.built(&[&mount.prefix(), PATH].concat(), |plain| {
         let stored = serde_json::from_slice(plain).map_err(|_| Refusal::Corrupt(PATH.to_owned()))?;
         Config::new(stored)
     })

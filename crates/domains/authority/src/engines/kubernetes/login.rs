@@ -112,7 +112,7 @@ fn may_come_from(
     if !role.namespace_selector.is_empty() {
         let selector = selector::parse(&role.namespace_selector)
             .map_err(|_| Refusal::Internal("a stored namespace selector cannot be read".to_owned()))?;
-        if selector.selects(&review::namespace_labels(cx, config, namespace, jwt)?) {
+        if selector.selects(&review::namespace_labels(cx, config, namespace, config.reviewer(jwt))?) {
             return Ok(());
         }
     }
@@ -180,9 +180,12 @@ fn answer(
     login.metadata = login.alias_metadata.clone();
     login.metadata.insert("role".to_owned(), role_name.clone());
     // What differs from pod to pod belongs to the token: an alias is one for all pods of its account.
-    for (name, value) in
-        [("pod_name", account.pod), ("pod_uid", account.pod_uid), ("node_name", account.node)]
-    {
+    for (name, value) in [
+        ("pod_name", account.pod),
+        ("pod_uid", account.pod_uid),
+        ("node_name", account.node),
+        ("node_uid", account.node_uid),
+    ] {
         if !value.is_empty() {
             login.metadata.insert(name.to_owned(), value);
         }

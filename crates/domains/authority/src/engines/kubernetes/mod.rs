@@ -14,8 +14,34 @@ mod tests;
 
 use super::named::Routes;
 use super::token_params;
+use crate::context::Context;
+use crate::mounts::Mount;
+use crate::refusal::Refusal;
 use crate::request::Operation;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
+use std::collections::BTreeMap;
+
+/// The labels that a namespace has now, in the cluster whose pods log in at `mount`; as old as 10 seconds.
+///
+/// # Errors
+///
+/// The API server has not been asked yet, or did not answer; or there is nobody to ask it as.
+pub(super) fn namespace_labels(
+    cx: &mut Context<'_, '_>,
+    mount: &Mount,
+    namespace: &str,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let config = config::of(cx, mount)?
+        .ok_or_else(|| Refusal::denied(format!("{} has no configuration", mount.path)))?;
+    let credential = config.own().ok_or_else(|| {
+        Refusal::denied(format!(
+            "the labels of the namespace {namespace} cannot be had: {}config has no token_reviewer_jwt to ask the API server \
+             with",
+            mount.path
+        ))
+    })?;
+    review::namespace_labels(cx, &config, namespace, credential)
+}
 
 /// See the module.
 pub static BACKEND: Backend = Backend {

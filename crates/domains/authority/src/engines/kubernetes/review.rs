@@ -108,6 +108,7 @@ fn account(status: ReviewStatus, audiences: &[&str]) -> Result<Account, Refusal>
         pod: extra("pod-name"),
         pod_uid: extra("pod-uid"),
         node: extra("node-name"),
+        node_uid: extra("node-uid"),
     })
 }
 
@@ -144,15 +145,15 @@ struct Metadata {
     annotations: BTreeMap<String, String>,
 }
 
-/// The labels of a namespace.
+/// The labels of a namespace, as `credential` may read them.
 pub(super) fn namespace_labels(
     cx: &Context<'_, '_>,
     config: &Config,
     namespace: &str,
-    jwt: &str,
+    credential: Credential,
 ) -> Result<BTreeMap<String, String>, Refusal> {
     let path = format!("/api/v1/namespaces/{}", segment(namespace)?);
-    Ok(object(cx, config, &path, jwt)?.metadata.labels)
+    Ok(object(cx, config, &path, credential)?.metadata.labels)
 }
 
 /// The annotations of a ServiceAccount that go into its alias.
@@ -165,7 +166,7 @@ pub(super) fn alias_metadata(
     const PREFIX: &str = "vault.hashicorp.com/alias-metadata-";
     let (namespace, name) = (segment(&account.namespace)?, segment(&account.name)?);
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}");
-    let annotations = object(cx, config, &path, jwt)?.metadata.annotations;
+    let annotations = object(cx, config, &path, config.reviewer(jwt))?.metadata.annotations;
     let ours = annotations.into_iter().filter_map(|(name, value)| {
         let name = name.strip_prefix(PREFIX)?;
         (!name.is_empty()).then(|| (name.to_owned(), value))
@@ -173,11 +174,16 @@ pub(super) fn alias_metadata(
     Ok(ours.collect())
 }
 
-fn object(cx: &Context<'_, '_>, config: &Config, path: &str, jwt: &str) -> Result<Object, Refusal> {
+fn object(
+    cx: &Context<'_, '_>,
+    config: &Config,
+    path: &str,
+    credential: Credential,
+) -> Result<Object, Refusal> {
     let answer = cx.ask(Ask {
         url: config.url(path),
         roots: config.roots(),
-        credential: config.reviewer(jwt),
+        credential,
         body: None,
         may_be_old: LOOKED_UP,
         retries: 0,

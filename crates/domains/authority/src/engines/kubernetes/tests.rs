@@ -85,6 +85,7 @@ fn api_server(ask: &Ask) -> outside::Answer {
                             "authentication.kubernetes.io/pod-name": ["api-7"],
                             "authentication.kubernetes.io/pod-uid": ["pod-uid-7"],
                             "authentication.kubernetes.io/node-name": ["node-3"],
+                            "authentication.kubernetes.io/node-uid": ["node-uid"],
                         },
                     },
                 }}),
@@ -143,6 +144,7 @@ fn a_pod_logs_in_with_its_token() {
             "pod_name": "api-7",
             "pod_uid": "pod-uid-7",
             "node_name": "node-3",
+            "node_uid": "node-uid",
         })
     );
     assert_eq!(auth["policies"], json!(["default", "reader"]));

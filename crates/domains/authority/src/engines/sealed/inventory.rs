@@ -10,6 +10,7 @@ use crate::response::Response;
 use keyward_core::Timestamp;
 use keyward_intent::{Moment, Phase};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Secrets that one answer has at most, and by default.
 const MOST: usize = 10_000;
@@ -24,6 +25,15 @@ struct Entry<'o> {
     why: &'o str,
     /// ServiceAccounts.
     consumers: Vec<String>,
+    /// What their namespaces must be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace_selector: Option<String>,
+    /// What else must be true of them, in CEL.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    conditions: &'o BTreeSet<String>,
+    /// Digests of the images that their pods may run.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    images: &'o BTreeSet<String>,
     /// `git` or `runtime`.
     authority: &'static str,
     state: &'static str,
@@ -67,6 +77,9 @@ impl<'o> Entry<'o> {
             owner: if object.owner.is_empty() { &object.author } else { &object.owner },
             why: &object.reason,
             consumers: object.bounds.subjects.iter().map(ToString::to_string).collect(),
+            namespace_selector: object.bounds.namespace_selector.as_ref().map(ToString::to_string),
+            conditions: &object.bounds.conditions,
+            images: &object.bounds.images,
             authority: object.by.name(),
             state: object.state(phase, now).0.name(),
             phase: object.bounds.phase,

@@ -22,9 +22,9 @@ const MOST_LOCKED: usize = 24;
 #[serde(tag = "form", content = "manifest", rename_all = "lowercase")]
 pub(super) enum Manifest {
     /// Our own.
-    Sealed(SealedSecret),
+    Sealed(Box<SealedSecret>),
     /// That of the Zen Mesh project.
-    ZenLock(ZenLock),
+    ZenLock(Box<ZenLock>),
 }
 
 /// Values by their keys.
@@ -48,12 +48,12 @@ impl Manifest {
         if ZenLock::is(&kind) {
             let lock = ZenLock::read(text).map_err(invalid)?;
             return match lock.spec.encrypted_data.len() {
-                0..=MOST_LOCKED => Ok(Manifest::ZenLock(lock)),
+                0..=MOST_LOCKED => Ok(Manifest::ZenLock(Box::new(lock))),
                 _ => Err(Refusal::invalid(format!("a ZenLock of more than {MOST_LOCKED} values: divide it"))),
             };
         }
         match SealedSecret::is(&kind) {
-            true => SealedSecret::read(text).map(Manifest::Sealed).map_err(invalid),
+            true => SealedSecret::read(text).map(Box::new).map(Manifest::Sealed).map_err(invalid),
             false => Err(Refusal::invalid(
                 "the manifest is neither a SealedSecret of keyward.io/v1alpha1 nor a ZenLock of \
                  security.kube-zen.io/v1alpha1",

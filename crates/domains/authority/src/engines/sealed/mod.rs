@@ -12,6 +12,7 @@
 //! the highest version of every object there ever was, so that an older one is refused; signed records of phases
 //! ([`phase`]) and of who owns a secret since when ([`handover`]).
 
+mod admit;
 mod bundle;
 mod census;
 mod config;

@@ -8,6 +8,7 @@ use super::phase;
 use super::{handover::Owner, usage};
 use crate::context::Context;
 use crate::fields::Fields;
+use crate::policy::Expression;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use keyward_core::Timestamp;
@@ -189,6 +190,32 @@ pub(super) fn find(
     Ok(remembered(cx, namespace, name)?.filter(|object| !object.deleted))
 }
 
+/// The conditions of an object, ready to be asked.
+pub(super) struct Conditions(pub(super) Vec<Expression>);
+
+/// The conditions that an object is bound to; read once for each version of it.
+pub(super) fn conditions(
+    cx: &mut Context<'_, '_>,
+    namespace: &str,
+    name: &str,
+) -> Result<Arc<Conditions>, Refusal> {
+    let key = key(namespace, name);
+    let built = cx.built(&key, |plain| {
+        let object: Object =
+            serde_json::from_slice(plain).map_err(|_| Refusal::Corrupt("a sealed object".to_owned()))?;
+        read_conditions(&object.bounds).map(Conditions)
+    })?;
+    built.ok_or(Refusal::missing())
+}
+
+/// Reads what an object is bound to.
+fn read_conditions(bounds: &Bounds) -> Result<Vec<Expression>, Refusal> {
+    let read = |text: &String| {
+        Expression::parse(text).map_err(|why| Refusal::invalid(format!("conditions: {text}: {why}")))
+    };
+    bounds.conditions.iter().map(read).collect()
+}
+
 /// The manifest of an object that is there.
 pub(super) fn manifest(
     cx: &mut Context<'_, '_>,
@@ -263,6 +290,7 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Response::data(&known.describe(phase, cx.now));
     }
     let version = next_version(&manifest, before.as_deref())?;
+    read_conditions(&manifest.bounds(&config)?)?;
     let keys = keys::find(cx, &namespace)?;
     let (own, shared) = (keys::legacy(cx, &namespace)?, keys::legacy(cx, keys::ANY)?);
     let legacy: Vec<_> = own.iter().chain(shared.iter()).collect();

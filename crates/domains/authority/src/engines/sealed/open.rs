@@ -1,5 +1,6 @@
 //! Opening for a workload that is proved.
 
+use super::admit;
 use super::config::{self, Config};
 use super::object::{self, Object, State};
 use super::phase;
@@ -45,8 +46,8 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let (namespace, name) = object::place(cx)?;
     let known = cx.fields().string("digest")?.unwrap_or_default();
     let config = config::find(cx)?;
-    let workload = prove::workload(cx, &config)?;
-    let (opened, facts) = open(cx, &config, &workload, (&namespace, &name), &known)?;
+    let (workload, seen) = (prove::workload(cx, &config)?, Seen::default());
+    let (opened, facts) = open(cx, &config, (&workload, &seen), (&namespace, &name), &known)?;
     Ok(Response { facts, ..Response::data(&opened)? })
 }
 
@@ -67,11 +68,11 @@ pub(super) fn several(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Err(Refusal::invalid(format!("objects has from 1 to {MOST}")));
     }
     let config = config::find(cx)?;
-    let workload = prove::workload(cx, &config)?;
+    let (workload, seen) = (prove::workload(cx, &config)?, Seen::default());
     let (mut all, mut facts) = (Vec::new(), BTreeMap::new());
     for Wanted { name, digest } in wanted {
         may_read(cx, &namespace, &name)?;
-        let (opened, about) = open(cx, &config, &workload, (&namespace, &name), &digest)?;
+        let (opened, about) = open(cx, &config, (&workload, &seen), (&namespace, &name), &digest)?;
         all.push(opened);
         facts.extend(about);
     }
@@ -102,12 +103,16 @@ fn may_read(cx: &Context<'_, '_>, namespace: &str, name: &str) -> Result<(), Ref
 fn open(
     cx: &mut Context<'_, '_>,
     config: &Config,
-    workload: &Workload,
+    (workload, seen): (&Workload, &Seen),
     (namespace, name): (&str, &str),
     known: &str,
 ) -> Result<(Opened, BTreeMap<String, String>), Refusal> {
     let denied = |why: String| {
         Refusal::denied(format!("{namespace}/{name} is not opened for {}: {why}", workload.subject))
+    };
+    let explained = |why: Refusal| match why {
+        Refusal::Denied { reason } => denied(reason.into_owned()),
+        other => other,
     };
     if workload.subject.namespace != namespace {
         return Err(denied("it is in another namespace".to_owned()));
@@ -133,16 +138,16 @@ fn open(
         return Err(denied(Violation::Author(object.author.clone()).to_string()));
     }
     let mut facts = object::facts(namespace, name, &object);
+    facts.extend(
+        admit::workload(cx, (workload, seen), (namespace, name), &object.bounds).map_err(&explained)?,
+    );
     if !workload.pod.is_empty() {
         facts.insert("pod".to_owned(), format!("{namespace}/{}", workload.pod));
     }
     let unchanged = known == object.digest;
     let items = match unchanged {
         true => None,
-        false => Some(values(cx, &object, &place, (namespace, name)).map_err(|why| match why {
-            Refusal::Denied { reason } => denied(reason.into_owned()),
-            other => other,
-        })?),
+        false => Some(values(cx, &object, &place, (namespace, name)).map_err(&explained)?),
     };
     let opened = Opened {
         namespace: namespace.to_owned(),

@@ -2,12 +2,13 @@
 
 use super::config::Config;
 use crate::context::Context;
-use crate::mounts;
+use crate::mounts::{self, Mount};
 use crate::refusal::Refusal;
 use crate::response::Response;
 use keyward_intent::{Subject, names};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::sync::Arc;
 
 const ACCOUNTS: &str = "account/";
 
@@ -15,6 +16,8 @@ const ACCOUNTS: &str = "account/";
 pub(super) struct Workload {
     pub(super) subject: Subject,
     pub(super) pod: String,
+    /// Where it logged in: the auth method of its cluster.
+    pub(super) cluster: Arc<Mount>,
 }
 
 /// Which of all that ever had a name is meant.
@@ -28,15 +31,15 @@ struct Account {
 pub(super) fn workload(cx: &mut Context<'_, '_>, config: &Config) -> Result<Workload, Refusal> {
     let token = cx.caller()?.token.clone();
     let table = mounts::table(cx.txn)?;
-    let proving = config.auth_mounts.iter().any(|path| {
-        token.path.strip_prefix(path.as_str()) == Some("login")
-            && table.at(path).is_some_and(|mount| mount.kind == "kubernetes")
+    let proving = config.auth_mounts.iter().find_map(|path| {
+        let by_login = token.path.strip_prefix(path.as_str()) == Some("login");
+        table.at(path).filter(|mount| by_login && mount.kind == "kubernetes").cloned()
     });
-    if !proving {
+    let Some(cluster) = proving else {
         return Err(Refusal::denied(
             "the token does not come from a login by one of auth_mounts: it proves no workload",
         ));
-    }
+    };
     let said = |name: &str| token.metadata.get(name).filter(|value| !value.is_empty());
     let (Some(namespace), Some(name), Some(uid)) =
         (said("service_account_namespace"), said("service_account_name"), said("service_account_uid"))
@@ -72,7 +75,7 @@ pub(super) fn workload(cx: &mut Context<'_, '_>, config: &Config) -> Result<Work
         name: name.clone(),
         uid: Some(uid.clone()),
     };
-    Ok(Workload { subject, pod })
+    Ok(Workload { subject, pod, cluster })
 }
 
 fn key(namespace: &str, name: &str) -> String {

@@ -74,7 +74,7 @@ fn conditions_that_cannot_be_kept_are_refused() {
     let text = r#"path "secret/a" { capabilities = ["read"] condition = "pods.namespace == 'x'" }"#;
     let why = crate::policy::Policy::parse("test", text).err().map(|why| why.to_string()).unwrap_or_default();
     assert!(
-        why.contains("undeclared reference to 'pods'; did you mean pod")
+        why.contains("undeclared reference to 'pods' at 1:1; did you mean pod")
             && why.contains("known: request")
             && why.contains("line 1"),
         "{why}"
