@@ -18,6 +18,7 @@ const PATIENCE: usize = 8;
 /// Threads that leave records each in a place of their own; more than that share places.
 const PLACES: usize = 8;
 
+// house: two kinds of locks: records can be left while others are written
 pub(super) struct Direct {
     output: Arc<Mutex<Output>>,
     status: Arc<Status>,
