@@ -195,7 +195,7 @@ impl Reviewer {
         let mut request = Request::of_review(object)?.with_namespace(of_namespace);
         // A subresource such as exec is of a kind of its own; policies name it by what it is a part of.
         if !subresource.is_empty()
-            && let Some(parent) = self.world.catalog.load().parent(&group, &resource)
+            && let Some(parent) = self.world.outside.catalog.load().parent(&group, &resource)
         {
             let kind = Kind::new(&parent.api_version(), &parent.kind);
             request = request.with_subresource(kind, &subresource).with_resource(&resource);

@@ -92,7 +92,7 @@ impl Scanner {
             let _ = generations.wait_for(|generation| *generation > 0).await;
             generations.mark_unchanged();
             let set = self.known.set.load_full();
-            let mut kinds = kinds(&set, &self.world.catalog.load());
+            let mut kinds = kinds(&set, &self.world.outside.catalog.load());
             if self.posture.is_some() {
                 for kind in posture::KINDS {
                     if !kinds.contains(&kind) {

@@ -3,10 +3,8 @@
 use super::BAD;
 use super::world::{LIMIT, World, pod};
 use keyward_testkit::certificates;
-use keyward_testkit::cluster::NODE_ADDRESS;
 use keyward_testkit::process::{Process, run};
 use serde_json::{Value, json};
-use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 /// More than all replicas of an API server have under way, and than one engine answers at once.
@@ -60,12 +58,13 @@ pub(super) fn slow_policies_hold_up_no_other(world: &World, served: &Process) {
     let config =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default"}});
     world.write("slow.json", "ConfigMap", "configmaps", &config);
-    let (_service, address) = world.silent();
+    // It takes connections, and says nothing.
+    let (_service, address) = world.listen();
     world.apply(&SLOW.replace("ADDRESS", &address.to_string())).unwrap();
     flooded(world);
     world.kubectl(&["delete", "clusterpolicy", "slow"], "").unwrap();
 
-    let (_registry, address) = world.silent();
+    let (_registry, address) = world.listen();
     let image = format!("{address}/app:1");
     let object = serde_json::from_str(&pod("silent", "default", &image, false)).unwrap();
     world.write("slow.json", "Pod", "pods", &object);
@@ -111,13 +110,6 @@ fn peak(process: &Process) -> u64 {
 }
 
 impl World {
-    /// Takes connections, and says nothing.
-    fn silent(&self) -> (TcpListener, SocketAddr) {
-        let silent = self.cluster.in_namespace(|| TcpListener::bind((NODE_ADDRESS, 0))).unwrap().unwrap();
-        let address = silent.local_addr().unwrap();
-        (silent, address)
-    }
-
     /// Writes a review of an object that is created.
     fn write(&self, file: &str, kind: &str, resource: &str, object: &Value) {
         let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {

@@ -178,7 +178,7 @@ impl Desk {
     }
 
     fn served(&self, object: &Reference) -> Result<Kind, Failure> {
-        let kind = object.served(&self.around.world.catalog.load());
+        let kind = object.served(&self.around.world.outside.catalog.load());
         kind.ok_or_else(|| {
             Failure(format!("{} of the group {:?} is not served", object.kind, &*object.group))
         })

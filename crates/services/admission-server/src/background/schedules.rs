@@ -97,7 +97,7 @@ async fn note(desk: &Desk, entry: &Entry, now: Timestamp) {
 
 /// Asks for the removal of everything that a policy removes now.
 async fn clean(desk: &Desk, set: &Set, entry: &Entry) {
-    let catalog = desk.around.world.catalog.load_full();
+    let catalog = desk.around.world.outside.catalog.load_full();
     let interests = entry.policy.interests(RuleKind::Deletion);
     let kinds: BTreeMap<String, Kind> = interests
         .iter()

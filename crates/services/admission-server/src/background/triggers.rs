@@ -155,7 +155,7 @@ fn survey(desk: &Arc<Desk>, entry: &Entry, tasks: &mut JoinSet<()>, new: bool) {
         if !entry.policy.upkeep(task).iter().any(asks) {
             continue;
         }
-        let catalog = desk.around.world.catalog.load();
+        let catalog = desk.around.world.outside.catalog.load();
         let interests = entry.policy.interests(task);
         let kinds: BTreeMap<String, Kind> = interests
             .iter()
@@ -204,7 +204,7 @@ fn work(task: RuleKind, policy: Arc<str>, trigger: Reference) -> Work {
 
 /// What the policies are for, by name.
 fn kinds(desk: &Desk, set: &Set) -> BTreeMap<String, Kind> {
-    let catalog = desk.around.world.catalog.load();
+    let catalog = desk.around.world.outside.catalog.load();
     let mut kinds = BTreeMap::new();
     for entry in set.entries.iter().filter(|entry| !entry.policy.is_native()) {
         for interest in TRIGGERED.into_iter().flat_map(|task| entry.policy.interests(task)) {
