@@ -1,6 +1,7 @@
 //! What a policy says about a request.
 
 use crate::lookup::Lookup;
+use crate::meter::Meter;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -105,6 +106,26 @@ pub enum Action {
     Warn,
 }
 
+/// How much a decision may compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leave {
+    /// As much as any policy may: each rule 5,000,000 steps.
+    #[default]
+    Full,
+    /// So many steps for all rules together, where others wait meanwhile. If they do not suffice, the outcome is [`Outcome::cut_short`].
+    Brief(u64),
+}
+
+impl Leave {
+    /// For the next rule of a decision.
+    pub(crate) fn meter(self, outcome: &Outcome) -> Meter {
+        match self {
+            Leave::Full => Meter::default(),
+            Leave::Brief(steps) => Meter::of(steps.saturating_sub(outcome.steps)),
+        }
+    }
+}
+
 /// What a policy says about a request.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -114,4 +135,16 @@ pub struct Outcome {
     pub patched: Option<Value>,
     /// What was lacking: with the answers, the policy is to be asked again.
     pub lacks: Vec<Lookup>,
+    /// Steps that it took.
+    pub steps: u64,
+    /// It had brief leave, and that did not suffice: nothing of it counts, and the policy is to be asked again with full leave.
+    pub cut_short: bool,
+}
+
+impl Outcome {
+    /// Adds what a rule took.
+    pub(crate) fn count(&mut self, leave: Leave, meter: &Meter) {
+        self.steps += meter.taken();
+        self.cut_short |= leave != Leave::Full && meter.is_spent();
+    }
 }

@@ -1,7 +1,8 @@
 //! The I/O face of admission in a cluster: what `keyward policy serve` runs.
 //!
 //! [`serve`] starts everything. `sources` watches policies and compiles those that change into a [`policies::Set`], which every
-//! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out, and `outside` answers.
+//! review reads without a lock. `review` answers the API server; what a decision lacks `world` finds out, and `outside` answers; what
+//! takes long `computing` does apart.
 //! `webhooks` says what the API server is to ask, and `configurations` keeps it that way, with `heartbeat` telling which replicas
 //! are alive. `scan` looks at what is there already, `images` asks registries, `report` writes what changed of it, `compliance`
 //! shows it to people, and `posture` tells the authority. `background` makes, changes and removes objects as policies say.
@@ -10,6 +11,7 @@
 mod background;
 mod catalog;
 mod compliance;
+mod computing;
 mod configurations;
 mod events;
 mod heartbeat;

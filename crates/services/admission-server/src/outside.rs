@@ -29,10 +29,11 @@ const MOST_KEPT: usize = 1000;
 const MOST_BYTES: usize = 64 << 20;
 /// Decisions that may wait for answers at a time: fewer than reviews, so that those that ask for nothing are still answered
 /// where something outside hangs. More wait for a moment and then do without.
-const ASKING: usize = 64;
-/// The same for registries: those that are asked at a time, and half as many that wait for them. With `ASKING` fewer than reviews.
-const ASKING_REGISTRIES: usize = 48;
-const MOMENT: Duration = Duration::from_millis(25);
+const ASKING: usize = 56;
+/// The same for registries: those that are asked at a time, and a few that wait for them. With `ASKING`, and those
+/// that compute, fewer than reviews.
+const ASKING_REGISTRIES: usize = 40;
+pub(crate) const MOMENT: Duration = Duration::from_millis(25);
 /// The longest that a service other than the API server may take, and the most that it may say.
 const SERVICE: Limits = Limits { duration: Duration::from_secs(10), body: 2 << 20 };
 /// The longest that a command waits for one answer.

@@ -2,6 +2,7 @@
 
 use crate::background::{Full, Requested};
 use crate::compliance::Compliance;
+use crate::computing::Patience;
 use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
@@ -168,7 +169,7 @@ impl Reviewer {
         task: RuleKind,
         asked: &Asked,
     ) -> keyward_admission::Outcome {
-        self.world.decide(set, &entry.policy, task, &asked.request, asked.deadline).await
+        self.world.decide(set, &entry.policy, task, &asked.request, Patience::of_review(asked.deadline)).await
     }
 
     fn conclude(&self, verdict: &Verdict<'_>, asked: &Asked) -> Answer {

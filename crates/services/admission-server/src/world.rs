@@ -1,17 +1,17 @@
 //! What decisions need: namespaces and bindings of roles from watches, and what they ask about everything else.
 
+use crate::computing::{BREATH, BRIEF, Computing, Patience, given_up};
 use crate::log::Wall;
 use crate::outside::{Answer, Outside};
 use crate::policies::Set;
 use crate::reach;
-use keyward_admission::{Lookup, Outcome, Policy, Request, RuleKind, Snapshot, Surroundings};
+use keyward_admission::{Leave, Lookup, Outcome, Policy, Request, RuleKind, Snapshot, Surroundings};
 use keyward_core::Clock;
 use keyward_kubernetes::Cluster;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
 use tokio::time::timeout_at;
 
 /// How often a decision may come back with another question.
@@ -74,6 +74,7 @@ impl Decided {
 // house: each lock is of what one watch keeps up, and none is held with another.
 pub(crate) struct World {
     pub(crate) outside: Outside,
+    computing: Computing,
     pub(crate) namespaces: RwLock<HashMap<String, Value>>,
     pub(crate) roles: RwLock<BTreeMap<(String, String), RoleBinding>>,
 }
@@ -91,7 +92,12 @@ impl Snapshot for Answers {
 
 impl World {
     pub(crate) fn new(cluster: Cluster, own: &str) -> World {
-        World { outside: Outside::new(cluster, own), namespaces: RwLock::default(), roles: RwLock::default() }
+        World {
+            outside: Outside::new(cluster, own),
+            computing: Computing::default(),
+            namespaces: RwLock::default(),
+            roles: RwLock::default(),
+        }
     }
 
     /// A namespace as policies see it, with the label that every namespace has.
@@ -124,16 +130,16 @@ impl World {
         (Value::Array(roles), Value::Array(cluster_roles))
     }
 
-    /// What a policy says about a request, with everything found out that it asks for before the deadline.
+    /// What a policy says about a request, with everything found out that it asks for in time.
     pub(crate) async fn decide(
         &self,
         set: &Set,
         policy: &Policy,
         task: RuleKind,
         request: &Request,
-        deadline: Instant,
+        patience: Patience,
     ) -> Outcome {
-        self.find_out(set, policy, task, request, deadline, false).await.outcome
+        self.find_out(set, policy, task, request, patience, false).await.outcome
     }
 
     /// As [`decide`](World::decide), with what was asked; of what is `fresh` nothing was found out before.
@@ -143,24 +149,35 @@ impl World {
         policy: &Policy,
         task: RuleKind,
         request: &Request,
-        deadline: Instant,
+        patience: Patience,
         fresh: bool,
     ) -> Decided {
         let home = &policy.metadata.namespace;
         let mut answers = Answers::default();
+        let mut leave = Leave::Brief(BRIEF);
         for round in 0.. {
             let now = Wall.now().nanos();
-            let outcome = policy.decide(
-                task,
-                request,
-                &Surroundings {
+            let decide = |leave| {
+                let around = Surroundings {
                     snapshot: &answers,
                     exceptions: &set.exceptions,
                     bindings: &set.bindings,
                     now: i128::from(now),
                     seed: now,
-                },
-            );
+                    leave,
+                };
+                policy.decide(task, request, &around)
+            };
+            let mut outcome = if leave == Leave::Full { Outcome::default() } else { decide(leave) };
+            if outcome.cut_short || leave == Leave::Full {
+                leave = Leave::Full;
+                outcome = match self.computing.apart(patience, || decide(leave)).await {
+                    Ok(outcome) => outcome,
+                    Err(why) => return Decided { outcome: given_up(outcome, task, why), answers },
+                };
+            } else if outcome.steps > BREATH {
+                tokio::task::yield_now().await;
+            }
             let mut asked: Vec<Lookup> = outcome.lacks.clone();
             asked.retain(|question| answers.answer(question).is_none());
             if asked.is_empty() || round == ROUNDS {
@@ -171,8 +188,10 @@ impl World {
                     continue;
                 }
                 let found = match reach::within(home, &question) {
-                    Ok(question) if fresh => timeout_at(deadline.into(), self.outside.find(&question)).await,
-                    Ok(question) => timeout_at(deadline.into(), self.outside.ask(&question)).await,
+                    Ok(question) if fresh => {
+                        timeout_at(patience.until.into(), self.outside.find(&question)).await
+                    }
+                    Ok(question) => timeout_at(patience.until.into(), self.outside.ask(&question)).await,
                     Err(why) => Ok(Err(why.into())),
                 };
                 let found = found.unwrap_or_else(|_| Err("there was no answer in time".to_owned().into()));

@@ -4,7 +4,7 @@ use crate::load::{self, Policies};
 use crate::report::{Report, Summary};
 use crate::world::{Seen, World};
 use keyward_admission::{
-    Explanation, Mode, Operation, Outcome, Policy, Request, RuleKind, RuleOutcome, Surroundings, yaml,
+    Explanation, Leave, Mode, Operation, Outcome, Policy, Request, RuleKind, RuleOutcome, Surroundings, yaml,
 };
 use serde_json::Value;
 use std::io::Write;
@@ -165,6 +165,7 @@ impl Apply {
             bindings: &self.policies.bindings,
             now: self.now,
             seed: 1,
+            leave: Leave::Full,
         }
     }
 
