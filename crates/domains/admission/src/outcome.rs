@@ -148,3 +148,35 @@ impl Outcome {
         self.cut_short |= leave != Leave::Full && meter.is_spent();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Loaded, Nothing, Operation, Request, Surroundings, load};
+    use serde_json::json;
+
+    #[test]
+    fn brief_leave_is_for_all_rules_together() {
+        let deny = json!({"conditions": {"all": [{"key": "{{request.object.a}}", "operator": "AllNotIn", "value": "{{request.object.b}}"}]}});
+        let rule = |name| json!({"name": name, "match": {"any": [{"resources": {"kinds": ["ConfigMap"]}}]}, "validate": {"message": "m", "deny": deny}});
+        let policy = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
+            "spec": {"rules": [rule("one"), rule("two")]}});
+        let Ok(Loaded::Policy(policy)) = load(&policy, None) else { panic!("the policy is refused") };
+        let (a, b): (Vec<usize>, Vec<usize>) = ((0..100).collect(), (100..200).collect());
+        let object =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "a": a, "b": b});
+        let request = Request::of_object(object, Operation::Create);
+        let decide = |leave| {
+            let around =
+                Surroundings { snapshot: &Nothing, exceptions: &[], bindings: &[], now: 0, seed: 1, leave };
+            policy.decide(RuleKind::Validation, &request, &around)
+        };
+        let full = decide(Leave::Full);
+        assert!(!full.cut_short && full.steps > 20_000, "{full:?}");
+        assert!(full.rules.iter().all(|rule| rule.status == Status::Fail));
+        assert!(!decide(Leave::Brief(full.steps + 1)).cut_short);
+        for steps in [0, 100, full.steps - 1] {
+            assert!(decide(Leave::Brief(steps)).cut_short, "{steps}");
+        }
+    }
+}
