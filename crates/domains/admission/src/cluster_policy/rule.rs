@@ -145,7 +145,7 @@ impl Rule {
         exceptions: &[&Exception],
         outcome: &mut Outcome,
     ) {
-        let arena = Arena::with_capacity(1);
+        let arena = Arena::with_capacity(0);
         let needs: RefCell<Vec<Lookup>> = RefCell::new(Vec::new());
         let meter = around.leave.meter(outcome);
         let world = World { now: around.now, seed: Cell::new(around.seed), meter };
@@ -166,7 +166,7 @@ impl Rule {
     /// What its preconditions come to, one by one.
     pub(super) fn conditions(&self, request: &Request, around: &Surroundings<'_>) -> Vec<String> {
         let Some(preconditions) = &self.preconditions else { return Vec::new() };
-        let arena = Arena::with_capacity(1);
+        let arena = Arena::with_capacity(0);
         let needs: RefCell<Vec<Lookup>> = RefCell::new(Vec::new());
         let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
         let frame = Frame::new(request, &arena, around.snapshot, &world, &needs).for_rule(&self.name);
