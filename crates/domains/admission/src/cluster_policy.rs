@@ -209,7 +209,7 @@ impl ClusterPolicy {
                 let why = "skipping the rule evaluation as pre-existing violations are allowed";
                 outcome.rules[before] = RuleOutcome::new(&rule.name, RuleKind::Validation, Status::Skip, why);
             }
-            if outcome.cut_short || (self.first_only && !outcome.rules.is_empty()) {
+            if self.first_only && !outcome.rules.is_empty() {
                 break;
             }
         }

@@ -2,7 +2,7 @@
 //! anew apart from these, a few at a time, so that there is always a processor for the rest.
 
 use crate::outside::MOMENT;
-use keyward_admission::{Outcome, RuleKind, RuleOutcome, Status};
+use keyward_admission::{Outcome, Status};
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -84,27 +84,18 @@ impl Computing {
     }
 }
 
-/// What a policy says that could not be evaluated to the end.
-pub(crate) fn given_up(outcome: Outcome, task: RuleKind, why: &'static str) -> Outcome {
-    let mut rules = outcome.rules;
-    for rule in &mut rules {
+/// What a policy says that was cut short and is not computed: that none of the rules which are for the request could be evaluated.
+pub(crate) fn given_up(mut outcome: Outcome, why: &'static str) -> Outcome {
+    for rule in &mut outcome.rules {
         (rule.status, rule.message, rule.effects) = (Status::Error, why.into(), None);
     }
-    if rules.is_empty() {
-        rules.push(RuleOutcome {
-            rule: "".into(),
-            kind: task,
-            status: Status::Error,
-            message: why.into(),
-            effects: None,
-        });
-    }
-    Outcome { rules, ..Outcome::default() }
+    Outcome { rules: outcome.rules, ..Outcome::default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keyward_admission::{RuleKind, RuleOutcome};
 
     #[tokio::test]
     async fn a_bounded_number_waits_and_nobody_beyond_the_time() {
@@ -135,12 +126,10 @@ mod tests {
         };
         let outcome =
             Outcome { rules: vec![said], patched: Some(serde_json::Value::Null), ..Outcome::default() };
-        let given = given_up(outcome, RuleKind::Validation, "why");
+        let given = given_up(outcome, "why");
         assert_eq!(
             (given.rules[0].status, &*given.rules[0].message, &given.patched),
             (Status::Error, "why", &None)
         );
-        let nothing = given_up(Outcome::default(), RuleKind::Validation, "why");
-        assert_eq!(nothing.rules.len(), 1);
     }
 }

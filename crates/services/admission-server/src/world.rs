@@ -154,7 +154,6 @@ impl World {
     ) -> Decided {
         let home = &policy.metadata.namespace;
         let mut answers = Answers::default();
-        let mut leave = Leave::Brief(BRIEF);
         for round in 0.. {
             let now = Wall.now().nanos();
             let decide = |leave| {
@@ -168,12 +167,11 @@ impl World {
                 };
                 policy.decide(task, request, &around)
             };
-            let mut outcome = if leave == Leave::Full { Outcome::default() } else { decide(leave) };
-            if outcome.cut_short || leave == Leave::Full {
-                leave = Leave::Full;
-                outcome = match self.computing.apart(patience, || decide(leave)).await {
+            let mut outcome = decide(Leave::Brief(BRIEF));
+            if outcome.cut_short {
+                outcome = match self.computing.apart(patience, || decide(Leave::Full)).await {
                     Ok(outcome) => outcome,
-                    Err(why) => return Decided { outcome: given_up(outcome, task, why), answers },
+                    Err(why) => return Decided { outcome: given_up(outcome, why), answers },
                 };
             } else if outcome.steps > BREATH {
                 tokio::task::yield_now().await;
