@@ -3,7 +3,7 @@
 use super::{POD_SECURITY, pods, unmatched};
 use crate::Failure;
 use crate::measure::{figure, middle};
-use keyward_admission::{Loaded, Nothing, Operation, Request, RuleKind, Surroundings, load, yaml};
+use keyward_admission::{Leave, Loaded, Nothing, Operation, Request, RuleKind, Surroundings, load, yaml};
 use keyward_admission_server::policies::{Entry, Set};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
@@ -61,7 +61,14 @@ fn set(text: &str) -> Result<Set, Failure> {
 /// One request, decided by the policies that are for it. The object is the request's own, as in a review.
 fn decide(set: &Set, pod: Value) -> usize {
     let request = Request::of_object(pod, Operation::Create);
-    let around = Surroundings { snapshot: &Nothing, exceptions: &[], bindings: &[], now: 0, seed: 1 };
+    let around = Surroundings {
+        snapshot: &Nothing,
+        exceptions: &[],
+        bindings: &[],
+        now: 0,
+        seed: 1,
+        leave: Leave::Full,
+    };
     let policies = set.matching(RuleKind::Validation, "Pod", "pods");
     let said = policies.iter().map(|entry| entry.policy.decide(RuleKind::Validation, &request, &around));
     said.map(|outcome| outcome.rules.len()).sum()

@@ -14,7 +14,10 @@ const REGEX: usize = 1 << 20;
 
 /// What is left to spend.
 #[derive(Debug)]
-pub struct Meter(Cell<u64>);
+pub struct Meter {
+    budget: u64,
+    left: Cell<u64>,
+}
 
 /// The budget is used up.
 #[derive(Clone, Copy, Debug)]
@@ -36,17 +39,27 @@ impl Default for Meter {
 impl Meter {
     /// A budget of so many steps.
     pub fn of(steps: u64) -> Meter {
-        Meter(Cell::new(steps))
+        Meter { budget: steps, left: Cell::new(steps) }
     }
 
     /// Takes steps.
     ///
     /// # Errors
-    /// There are not as many left.
+    /// There are not as many left; then none are.
     pub fn spend(&self, steps: usize) -> Result<(), Spent> {
-        let left = self.0.get().checked_sub(steps as u64).ok_or(Spent)?;
-        self.0.set(left);
-        Ok(())
+        let left = self.left.get().checked_sub(steps as u64);
+        self.left.set(left.unwrap_or_default());
+        left.map(|_| ()).ok_or(Spent)
+    }
+
+    /// Steps taken so far.
+    pub fn taken(&self) -> u64 {
+        self.budget - self.left.get()
+    }
+
+    /// Whether none are left.
+    pub fn is_spent(&self) -> bool {
+        self.left.get() == 0
     }
 }
 

@@ -42,7 +42,7 @@ mod policy_explain;
 #[cfg(feature = "authority")]
 mod policy_files;
 #[cfg(feature = "authority")]
-mod policy_images;
+mod policy_outside;
 #[cfg(feature = "authority")]
 mod policy_rollout;
 #[cfg(feature = "authority")]

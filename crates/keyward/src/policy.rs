@@ -7,6 +7,7 @@ use crate::cli::input::{content, object};
 use crate::cli::output::Output;
 use crate::cli::{Failure, Session, output};
 use crate::data::nothing_there;
+use crate::services::ClusterArgs;
 use crate::{policy_explain, policy_files, policy_rollout, policy_serve};
 use clap::Subcommand;
 use keyward_authority_client::Method;
@@ -74,7 +75,7 @@ pub(crate) enum Policy {
     /// Write the custom resource definitions of policies and reports to standard output
     Crds,
     /// Remove the webhooks, so that no policy holds anything up; `serve` puts them back
-    Release(policy_serve::ClusterArgs),
+    Release(ClusterArgs),
 }
 
 impl Policy {

@@ -3,17 +3,18 @@
 use crate::cli::Failure;
 use crate::cli::input::content;
 use crate::cli::output::{self, Format, Output};
-use crate::policy_images::FromHere;
+use crate::policy_outside::{FromHere, Live};
 use crate::services::ClusterArgs;
 use clap::{Args, ValueEnum};
 use keyward_admission::{Operation, evaluate, functions, search, yaml};
-use keyward_admission_server::{Cluster, Error, listing};
+use keyward_admission_server::{Catalog, listing};
 use keyward_policy_files::apply::Apply;
 use keyward_policy_files::git::Tree;
 use keyward_policy_files::judge::Row;
 use keyward_policy_files::load::{self, Policies};
 use keyward_policy_files::report::{Form, Report};
 use keyward_policy_files::suite;
+use keyward_policy_files::world::Outside;
 use serde_json::Value;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -228,7 +229,8 @@ pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
     let (of_policies, rest) = all.split_at(args.policies.len());
     let (resources, of_cluster) = rest.split_at(args.resource.len());
     let mut apply = Apply { policies: policies(of_policies)?, now: now(), ..Apply::default() };
-    let live = if args.live { ask(args, &mut apply)? } else { Vec::new() };
+    let cluster = args.live.then(|| Live::connect(&args.cluster)).transpose()?;
+    let found = cluster.as_ref().map(|live| ask(live, args, &mut apply)).transpose()?;
     if !apply.policies.refused.is_empty() {
         return Err(Failure::Code(1));
     }
@@ -238,9 +240,18 @@ pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
             apply.world.objects.extend(load::resources(&file).map_err(usage)?);
         }
     }
-    if args.registry {
-        apply.world.registries = Some(Box::new(FromHere::new(&apply.world.objects)?));
-    }
+    let (outside, live) = match (cluster, found) {
+        (Some(live), Some(found)) => {
+            let told = apply.world.objects.iter().chain(&apply.policies.globals);
+            (Some(live.outside(found.catalog, found.globals.iter().chain(told))), found.objects)
+        }
+        _ => (None, Vec::new()),
+    };
+    let outside = match args.registry {
+        true => Some(outside.map_or_else(FromHere::nobody, Ok)?.with_registries(&apply.world.objects)),
+        false => outside,
+    };
+    apply.world.outside = outside.map(|outside| Box::new(outside) as Box<dyn Outside>);
     if let Some(file) = &args.userinfo {
         let mut info = document(&file.display().to_string())?;
         let inner = info["userInfo"].take();
@@ -290,25 +301,30 @@ pub(crate) fn apply(args: &ApplyArgs, out: &Output) -> Result<(), Failure> {
     if summary.fail + summary.error > 0 { Err(Failure::Code(1)) } else { Ok(()) }
 }
 
+/// What the cluster has for the policies.
+struct Found {
+    catalog: Catalog,
+    globals: Vec<Value>,
+    objects: Vec<Value>,
+}
+
 /// Asks the cluster for objects, and for policies where no file of them was named.
-fn ask(args: &ApplyArgs, apply: &mut Apply) -> Result<Vec<Value>, Failure> {
-    let failed = |why: Error| usage(why.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let cluster = Cluster::connect(&args.cluster.source()).await.map_err(failed)?;
-        if args.policies.is_empty() {
-            for policy in listing::policies(&cluster).await.map_err(failed)? {
-                let name = format!("{} {}", policy["kind"], policy["metadata"]["name"]).replace('"', "");
-                apply.policies.text(&policy.to_string(), &name).map_err(usage)?;
-            }
-            for (name, why) in apply.policies.refused.drain(..) {
-                eprintln!("{name} is left out: {why}");
-            }
+fn ask(live: &Live, args: &ApplyArgs, apply: &mut Apply) -> Result<Found, Failure> {
+    if args.policies.is_empty() {
+        for policy in live.wait(listing::policies(&live.cluster))? {
+            let name = format!("{} {}", policy["kind"], policy["metadata"]["name"]).replace('"', "");
+            apply.policies.text(&policy.to_string(), &name).map_err(usage)?;
         }
-        apply.world.objects.extend(listing::namespaces(&cluster).await.map_err(failed)?);
-        let namespace = args.of_namespace.as_deref();
-        listing::objects(&cluster, &apply.policies.policies, namespace).await.map_err(failed)
-    })
+        for (name, why) in apply.policies.refused.drain(..) {
+            eprintln!("{name} is left out: {why}");
+        }
+    }
+    apply.world.objects.extend(live.wait(listing::namespaces(&live.cluster))?);
+    let catalog = live.wait(listing::catalog(&live.cluster))?;
+    let globals = live.wait(listing::global_context(&live.cluster))?;
+    let (policies, namespace) = (&apply.policies.policies, args.of_namespace.as_deref());
+    let objects = live.wait(listing::objects(&live.cluster, &catalog, policies, namespace))?;
+    Ok(Found { catalog, globals, objects })
 }
 
 pub(crate) fn jp(args: &Jp, out: &Output) -> Result<(), Failure> {

@@ -3,10 +3,11 @@
 use crate::cli::Failure;
 use crate::cli::input::content;
 use crate::cli::output::{self, Output, columns};
-use crate::policy_serve::ClusterArgs;
+use crate::policy_outside::Live;
+use crate::services::ClusterArgs;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use keyward_admission_server::{Cluster, Error, listing};
+use keyward_admission_server::listing;
 use keyward_policy_files::load;
 use keyward_policy_files::rollout::{Findings, Plan, Policies, Stage, date};
 use serde_json::{Value, json};
@@ -91,19 +92,15 @@ pub(crate) fn rollout(args: &RolloutArgs, out: &Output) -> Result<(), Failure> {
 
 /// Asks the cluster for what no file was named for.
 fn ask(args: &RolloutArgs, policies: &mut Policies, findings: &mut Findings) -> Result<(), Failure> {
-    let failed = |why: Error| usage(why.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let cluster = Cluster::connect(&args.cluster.source()).await.map_err(failed)?;
-        if args.policies.is_empty() {
-            let found = listing::policies(&cluster).await.map_err(failed)?;
-            found.into_iter().try_for_each(|object| policies.insert(object, None)).map_err(usage)?;
-        }
-        if args.reports.is_empty() {
-            listing::reports(&cluster).await.map_err(failed)?.iter().for_each(|report| findings.add(report));
-        }
-        Ok(())
-    })
+    let live = Live::connect(&args.cluster)?;
+    if args.policies.is_empty() {
+        let found = live.wait(listing::policies(&live.cluster))?;
+        found.into_iter().try_for_each(|object| policies.insert(object, None)).map_err(usage)?;
+    }
+    if args.reports.is_empty() {
+        live.wait(listing::reports(&live.cluster))?.iter().for_each(|report| findings.add(report));
+    }
+    Ok(())
 }
 
 fn namespaces(plan: &Plan) -> BTreeSet<&str> {

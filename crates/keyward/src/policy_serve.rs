@@ -1,12 +1,12 @@
 //! `keyward policy serve`, `crds` and `release`: admission policies in a cluster.
 
 use crate::cli::{Connection, Failure, client_config, output};
-use crate::services::{LoginArgs, give_memory_back};
+use crate::policy_outside::Live;
+use crate::services::{ClusterArgs, LoginArgs, give_memory_back};
 use keyward_admission_server::posture;
 use keyward_admission_server::webhooks::Reached;
 use keyward_admission_server::{
-    Clients, Cluster, Dialect, Lives, Options, Source, TlsFiles, release as release_webhooks,
-    serve as serve_policies,
+    Clients, Dialect, Lives, Options, TlsFiles, release as release_webhooks, serve as serve_policies,
 };
 use keyward_core::parse_duration;
 use std::net::SocketAddr;
@@ -22,16 +22,6 @@ const CRDS: [&str; 4] = [
     include_str!("../../../deploy/crds/wgpolicyk8s.io.yaml"),
     include_str!("../../../deploy/crds/openreports.io.yaml"),
 ];
-
-#[derive(clap::Args)]
-pub(crate) struct ClusterArgs {
-    /// A kubeconfig file; without one KUBECONFIG counts, then ~/.kube/config, then the pod's ServiceAccount
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// A context in it other than its current one
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-}
 
 #[derive(clap::Args)]
 pub(crate) struct ServeArgs {
@@ -117,12 +107,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|why| why.to_string())
 }
 
-impl ClusterArgs {
-    pub(crate) fn source(&self) -> Source {
-        Source { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
-    }
-}
-
 impl PostureArgs {
     fn options(&self, connection: &Connection) -> Result<Option<posture::Options>, Failure> {
         let Some(cluster) = &self.posture_cluster else { return Ok(None) };
@@ -191,16 +175,10 @@ pub(crate) fn crds() -> Result<(), Failure> {
 }
 
 pub(crate) fn release(args: &ClusterArgs) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let failed = |why: keyward_admission_server::Error| Failure::Usage(why.to_string());
-    runtime.block_on(async {
-        let cluster = Cluster::connect(&args.source()).await.map_err(failed)?;
-        let removed = release_webhooks(&cluster).await.map_err(failed)?;
-        match removed.is_empty() {
-            true => output::line("No webhook of ours was there."),
-            false => {
-                output::line(&format!("Removed {}: no policy holds anything up now.", removed.join(", ")))
-            }
-        }
-    })
+    let live = Live::connect(args)?;
+    let removed = live.wait(release_webhooks(&live.cluster))?;
+    match removed.is_empty() {
+        true => output::line("No webhook of ours was there."),
+        false => output::line(&format!("Removed {}: no policy holds anything up now.", removed.join(", "))),
+    }
 }

@@ -1,12 +1,12 @@
 //! Admission policies as people write them in YAML, and what they say about a pod.
 
-use keyward_admission::{Loaded, Nothing, Operation, Request, RuleKind, Surroundings, load, yaml};
+use keyward_admission::{Leave, Loaded, Nothing, Operation, Request, RuleKind, Surroundings, load, yaml};
 use serde_json::json;
 
 pub(crate) fn run(data: &[u8]) {
     let Some(text) = crate::text(data) else { return };
     let Ok(documents) = yaml::documents(text) else { return };
-    let around = Surroundings { snapshot: &Nothing, exceptions: &[], bindings: &[], now: 0, seed: 1 };
+    let around = Surroundings { snapshot: &Nothing, exceptions: &[], bindings: &[], now: 0, seed: 1, leave: Leave::Full };
     for document in documents {
         match load(&document.value, Some(&document.lines)) {
             Ok(Loaded::Policy(policy)) => {

@@ -5,6 +5,7 @@ mod background;
 mod faults;
 mod flood;
 mod images;
+mod lookups;
 mod requested;
 mod world;
 
@@ -227,6 +228,7 @@ fn reports(world: &World) {
     );
     assert_eq!((&found["resources"][0]["name"], &found["severity"]), (&json!("untold"), &json!("low")));
     applies_to_what_is_there(world);
+    lookups::are_answered(world);
     let mut command = world.cluster.kubectl_command();
     command.args(["apply", "--filename=-"]);
     let warned = run(&mut command, config("another", json!({})).as_bytes(), LIMIT).unwrap();

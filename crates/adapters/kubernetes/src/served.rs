@@ -1,10 +1,14 @@
 //! All that an API server serves, and requests by path.
 
+use futures_util::AsyncReadExt;
 use kube::discovery::{ApiGroup, Discovery, Scope, verbs};
 use serde_json::Value;
 
 use crate::objects::bounded;
 use crate::{Cluster, Error, Kind, Why};
+
+/// The longest answer to a request by path, in bytes.
+const LONGEST: u64 = 32 << 20;
 
 /// A kind of object, in the version that the API server prefers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +50,13 @@ impl Cluster {
         Ok(served)
     }
 
-    /// Sends a GET, or with a body a POST, to a path of the API such as `/api/v1/namespaces/default/pods?limit=5`.
+    /// Sends a GET, or with a body a POST, to a path of the API such as `/api/v1/namespaces/default/pods?limit=5`. An answer of more than
+    /// 32 MiB is none.
     pub async fn call(&self, path: &str, body: Option<&Value>) -> Result<Value, Error> {
         let doing = || format!("asking {}", path.split('?').next().unwrap_or_default());
+        let invalid = |why: String| Error::new(doing(), Why::Invalid(why));
         if !path.starts_with('/') {
-            return Err(Error::new(doing(), Why::Invalid("a path begins with /".to_owned())));
+            return Err(invalid("a path begins with /".to_owned()));
         }
         let request = match body {
             None => http::Request::get(path).body(Vec::new()),
@@ -58,7 +64,21 @@ impl Cluster {
                 .header(http::header::CONTENT_TYPE, "application/json")
                 .body(body.to_string().into_bytes()),
         };
-        let request = request.map_err(|why| Error::new(doing(), Why::Invalid(why.to_string())))?;
-        bounded(doing, self.client.request(request)).await
+        let request = request.map_err(|why| invalid(why.to_string()))?;
+        let answer = bounded(doing, async {
+            let (answer, mut text) = (self.client.request_stream(request).await?, Vec::new());
+            let read = answer.take(LONGEST + 1).read_to_end(&mut text).await;
+            read.map(|_| text).map_err(kube::Error::ReadEvents)
+        });
+        let answer = answer.await?;
+        if answer.len() as u64 > LONGEST {
+            let why = format!(
+                "the answer has more than {} MiB: ask for less, such as one namespace",
+                LONGEST >> 20
+            );
+            return Err(invalid(why));
+        }
+        serde_json::from_slice(&answer)
+            .map_err(|why| Error::new(doing(), Why::Other(format!("the answer is not JSON: {why}"))))
     }
 }

@@ -12,7 +12,6 @@ use crate::cel_rule::{Named, conditions, roots, variables};
 use crate::context::{Frame, pod_spec};
 use crate::explain::{Candidate, Explanation, explain};
 use crate::lookup::Lookup;
-use crate::meter::Meter;
 use crate::outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Mode, Surroundings};
 use crate::refusal::{At, Read};
@@ -234,7 +233,8 @@ impl CelPolicy {
     ) {
         let arena = Arena::with_capacity(1);
         let needs = RefCell::new(Vec::new());
-        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
+        let meter = around.leave.meter(outcome);
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter };
         let patched = outcome.patched.take().map(|object| request.with_object(object));
         let frame = Frame::new(patched.as_ref().unwrap_or(request), &arena, around.snapshot, &world, &needs);
         let outside = Outside::new(&frame);
@@ -250,6 +250,7 @@ impl CelPolicy {
             Err(Fault::No(why)) if self.native => Done::said(Status::Fail, why.to_string()),
             Err(why) => Done::said(Status::Error, why.to_string()),
         };
+        outcome.count(around.leave, &world.meter);
         outcome.lacks.extend(needs.borrow_mut().drain(..));
         if let Some((status, why)) = done.said {
             let status = match (status, binding.map(|binding| binding.action)) {

@@ -3,7 +3,6 @@
 use crate::condition::Conditions;
 use crate::context::{Entry, Frame};
 use crate::matching::Matching;
-use crate::meter::Meter;
 use crate::outcome::{Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
@@ -49,7 +48,8 @@ impl Cleanup {
         }
         let arena = Arena::with_capacity(1);
         let needs = RefCell::new(Vec::new());
-        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
+        let meter = around.leave.meter(&outcome);
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter };
         let frame = Frame::new(request, &arena, around.snapshot, &world, &needs);
         frame.bind("target", crate::jmespath::Val::Ref(request.object()));
         frame.define(&self.context);
@@ -62,6 +62,7 @@ impl Cleanup {
             Err(why) => said(Status::Error, why.to_string()),
         });
         drop(frame);
+        outcome.count(around.leave, &world.meter);
         outcome.lacks = needs.into_inner();
         outcome
     }

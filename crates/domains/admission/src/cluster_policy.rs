@@ -9,7 +9,6 @@ pub(crate) use rule::{Rule, Task};
 
 use crate::exception::Exception;
 use crate::explain::{Candidate, Explanation, explain};
-use crate::lookup::Lookup;
 use crate::outcome::{Action, Outcome, RuleKind, RuleOutcome, Status};
 use crate::policy::{Metadata, Surroundings};
 use crate::refusal::{At, Read};
@@ -205,7 +204,7 @@ impl ClusterPolicy {
                 && let Some(said) = outcome.rules.get(before)
                 && said.status == Status::Fail
                 && self.action(&rule.name, request.namespace_name()) == Action::Enforce
-                && self.failed_before(rule, request, around, &exceptions, &mut outcome.lacks)
+                && self.failed_before(rule, request, around, &exceptions, &mut outcome)
             {
                 let why = "skipping the rule evaluation as pre-existing violations are allowed";
                 outcome.rules[before] = RuleOutcome::new(&rule.name, RuleKind::Validation, Status::Skip, why);
@@ -244,7 +243,7 @@ impl ClusterPolicy {
         request: &Request,
         around: &Surroundings<'_>,
         exceptions: &[&Exception],
-        lacks: &mut Vec<Lookup>,
+        asked: &mut Outcome,
     ) -> bool {
         let Task::Validate(validate) = &rule.task else { return false };
         if !validate.allows_existing || request.operation() != Operation::Update {
@@ -254,9 +253,11 @@ impl ClusterPolicy {
         if !rule.matching.matches(&before) {
             return false;
         }
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { steps: asked.steps, ..Outcome::default() };
         rule.decide(&before, around, exceptions, &mut outcome);
-        lacks.append(&mut outcome.lacks);
+        asked.lacks.append(&mut outcome.lacks);
+        asked.steps = outcome.steps;
+        asked.cut_short |= outcome.cut_short;
         outcome.rules.iter().any(|said| said.status == Status::Fail)
     }
 }

@@ -10,6 +10,7 @@ use crate::template::Template;
 use crate::version::Version;
 use crate::{duration, nearest, wildcard};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// The operators, deprecated ones too.
@@ -254,12 +255,12 @@ fn not_equals(key: &Value, value: &Value) -> bool {
 }
 
 /// As texts are made of values that are looked for in lists.
-fn printed(value: &Value) -> String {
+fn printed(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => print_number(number),
-        Value::Null => "<nil>".to_owned(),
-        other => other.to_string(),
+        Value::String(text) => text.into(),
+        Value::Number(number) => print_number(number).into(),
+        Value::Null => "<nil>".into(),
+        other => other.to_string().into(),
     }
 }
 
@@ -270,42 +271,62 @@ struct Members {
 
 /// Which of the keys are among the values; None where the two cannot be compared.
 fn members(key: &Value, value: &Value) -> Option<Members> {
-    let keys: Vec<String> = match key {
-        Value::Array(list) => list.iter().map(printed).collect(),
-        Value::String(_) | Value::Number(_) | Value::Bool(_) => vec![printed(key)],
+    let keys = match key {
+        Value::Array(list) => list.as_slice(),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => std::slice::from_ref(key),
         _ => return None,
     };
-    let within: Box<dyn Fn(&str) -> bool> = match value {
-        Value::Array(list) => {
-            let values: Vec<String> = list.iter().map(printed).collect();
-            Box::new(move |key| values.iter().any(|value| either(key, value)))
+    // Without keys there is nothing to print values for.
+    if keys.is_empty() && matches!(value, Value::Array(_)) {
+        return Some(Members { any: false, all: true });
+    }
+    let keys: Vec<Cow<'_, str>> = keys.iter().map(printed).collect();
+    let within = Within::new(value, &keys)?;
+    let (mut any, mut all) = (false, true);
+    for key in &keys {
+        let found = within.has(key);
+        any |= found;
+        all &= found;
+    }
+    Some(Members { any, all })
+}
+
+/// What keys are looked for in.
+enum Within<'v> {
+    Everything,
+    List(Vec<Cow<'v, str>>),
+    Range(Scalar),
+}
+
+impl<'v> Within<'v> {
+    fn new(value: &'v Value, keys: &[Cow<'_, str>]) -> Option<Within<'v>> {
+        Some(match value {
+            Value::Array(list) => Within::List(list.iter().map(printed).collect()),
+            Value::Number(_) | Value::Bool(_) => Within::List(vec![printed(value)]),
+            Value::String(text) if keys.len() == 1 && wildcard::matches(text, &keys[0]) => Within::Everything,
+            Value::String(text) if is_range(text) => Within::Range(Scalar::new(value)),
+            Value::String(text) => match serde_json::from_str::<Value>(text) {
+                Ok(Value::Array(list)) => {
+                    let texts = list.into_iter().map(|item| match item {
+                        Value::String(text) => Some(text.into()),
+                        _ => None,
+                    });
+                    Within::List(texts.collect::<Option<_>>()?)
+                }
+                Ok(_) => return None,
+                Err(_) => Within::List(vec![text.into()]),
+            },
+            _ => return None,
+        })
+    }
+
+    fn has(&self, key: &str) -> bool {
+        match self {
+            Within::Everything => true,
+            Within::List(values) => values.iter().any(|value| either(key, value)),
+            Within::Range(range) => range.matches(&Value::String(key.to_owned())),
         }
-        Value::Number(_) | Value::Bool(_) => {
-            let value = printed(value);
-            Box::new(move |key| either(key, &value))
-        }
-        Value::String(text) if keys.len() == 1 && wildcard::matches(text, &keys[0]) => Box::new(|_| true),
-        Value::String(text) if is_range(text) => {
-            let range = Scalar::new(value);
-            Box::new(move |key| range.matches(&Value::String(key.to_owned())))
-        }
-        Value::String(text) => match serde_json::from_str::<Value>(text) {
-            Ok(Value::Array(list)) => {
-                let values: Option<Vec<String>> =
-                    list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-                let values = values?;
-                Box::new(move |key| values.iter().any(|value| either(key, value)))
-            }
-            Ok(_) => return None,
-            Err(_) => {
-                let text = text.clone();
-                Box::new(move |key| either(key, &text))
-            }
-        },
-        _ => return None,
-    };
-    let any = keys.iter().any(|key| within(key));
-    Some(Members { any, all: keys.iter().all(|key| within(key)) })
+    }
 }
 
 /// Wildcards may stand on either side.

@@ -349,7 +349,7 @@ impl<'a> View<'_, 'a> {
                 Ok(index) if value.is_list() => Some(value.index(index)),
                 _ => value.field(step),
             };
-            value = next.ok_or_else(|| Error::NotFound((*step).to_owned()))?;
+            value = next.ok_or_else(|| Error::NotFound((*step).into()))?;
         }
         Ok(value)
     }

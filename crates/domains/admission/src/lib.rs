@@ -47,7 +47,7 @@ pub use exception::Exception;
 pub use explain::Explanation;
 pub use keyward_expressions::image::same as same_image;
 pub use lookup::{ImageAccess, Lookup, Nothing, Place, SecretName, Snapshot};
-pub use outcome::{Action, Effects, Outcome, RuleKind, RuleOutcome, Status};
+pub use outcome::{Action, Effects, Leave, Outcome, RuleKind, RuleOutcome, Status};
 pub use plural::{has_namespace, of as plural};
 pub use policy::{Loaded, Metadata, Mode, Policy, Surroundings, load};
 pub use refusal::Refusal;

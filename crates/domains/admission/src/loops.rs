@@ -84,7 +84,10 @@ impl Loop {
             Err(Error::NotFound(_) | Error::Fault(_)) => return Ok(None),
             found => found?,
         };
-        let elements = found.items().unwrap_or_else(|| vec![found]);
+        let elements = match found.is_list() {
+            true => found.into_items().unwrap_or_default(),
+            false => vec![found],
+        };
         if elements.len() > ELEMENTS {
             return Err(Error::Fault(format!(
                 "the list has {} elements, of which {ELEMENTS} are allowed",

@@ -1,7 +1,7 @@
 //! Which requests a rule of `kyverno.io` is for: `match` and `exclude`.
 
 use crate::refusal::{At, Read};
-use crate::request::{Operation, Request};
+use crate::request::{Operation, Request, When};
 use crate::settings::{Interest, Subject as Of};
 use crate::wildcard::Glob;
 use serde_json::{Map, Value};
@@ -263,23 +263,23 @@ impl Filter {
             && self.subjects.is_empty()
     }
 
-    fn matches(&self, request: &Request, object: &Value, include: bool) -> bool {
-        self.mismatch(request, object, include).is_none()
+    fn matches(&self, request: &Request, when: When, include: bool) -> bool {
+        self.mismatch(request, when, include).is_none()
     }
 
     /// What of it does not fit first; nothing where all does.
-    fn mismatch(&self, request: &Request, object: &Value, include: bool) -> Option<Part> {
-        let any =
-            |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
-        let metadata = &object["metadata"];
-        let name = metadata["name"]
-            .as_str()
-            .filter(|name| !name.is_empty())
-            .or_else(|| metadata["generateName"].as_str());
-        let is_namespace = object["kind"] == "Namespace";
-        let namespace = &metadata[if is_namespace { "name" } else { "namespace" }];
+    fn mismatch(&self, request: &Request, when: When, include: bool) -> Option<Part> {
+        // Most filters look at kinds alone, and a request is held against many: the object is looked at as late as can be.
+        let metadata = || &request.object_of(when)["metadata"];
+        let is_namespace = || request.object_of(when)["kind"] == "Namespace";
+        let name = || {
+            let name = metadata()["name"].as_str().filter(|name| !name.is_empty());
+            name.or_else(|| metadata()["generateName"].as_str()).unwrap_or_default()
+        };
+        let namespace =
+            || metadata()[if is_namespace() { "name" } else { "namespace" }].as_str().unwrap_or_default();
         let annotated = |(key, value): &(Glob, Glob)| {
-            metadata["annotations"].as_object().is_some_and(|map| {
+            metadata()["annotations"].as_object().is_some_and(|map| {
                 map.iter().any(|(known, found)| {
                     key.matches(known) && value.matches(found.as_str().unwrap_or_default())
                 })
@@ -288,19 +288,19 @@ impl Filter {
         let selected = |selector: &Selector| {
             let labels =
                 request.namespace.as_ref().map_or(&Value::Null, |namespace| &namespace["metadata"]["labels"]);
-            is_namespace || selector.matches(labels)
+            is_namespace() || selector.matches(labels)
         };
         if !(self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.matches(request))) {
             Some(Part::Kind)
         } else if !(self.operations.is_empty() || self.operations.contains(&request.operation)) {
             Some(Part::Operation)
-        } else if !any(&self.names, name.unwrap_or_default()) {
+        } else if !any(&self.names, name) {
             Some(Part::Name)
-        } else if !any(&self.namespaces, namespace.as_str().unwrap_or_default()) {
+        } else if !any(&self.namespaces, namespace) {
             Some(Part::Namespace)
         } else if !self.annotations.iter().all(annotated) {
             Some(Part::Annotations)
-        } else if !self.selector.as_ref().is_none_or(|selector| selector.matches(&metadata["labels"])) {
+        } else if !self.selector.as_ref().is_none_or(|selector| selector.matches(&metadata()["labels"])) {
             Some(Part::Labels)
         } else if !self.namespace_selector.as_ref().is_none_or(selected) {
             Some(Part::NamespaceLabels)
@@ -313,7 +313,8 @@ impl Filter {
 
     /// Where nobody is known to ask, inclusion does not look at who does.
     fn user_matches(&self, request: &Request, include: bool) -> bool {
-        if include && !request.known_user {
+        let anybody = self.roles.is_empty() && self.cluster_roles.is_empty() && self.subjects.is_empty();
+        if anybody || (include && !request.known_user) {
             return true;
         }
         let user = &request.review["userInfo"];
@@ -328,6 +329,14 @@ impl Filter {
         has(&self.roles, &request.review["roles"])
             && has(&self.cluster_roles, &request.review["clusterRoles"])
             && (self.subjects.is_empty() || self.subjects.iter().any(subject))
+    }
+}
+
+/// Whether one fits a text, or there are none.
+fn any<'t>(globs: &[Glob], text: impl Fn() -> &'t str) -> bool {
+    globs.is_empty() || {
+        let text = text();
+        globs.iter().any(|glob| glob.matches(text))
     }
 }
 
@@ -365,16 +374,17 @@ impl Filters {
         self.any.is_empty() && self.all.is_empty()
     }
 
-    fn matches(&self, request: &Request, object: &Value, include: bool) -> bool {
-        let mut matched = |filter: &Filter| !filter.is_empty() && filter.matches(request, object, include);
+    fn matches(&self, request: &Request, when: When, include: bool) -> bool {
+        let mut matched = |filter: &Filter| !filter.is_empty() && filter.matches(request, when, include);
         if self.any.is_empty() { self.all.iter().all(matched) } else { self.any.iter().any(&mut matched) }
     }
 
     /// Each filter that does not fit, with why.
-    fn mismatches(&self, request: &Request, object: &Value) -> Vec<String> {
+    fn mismatches(&self, request: &Request, when: When) -> Vec<String> {
         let (of, filters) = if self.any.is_empty() { ("all", &self.all) } else { ("any", &self.any) };
         let why = |(index, filter): (usize, &Filter)| {
-            Some(format!("{of}[{index}]: {}", filter.mismatch(request, object, true)?.why(request, object)))
+            let part = filter.mismatch(request, when, true)?;
+            Some(format!("{of}[{index}]: {}", part.why(request, request.object_of(when))))
         };
         filters.iter().enumerate().filter_map(why).collect()
     }
@@ -417,10 +427,9 @@ impl Matching {
 
     /// Whether a request is matched by its object, or by what that was before.
     pub(crate) fn matches(&self, request: &Request) -> bool {
-        let new = request.new_object();
-        let old = request.old_object();
-        (!new.is_null() && self.matches_object(request, new))
-            || (!old.is_null() && self.matches_object(request, old))
+        [When::After, When::Before]
+            .into_iter()
+            .any(|when| request.has_object(when) && self.matches_object(request, when))
     }
 
     /// Why a request is not matched; nothing where it is.
@@ -428,16 +437,16 @@ impl Matching {
         if self.matches(request) {
             return None;
         }
-        let object = request.object();
-        if self.include.matches(request, object, true) {
+        let when = if request.has_object(When::After) { When::After } else { When::Before };
+        if self.include.matches(request, when, true) {
             return Some("it is excluded".to_owned());
         }
-        Some(format!("not matched: {}", self.include.mismatches(request, object).join("; ")))
+        Some(format!("not matched: {}", self.include.mismatches(request, when).join("; ")))
     }
 
-    fn matches_object(&self, request: &Request, object: &Value) -> bool {
-        self.include.matches(request, object, true)
-            && (self.exclude.is_empty() || !self.exclude.matches(request, object, false))
+    fn matches_object(&self, request: &Request, when: When) -> bool {
+        self.include.matches(request, when, true)
+            && (self.exclude.is_empty() || !self.exclude.matches(request, when, false))
     }
 }
 

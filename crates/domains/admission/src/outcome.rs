@@ -1,6 +1,7 @@
 //! What a policy says about a request.
 
 use crate::lookup::Lookup;
+use crate::meter::Meter;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -105,6 +106,26 @@ pub enum Action {
     Warn,
 }
 
+/// How much a decision may compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leave {
+    /// As much as any policy may: each rule 5,000,000 steps.
+    #[default]
+    Full,
+    /// So many steps for all rules together, where others wait meanwhile. If they do not suffice, the outcome is [`Outcome::cut_short`].
+    Brief(u64),
+}
+
+impl Leave {
+    /// For the next rule of a decision.
+    pub(crate) fn meter(self, outcome: &Outcome) -> Meter {
+        match self {
+            Leave::Full => Meter::default(),
+            Leave::Brief(steps) => Meter::of(steps.saturating_sub(outcome.steps)),
+        }
+    }
+}
+
 /// What a policy says about a request.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -114,4 +135,50 @@ pub struct Outcome {
     pub patched: Option<Value>,
     /// What was lacking: with the answers, the policy is to be asked again.
     pub lacks: Vec<Lookup>,
+    /// Steps that it took.
+    pub steps: u64,
+    /// It had brief leave, and that did not suffice: nothing of it counts but which rules are for the request, and the policy is to be
+    /// asked again with full leave.
+    pub cut_short: bool,
+}
+
+impl Outcome {
+    /// Adds what a rule took.
+    pub(crate) fn count(&mut self, leave: Leave, meter: &Meter) {
+        self.steps += meter.taken();
+        self.cut_short |= leave != Leave::Full && meter.is_spent();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Loaded, Nothing, Operation, Request, Surroundings, load};
+    use serde_json::json;
+
+    #[test]
+    fn brief_leave_is_for_all_rules_together() {
+        let deny = json!({"conditions": {"all": [{"key": "{{request.object.a}}", "operator": "AllNotIn", "value": "{{request.object.b}}"}]}});
+        let rule = |name| json!({"name": name, "match": {"any": [{"resources": {"kinds": ["ConfigMap"]}}]}, "validate": {"message": "m", "deny": deny}});
+        let policy = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
+            "spec": {"rules": [rule("one"), rule("two")]}});
+        let Ok(Loaded::Policy(policy)) = load(&policy, None) else { panic!("the policy is refused") };
+        let (a, b): (Vec<usize>, Vec<usize>) = ((0..100).collect(), (100..200).collect());
+        let object =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "a": a, "b": b});
+        let request = Request::of_object(object, Operation::Create);
+        let decide = |leave| {
+            let around =
+                Surroundings { snapshot: &Nothing, exceptions: &[], bindings: &[], now: 0, seed: 1, leave };
+            policy.decide(RuleKind::Validation, &request, &around)
+        };
+        let full = decide(Leave::Full);
+        assert!(!full.cut_short && full.steps > 20_000, "{full:?}");
+        assert!(full.rules.iter().all(|rule| rule.status == Status::Fail));
+        assert!(!decide(Leave::Brief(full.steps + 1)).cut_short);
+        for steps in [0, 100, full.steps - 1] {
+            let brief = decide(Leave::Brief(steps));
+            assert!(brief.cut_short && brief.rules.len() == 2, "{steps}: {brief:?}");
+        }
+    }
 }

@@ -109,8 +109,8 @@ impl Pattern {
 
     /// Whether a resource matches.
     pub(crate) fn matches(&self, resource: &Value, meter: &Meter) -> Matched {
-        let mut walk = Walk { path: Vec::new(), missing: Vec::new(), meter };
-        match walk.element(self, resource) {
+        let mut walk = Walk { missing: Vec::new(), meter };
+        match walk.element(self, resource, &At::ROOT) {
             // An anchor whose key the resource has nowhere leaves it open what the failure means.
             Err(Mismatch::Fail { why, path })
                 if !why.ends_with(NOT_ALLOWED) && walk.missing.iter().any(|(_, found)| !found) =>
@@ -167,79 +167,91 @@ fn has_anchors(value: &Value) -> bool {
 }
 
 struct Walk<'w> {
-    path: Vec<Step<'w>>,
     /// Which anchored keys were looked for, and whether any resource element had them.
     missing: Vec<(&'w str, bool)>,
     meter: &'w Meter,
 }
 
-enum Step<'w> {
-    Key(&'w str),
+/// Where a walk is. The way there is on the stack, for it is written only where something fails.
+struct At<'p> {
+    above: Option<&'p At<'p>>,
+    step: Step<'p>,
+}
+
+enum Step<'p> {
+    Root,
+    Key(&'p str),
     Index(usize),
 }
 
-impl<'w> Walk<'w> {
-    fn path(&self) -> String {
-        let mut text = String::from("/");
-        for step in &self.path {
-            let _ = match step {
-                Step::Key(key) => write!(text, "{key}/"),
-                Step::Index(index) => write!(text, "{index}/"),
-            };
+impl At<'_> {
+    const ROOT: At<'static> = At { above: None, step: Step::Root };
+
+    fn below<'p>(&'p self, step: Step<'p>) -> At<'p> {
+        At { above: Some(self), step }
+    }
+
+    fn write(&self, text: &mut String) {
+        if let Some(above) = self.above {
+            above.write(text);
         }
-        text
+        let _ = match self.step {
+            Step::Root => write!(text, "/"),
+            Step::Key(key) => write!(text, "{key}/"),
+            Step::Index(index) => write!(text, "{index}/"),
+        };
     }
 
     fn fail(&self, why: impl FnOnce(&str) -> String) -> Matched {
-        let path = self.path();
+        let mut path = String::new();
+        self.write(&mut path);
         Err(Mismatch::Fail { why: why(&path), path })
     }
+}
 
-    fn element(&mut self, pattern: &'w Pattern, resource: &Value) -> Matched {
+impl<'w> Walk<'w> {
+    fn element(&mut self, pattern: &'w Pattern, resource: &Value, at: &At<'_>) -> Matched {
         self.meter.spend(1)?;
         match (pattern, resource) {
-            (Pattern::Map(entries), Value::Object(map)) => self.map(entries, map),
+            (Pattern::Map(entries), Value::Object(map)) => self.map(entries, map, at),
             (Pattern::Each(pattern), Value::Array(list)) => match &**pattern {
-                Pattern::Scalar(scalar) => self.scalars(scalar, list),
-                pattern => self.each(list.iter().map(|item| (pattern, item))),
+                Pattern::Scalar(scalar) => self.scalars(scalar, list, at),
+                pattern => self.each(list.iter().map(|item| (pattern, item)), at),
             },
-            (Pattern::List(patterns), Value::Array(list)) if list.len() < patterns.len() => self.fail(|_| {
+            (Pattern::List(patterns), Value::Array(list)) if list.len() < patterns.len() => at.fail(|_| {
                 format!(
                     "array length mismatch: the resource has {} elements and the pattern {}",
                     list.len(),
                     patterns.len()
                 )
             }),
-            (Pattern::List(patterns), Value::Array(list)) => self.each(patterns.iter().zip(list)),
-            (Pattern::Empty, Value::Array(_)) => self.fail(|_| "the pattern's list is empty".to_owned()),
-            (Pattern::Scalar(scalar), Value::Array(list)) => self.scalars(scalar, list),
+            (Pattern::List(patterns), Value::Array(list)) => self.each(patterns.iter().zip(list), at),
+            (Pattern::Empty, Value::Array(_)) => at.fail(|_| "the pattern's list is empty".to_owned()),
+            (Pattern::Scalar(scalar), Value::Array(list)) => self.scalars(scalar, list, at),
             (Pattern::Scalar(scalar), value) if scalar.matches(value) => Ok(()),
             (Pattern::Scalar(scalar), value) => {
-                self.fail(|path| format!("resource value '{value}' does not match '{scalar}' at path {path}"))
+                at.fail(|path| format!("resource value '{value}' does not match '{scalar}' at path {path}"))
             }
-            (_, value) => self.fail(|path| {
+            (_, value) => at.fail(|path| {
                 format!("pattern and resource have different structures at path {path}: {}", kind(value))
             }),
         }
     }
 
-    fn scalars(&mut self, scalar: &'w Scalar, list: &[Value]) -> Matched {
+    fn scalars(&mut self, scalar: &'w Scalar, list: &[Value], at: &At<'_>) -> Matched {
         self.meter.spend(list.len())?;
         match list.iter().find(|item| !scalar.matches(item)) {
             None => Ok(()),
             Some(item) => {
-                self.fail(|path| format!("resource value '{item}' does not match '{scalar}' at path {path}"))
+                at.fail(|path| format!("resource value '{item}' does not match '{scalar}' at path {path}"))
             }
         }
     }
 
-    fn each<'v>(&mut self, pairs: impl Iterator<Item = (&'w Pattern, &'v Value)>) -> Matched {
+    fn each<'v>(&mut self, pairs: impl Iterator<Item = (&'w Pattern, &'v Value)>, at: &At<'_>) -> Matched {
         let (mut applied, mut skipped) = (false, None);
         for (index, (pattern, item)) in pairs.enumerate() {
-            self.path.push(Step::Index(index));
-            let matched = self.element(pattern, item);
-            self.path.pop();
-            match matched {
+            match self.element(pattern, item, &at.below(Step::Index(index))) {
                 Ok(()) => applied = true,
                 Err(Mismatch::Skip(why)) => skipped = Some(why),
                 failed => return failed,
@@ -251,7 +263,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn map(&mut self, entries: &'w [Entry], map: &Map<String, Value>) -> Matched {
+    fn map(&mut self, entries: &'w [Entry], map: &Map<String, Value>, at: &At<'_>) -> Matched {
         for entry in entries {
             if matches!(entry.anchor, Some(Anchor::Condition | Anchor::Existence | Anchor::Negation)) {
                 let found = map.contains_key(&*entry.key);
@@ -261,31 +273,28 @@ impl<'w> Walk<'w> {
                 }
             }
         }
-        entries.iter().try_for_each(|entry| self.entry(entry, map))
+        entries.iter().try_for_each(|entry| self.entry(entry, map, at))
     }
 
-    fn entry(&mut self, entry: &'w Entry, map: &Map<String, Value>) -> Matched {
+    fn entry(&mut self, entry: &'w Entry, map: &Map<String, Value>, at: &At<'_>) -> Matched {
         let wild = entry.wild.then(|| map.iter().find(|(key, _)| wildcard::matches(&entry.key, key)));
         let value = match wild {
             Some(found) => found.map(|(_, value)| value),
             None => map.get(&*entry.key),
         };
-        self.path.push(Step::Key(&entry.key));
-        let matched = self.anchored(entry, value);
-        self.path.pop();
-        matched
+        self.anchored(entry, value, &at.below(Step::Key(&entry.key)))
     }
 
-    fn anchored(&mut self, entry: &'w Entry, value: Option<&Value>) -> Matched {
+    fn anchored(&mut self, entry: &'w Entry, value: Option<&Value>, at: &At<'_>) -> Matched {
         match (entry.anchor, value) {
-            (Some(Anchor::Negation), Some(_)) => self.fail(|path| format!("{path}{NOT_ALLOWED}")),
+            (Some(Anchor::Negation), Some(_)) => at.fail(|path| format!("{path}{NOT_ALLOWED}")),
             (Some(Anchor::Negation | Anchor::Equality | Anchor::Global | Anchor::Existence), None) => Ok(()),
-            (Some(Anchor::Equality), Some(value)) => self.element(&entry.pattern, value),
+            (Some(Anchor::Equality), Some(value)) => self.element(&entry.pattern, value, at),
             (Some(Anchor::Condition), None) => Err(Mismatch::Skip(
                 "conditional anchor mismatch: the key does not exist in the resource".to_owned(),
             )),
             (Some(anchor @ (Anchor::Condition | Anchor::Global)), Some(value)) => {
-                self.element(&entry.pattern, value).map_err(|mismatch| match mismatch {
+                self.element(&entry.pattern, value, at).map_err(|mismatch| match mismatch {
                     Mismatch::Fail { why, .. } | Mismatch::Skip(why) => {
                         let kind = if anchor == Anchor::Global { "global" } else { "conditional" };
                         Mismatch::Skip(format!("{kind} anchor mismatch: {why}"))
@@ -293,40 +302,34 @@ impl<'w> Walk<'w> {
                     Mismatch::Spent => Mismatch::Spent,
                 })
             }
-            (Some(Anchor::Existence), Some(value)) => self.existence(&entry.pattern, value),
+            (Some(Anchor::Existence), Some(value)) => self.existence(&entry.pattern, value, at),
             (None | Some(Anchor::Add), value) => match (&entry.pattern, value) {
                 (Pattern::Scalar(Scalar::Present), Some(value)) if !value.is_null() => Ok(()),
                 (Pattern::Scalar(Scalar::Present), _) => {
-                    let key = self.path.pop();
-                    let failed = self.fail(|path| format!("{path}{} not found", entry.key));
-                    self.path.extend(key);
-                    failed
+                    at.above.unwrap_or(at).fail(|path| format!("{path}{} not found", entry.key))
                 }
-                (pattern, value) => self.element(pattern, value.unwrap_or(&Value::Null)),
+                (pattern, value) => self.element(pattern, value.unwrap_or(&Value::Null), at),
             },
         }
     }
 
     /// Every pattern of the list is matched by some element.
-    fn existence(&mut self, pattern: &'w Pattern, value: &Value) -> Matched {
+    fn existence(&mut self, pattern: &'w Pattern, value: &Value, at: &At<'_>) -> Matched {
         let (Pattern::List(patterns), Value::Array(list)) = (pattern, value) else {
-            return self.fail(|_| "an existence anchor is for lists of mappings".to_owned());
+            return at.fail(|_| "an existence anchor is for lists of mappings".to_owned());
         };
-        patterns.iter().try_for_each(|pattern| self.some(pattern, list))
+        patterns.iter().try_for_each(|pattern| self.some(pattern, list, at))
     }
 
-    fn some(&mut self, pattern: &'w Pattern, list: &[Value]) -> Matched {
+    fn some(&mut self, pattern: &'w Pattern, list: &[Value], at: &At<'_>) -> Matched {
         for (index, item) in list.iter().enumerate() {
-            self.path.push(Step::Index(index));
-            let matched = self.element(pattern, item);
-            self.path.pop();
-            match matched {
+            match self.element(pattern, item, &at.below(Step::Index(index))) {
                 Ok(()) => return Ok(()),
                 Err(Mismatch::Spent) => return Err(Mismatch::Spent),
                 Err(_) => {}
             }
         }
-        self.fail(|path| format!("existence anchor validation failed at path {path}"))
+        at.fail(|path| format!("existence anchor validation failed at path {path}"))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::exception::Exception;
 use crate::explain::Explanation;
 use crate::lookup::Snapshot;
 use crate::nearest;
-use crate::outcome::{Action, Outcome, RuleKind};
+use crate::outcome::{Action, Leave, Outcome, RuleKind};
 use crate::refusal::{At, Read, Refusal};
 use crate::request::Request;
 use crate::settings::{Interest, Settings};
@@ -106,6 +106,8 @@ pub struct Surroundings<'s> {
     pub now: i128,
     /// Where random numbers begin.
     pub seed: u64,
+    /// How much may be computed.
+    pub leave: Leave,
 }
 
 /// The kinds of policies, with the groups they are in.

@@ -62,11 +62,20 @@ impl Kind {
     }
 }
 
+/// The object of a request as it is to be, or as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    After,
+    Before,
+}
+
 /// An admission request.
 #[derive(Debug)]
 pub struct Request {
     /// The `request` of an AdmissionReview, which is also what policies see under that name.
     pub(crate) review: Value,
+    /// Whether there is an object after and before, which every rule of every policy asks.
+    objects: [bool; 2],
     pub(crate) kind: Kind,
     pub(crate) resource: String,
     pub(crate) subresource: String,
@@ -110,6 +119,7 @@ impl Request {
             map.entry("clusterRoles").or_insert_with(|| json!([]));
         }
         Ok(Request {
+            objects: objects(&review),
             review,
             kind,
             resource,
@@ -149,6 +159,7 @@ impl Request {
             Operation::Delete => review["oldObject"] = object,
         }
         Request {
+            objects: objects(&review),
             review,
             kind,
             resource,
@@ -167,6 +178,7 @@ impl Request {
     /// Any JSON, for policies of the mode JSON.
     pub fn of_payload(payload: Value) -> Request {
         Request {
+            objects: [!payload.is_null(), false],
             review: json!({ "object": payload, "operation": "CREATE" }),
             kind: Kind::default(),
             resource: String::new(),
@@ -220,6 +232,7 @@ impl Request {
         let Some((first, rest)) = steps.split_first() else { return };
         if *first == "request" && !rest.is_empty() {
             put(&mut self.review, rest, value);
+            self.objects = objects(&self.review);
             if let Some(operation) = self.review["operation"].as_str().and_then(Operation::parse) {
                 self.operation = operation;
             }
@@ -246,12 +259,22 @@ impl Request {
 
     /// The object, or what is removed.
     pub fn object(&self) -> &Value {
-        let new = &self.review["object"];
-        if new.is_null() { &self.review["oldObject"] } else { new }
+        self.object_of(if self.has_object(When::After) { When::After } else { When::Before })
+    }
+
+    pub(crate) fn object_of(&self, when: When) -> &Value {
+        match when {
+            When::After => &self.review["object"],
+            When::Before => &self.review["oldObject"],
+        }
+    }
+
+    pub(crate) fn has_object(&self, when: When) -> bool {
+        self.objects[usize::from(when == When::Before)]
     }
 
     pub(crate) fn new_object(&self) -> &Value {
-        &self.review["object"]
+        self.object_of(When::After)
     }
 
     /// What was there before; null where nothing was.
@@ -296,9 +319,11 @@ impl Request {
         {
             review.insert(key.clone(), value.clone());
         }
+        let objects = [!object.is_null(), self.has_object(When::Before)];
         review.insert("object".to_owned(), object);
         Request {
             review: Value::Object(review),
+            objects,
             kind: self.kind.clone(),
             resource: self.resource.clone(),
             subresource: self.subresource.clone(),
@@ -315,11 +340,12 @@ impl Request {
 
     /// What an API server asks to change, as if it were being made as it is.
     pub(crate) fn before(&self) -> Option<Request> {
-        if !self.live || self.old_object().is_null() {
+        if !self.live || !self.has_object(When::Before) {
             return None;
         }
         let mut before = self.with_object(self.old_object().clone());
         before.review["oldObject"] = Value::Null;
+        before.objects[1] = false;
         before.review["operation"] = Value::from(Operation::Create.name());
         before.operation = Operation::Create;
         Some(before)
@@ -331,8 +357,14 @@ impl Request {
 
     /// Puts a changed object in the place of the object, for the policies that come next.
     pub fn replace_object(&mut self, object: Value) {
+        self.objects[0] = !object.is_null();
         self.review["object"] = object;
     }
+}
+
+/// Whether a review has an object after and before.
+fn objects(review: &Value) -> [bool; 2] {
+    ["object", "oldObject"].map(|name| !review[name].is_null())
 }
 
 /// `a.b."c.d"[0]` as its steps.

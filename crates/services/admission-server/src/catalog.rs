@@ -39,12 +39,25 @@ impl Catalog {
 
     /// The kinds whose objects are there to be looked at, of those that interests are about. An interest in everything does not
     /// mean what passes, nor Secrets.
-    pub(crate) fn kinds(&self, interests: impl Iterator<Item = Interest>) -> Vec<Kind> {
+    pub(crate) fn kinds(&self, interests: impl IntoIterator<Item = Interest>) -> Vec<Kind> {
+        self.listed(interests, |interest, kind| !is_passing(kind) || !is_wild(interest))
+    }
+
+    /// The same where an interest in everything means everything.
+    pub(crate) fn all_kinds(&self, interests: impl IntoIterator<Item = Interest>) -> Vec<Kind> {
+        self.listed(interests, |_, _| true)
+    }
+
+    fn listed(
+        &self,
+        interests: impl IntoIterator<Item = Interest>,
+        meant: impl Fn(&Interest, &Kind) -> bool,
+    ) -> Vec<Kind> {
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
         // A subresource is nothing that is there.
-        for interest in interests.filter(|one| one.subresource.is_empty() || one.subresource == "*") {
+        for interest in interests.into_iter().filter(|one| matches!(&*one.subresource, "" | "*")) {
             let served = self.of(&interest).filter(|served| served.watched).map(|served| &served.kind);
-            let meant = served.filter(|kind| !is_passing(kind) || !is_wild(&interest));
+            let meant = served.filter(|kind| meant(&interest, kind));
             kinds.extend(meant.map(|kind| (kind.to_string(), kind.clone())));
         }
         kinds.into_values().collect()
@@ -91,7 +104,7 @@ impl Catalog {
 }
 
 /// Whether a policy of everything does not mean a kind.
-pub(crate) fn is_passing(kind: &Kind) -> bool {
+fn is_passing(kind: &Kind) -> bool {
     PASSING.contains(&&*kind.group)
         || (kind.group.is_empty() && matches!(&*kind.plural, "events" | "secrets"))
 }

@@ -145,7 +145,8 @@ impl Keeper {
             // Our own heartbeat has not been heard yet.
             return Ok(());
         }
-        let next = configurations(&self.known.set.load(), &self.world.catalog.load(), &self.place, &bundle);
+        let next =
+            configurations(&self.known.set.load(), &self.world.outside.catalog.load(), &self.place, &bundle);
         let there: BTreeMap<String, String> = self
             .observed
             .borrow()

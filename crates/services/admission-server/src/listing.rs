@@ -3,7 +3,7 @@
 use crate::Catalog;
 use crate::policies::TASKS;
 use crate::report::Dialect;
-use crate::sources::{KINDS, NAMESPACES, json_of};
+use crate::sources::{GLOBALS, KINDS, NAMESPACES, json_of};
 use keyward_admission::{Policy, RuleKind};
 use keyward_kubernetes::{Cluster, Error, Kind, Selection};
 use serde_json::Value;
@@ -14,6 +14,15 @@ const NATIVE: [Kind; 2] = [
     Kind::cluster_wide(GROUP, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
     Kind::cluster_wide(GROUP, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
 ];
+
+/// Everything that a cluster serves.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub async fn catalog(cluster: &Cluster) -> Result<Catalog, Error> {
+    cluster.served().await.map(Catalog::new)
+}
 
 /// All policies of a cluster, with what belongs to them, as JSON. Kinds that it does not have are passed over.
 ///
@@ -43,6 +52,17 @@ pub async fn reports(cluster: &Cluster) -> Result<Vec<Value>, Error> {
     Ok(found)
 }
 
+/// All entries of the global context of a cluster, as JSON; none where it does not have the kind.
+///
+/// # Errors
+///
+/// They cannot be read.
+pub async fn global_context(cluster: &Cluster) -> Result<Vec<Value>, Error> {
+    let mut found = Vec::new();
+    list(cluster, &KINDS[GLOBALS], &mut found).await?;
+    Ok(found)
+}
+
 /// All namespaces of a cluster, as JSON.
 ///
 /// # Errors
@@ -54,7 +74,7 @@ pub async fn namespaces(cluster: &Cluster) -> Result<Vec<Value>, Error> {
     Ok(found)
 }
 
-/// All objects of a cluster, or of one namespace, that policies may be for, as JSON. What policies of everything do not mean
+/// All objects of a cluster, or of one namespace, that policies may be for, of the kinds that it serves, as JSON. What policies of everything do not mean
 /// (Secrets, Events and what passes quickly) is passed over unless one names it.
 ///
 /// # Errors
@@ -62,10 +82,10 @@ pub async fn namespaces(cluster: &Cluster) -> Result<Vec<Value>, Error> {
 /// What cannot be read.
 pub async fn objects(
     cluster: &Cluster,
+    catalog: &Catalog,
     policies: &[Policy],
     namespace: Option<&str>,
 ) -> Result<Vec<Value>, Error> {
-    let catalog = Catalog::new(cluster.served().await?);
     let tasks = || TASKS.into_iter().filter(|task| *task != RuleKind::Deletion);
     let kinds =
         catalog.kinds(policies.iter().flat_map(|policy| tasks().flat_map(|task| policy.interests(task))));

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// # Errors
 ///
 /// Why it may not ask.
-pub(crate) fn within(home: &str, question: &Lookup) -> Result<Lookup, String> {
+pub fn within(home: &str, question: &Lookup) -> Result<Lookup, String> {
     if home.is_empty() {
         return Ok(question.clone());
     }
@@ -65,14 +65,23 @@ fn of_images(home: &str, question: &Lookup) -> Result<Lookup, String> {
     Ok(question)
 }
 
-/// Whether a path of the API lies in a namespace, however it is written.
-fn is_below(path: &str, home: &str) -> bool {
+/// The parts of a path of the API; none where it may mean another one than it seems to.
+fn parts(path: &str) -> Vec<&str> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     if path.contains(['%', '\\']) || path.split('/').any(|part| part == "." || part == "..") {
-        return false;
+        return Vec::new();
     }
-    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    match parts[..] {
+    path.trim_start_matches('/').split('/').collect()
+}
+
+/// Whether a POST to a path asks who may do what, and changes nothing.
+pub(crate) fn is_review_of_access(path: &str) -> bool {
+    matches!(parts(path)[..], ["apis", "authorization.k8s.io", _, .., review] if review.ends_with("reviews"))
+}
+
+/// Whether a path of the API lies in a namespace, however it is written.
+fn is_below(path: &str, home: &str) -> bool {
+    match parts(path)[..] {
         ["api", _, "namespaces", namespace, _, ..] | ["apis", _, _, "namespaces", namespace, _, ..] => {
             namespace == home
         }
@@ -154,6 +163,21 @@ mod tests {
         let path =
             Lookup::Access { spec: json!({"user": "a", "nonResourceAttributes": {"path": "/metrics"}}) };
         assert!(within("team", &path).is_err());
+    }
+
+    #[test]
+    fn only_reviews_of_access_change_nothing() {
+        let below = "/apis/authorization.k8s.io/v1/";
+        for review in
+            ["subjectaccessreviews", "selfsubjectrulesreviews", "namespaces/a/localsubjectaccessreviews"]
+        {
+            assert!(is_review_of_access(&format!("{below}{review}")), "{review}");
+        }
+        for other in
+            ["/api/v1/namespaces/a/pods", "/apis/authorization.k8s.io/v1/../../../api/v1/reviews", below]
+        {
+            assert!(!is_review_of_access(other), "{other}");
+        }
     }
 
     #[test]

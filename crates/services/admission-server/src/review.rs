@@ -2,6 +2,7 @@
 
 use crate::background::{Full, Requested};
 use crate::compliance::Compliance;
+use crate::computing::Patience;
 use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
@@ -168,7 +169,7 @@ impl Reviewer {
         task: RuleKind,
         asked: &Asked,
     ) -> keyward_admission::Outcome {
-        self.world.decide(set, &entry.policy, task, &asked.request, asked.deadline).await
+        self.world.decide(set, &entry.policy, task, &asked.request, Patience::of_review(asked.deadline)).await
     }
 
     fn conclude(&self, verdict: &Verdict<'_>, asked: &Asked) -> Answer {
@@ -195,7 +196,7 @@ impl Reviewer {
         let mut request = Request::of_review(object)?.with_namespace(of_namespace);
         // A subresource such as exec is of a kind of its own; policies name it by what it is a part of.
         if !subresource.is_empty()
-            && let Some(parent) = self.world.catalog.load().parent(&group, &resource)
+            && let Some(parent) = self.world.outside.catalog.load().parent(&group, &resource)
         {
             let kind = Kind::new(&parent.api_version(), &parent.kind);
             request = request.with_subresource(kind, &subresource).with_resource(&resource);

@@ -2,6 +2,7 @@
 //! of them again when policies change and once in a while.
 
 use crate::catalog::Catalog;
+use crate::computing::Patience;
 use crate::events::Outbox;
 use crate::log;
 use crate::metrics::Metrics;
@@ -92,7 +93,7 @@ impl Scanner {
             let _ = generations.wait_for(|generation| *generation > 0).await;
             generations.mark_unchanged();
             let set = self.known.set.load_full();
-            let mut kinds = kinds(&set, &self.world.catalog.load());
+            let mut kinds = kinds(&set, &self.world.outside.catalog.load());
             if self.posture.is_some() {
                 for kind in posture::KINDS {
                     if !kinds.contains(&kind) {
@@ -287,7 +288,7 @@ impl Looked {
         let request = Request::of_object(object, Operation::Create)
             .with_resource(&kind.plural)
             .with_namespace(namespace);
-        let deadline = Instant::now() + LIMIT;
+        let patience = Patience::of_work(Instant::now() + LIMIT);
         let (mut said, mut rulings) = (Vec::new(), Vec::new());
         let mut tasks = Vec::new();
         for task in SCANNED {
@@ -301,7 +302,7 @@ impl Looked {
             {
                 continue;
             }
-            let outcome = scanner.world.decide(set, &entry.policy, task, &request, deadline).await;
+            let outcome = scanner.world.decide(set, &entry.policy, task, &request, patience).await;
             if self.posture().is_some() {
                 rulings.extend(outcome.rules.iter().map(|rule| posture::ruling(entry, rule, &key.namespace)));
             }

@@ -106,7 +106,7 @@ pub async fn serve(options: Options, mut stop: watch::Receiver<bool>) -> Result<
         .map_err(|why| Failure::Listen(options.listen, why))?;
     let metrics: Arc<Metrics> = Arc::default();
     let world = Arc::new(World::new(cluster.clone(), &options.namespace));
-    world.catalog.store(Arc::new(Catalog::new(cluster.served().await?)));
+    world.outside.catalog.store(Arc::new(Catalog::new(cluster.served().await?)));
     let known = sources::start(&cluster, world.clone(), metrics.clone());
     let alive = heartbeat::listen(&cluster, &options.namespace);
     let observed = observe(&cluster);
@@ -252,7 +252,7 @@ async fn discover(cluster: &Cluster, world: &World, known: &Known) {
         // A policy may be for a kind that was not served when it was last asked.
         let lacking = |known: &Known| {
             let set = known.set.load();
-            let catalog = world.catalog.load();
+            let catalog = world.outside.catalog.load();
             let interests = set.entries.iter().flat_map(|entry| {
                 crate::policies::TASKS.into_iter().flat_map(|task| entry.policy.interests(task))
             });
@@ -267,8 +267,8 @@ async fn discover(cluster: &Cluster, world: &World, known: &Known) {
             }
         }
         match cluster.served().await.map(Catalog::new) {
-            Ok(found) if found != **world.catalog.load() => {
-                world.catalog.store(Arc::new(found));
+            Ok(found) if found != **world.outside.catalog.load() => {
+                world.outside.catalog.store(Arc::new(found));
                 known.generation.send_modify(|generation| *generation += u64::from(*generation > 0));
                 generations.mark_unchanged();
             }

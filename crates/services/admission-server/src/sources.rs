@@ -56,7 +56,8 @@ pub(crate) const KINDS: [Kind; 17] = [
     new("NamespacedImageValidatingPolicy", "namespacedimagevalidatingpolicies", true),
     new("PolicyException", "policyexceptions", true),
 ];
-const GLOBALS: usize = 5;
+/// The entries of the global context among them.
+pub(crate) const GLOBALS: usize = 5;
 
 pub(crate) const NAMESPACES: Kind = Kind::cluster_wide("", "v1", "Namespace", "namespaces");
 const ROLES: Kind = Kind::namespaced("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings");
@@ -265,7 +266,7 @@ impl Sources {
         }
         self.compiled = compiled;
         let globals = self.policies[GLOBALS].iter();
-        *self.world.globals.write() =
+        *self.world.outside.globals.write() =
             globals.map(|(key, source)| (key.name.to_string(), source.object()["spec"].take())).collect();
         self.metrics.policies.set(entries.len() as u64);
         let refused = verdicts.iter().filter(|verdict| verdict.refused.is_some());

@@ -2,13 +2,16 @@
 
 use crate::load::{self, Policies};
 use crate::report::{Report, Summary};
-use crate::world::World;
+use crate::world::{Seen, World};
 use keyward_admission::{
-    Explanation, Mode, Operation, Outcome, Policy, Request, RuleKind, RuleOutcome, Surroundings, yaml,
+    Explanation, Leave, Mode, Operation, Outcome, Policy, Request, RuleKind, RuleOutcome, Surroundings, yaml,
 };
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// How often a decision may come back with another question.
+const ROUNDS: usize = 16;
 
 /// What is applied to what.
 #[derive(Debug, Default)]
@@ -117,13 +120,6 @@ impl Apply {
 
     /// Asks all policies about an object, those first that change it; the request as it is then, and whether it was changed.
     fn walk<'p>(&'p self, object: Value, each: &mut dyn FnMut(&mut Decided<'p, '_>)) -> (Request, bool) {
-        let around = Surroundings {
-            snapshot: &self.world,
-            exceptions: &self.policies.exceptions,
-            bindings: &self.policies.bindings,
-            now: self.now,
-            seed: 1,
-        };
         let kubernetes = object["kind"].is_string();
         let mut request = match kubernetes {
             true => Request::of_object(object, self.operation.unwrap_or(Operation::Create)),
@@ -148,8 +144,10 @@ impl Apply {
                 if !suits || !policy.has(kind) {
                     continue;
                 }
-                let mut outcome = policy.decide(kind, &request, &around);
+                let mut seen = Seen::new(&self.world);
+                let mut outcome = self.decide(policy, kind, &request, &mut seen);
                 let patched = outcome.patched.take();
+                let around = self.around(&seen);
                 each(&mut Decided { policy, kind, request: &request, around: &around, outcome });
                 if let Some(object) = patched {
                     changed = true;
@@ -158,6 +156,30 @@ impl Apply {
             }
         }
         (request, changed)
+    }
+
+    fn around<'a>(&'a self, seen: &'a Seen<'_>) -> Surroundings<'a> {
+        Surroundings {
+            snapshot: seen,
+            exceptions: &self.policies.exceptions,
+            bindings: &self.policies.bindings,
+            now: self.now,
+            seed: 1,
+            leave: Leave::Full,
+        }
+    }
+
+    /// What a policy says about a request, with everything found out that it asks for.
+    fn decide(&self, policy: &Policy, kind: RuleKind, request: &Request, seen: &mut Seen<'_>) -> Outcome {
+        let mut outcome = policy.decide(kind, request, &self.around(seen));
+        for _ in 0..ROUNDS {
+            let lacks = std::mem::take(&mut outcome.lacks);
+            if !seen.find_out(&policy.metadata.namespace, lacks) {
+                break;
+            }
+            outcome = policy.decide(kind, request, &self.around(seen));
+        }
+        outcome
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Policies {
     pub exceptions: Vec<Exception>,
     /// Where the API server's own kinds are for.
     pub bindings: Vec<Binding>,
+    /// Entries of the global context.
+    pub globals: Vec<Value>,
     /// Those that were refused, with the file and the reason.
     pub refused: Vec<(String, String)>,
 }
@@ -159,6 +161,7 @@ impl Policies {
                     Ok(Loaded::Policy(policy)) => self.policies.push(*policy),
                     Ok(Loaded::Exception(exception)) => self.exceptions.push(*exception),
                     Ok(Loaded::Binding(binding)) => self.bindings.push(*binding),
+                    Ok(Loaded::Other) if object["kind"] == "GlobalContextEntry" => self.globals.push(object),
                     Ok(Loaded::Other) => {}
                     Err(refusal) => self.refused.push((name.to_owned(), refusal.to_string())),
                 }

@@ -280,7 +280,7 @@ fn xml(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyward_admission::{Loaded, Operation, Request, RuleKind, Surroundings, load};
+    use keyward_admission::{Leave, Loaded, Operation, Request, RuleKind, Surroundings, load};
 
     fn report(form: Form) -> String {
         let policy = json!({
@@ -298,6 +298,7 @@ mod tests {
             bindings: &[],
             now: 0,
             seed: 1,
+            leave: Leave::Full,
         };
         let mut out = Vec::new();
         let mut report = Report::new(&mut out, form, &policies).unwrap();

@@ -4,7 +4,9 @@
 use crate::judge::{self, Expected, Row};
 use crate::load::{self, Policies};
 use crate::world::World;
-use keyward_admission::{Kind, Mode, Operation, Outcome, Policy, Request, RuleKind, Surroundings, search};
+use keyward_admission::{
+    Kind, Leave, Mode, Operation, Outcome, Policy, Request, RuleKind, Surroundings, search,
+};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -317,6 +319,7 @@ impl Around {
             bindings: &self.policies.bindings,
             now: self.now,
             seed: 1,
+            leave: Leave::Full,
         }
     }
 

@@ -3,6 +3,8 @@
 use keyward_admission::{Kind, Lookup, Snapshot, plural, same_image};
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 /// Why nothing is known of an image.
 const UNASKED: &str = "no registry is asked unless with --registry, and nothing else tells of it";
@@ -18,18 +20,83 @@ pub struct World {
     pub images: Vec<Value>,
     /// Entries of the global context.
     pub globals: Vec<(String, Value)>,
-    /// Who knows what is asked of images and not told here; nobody, unless registries are to be asked.
-    pub registries: Option<Box<dyn Registries>>,
+    /// Who knows what is not told here.
+    pub outside: Option<Box<dyn Outside>>,
 }
 
-/// Who asks registries.
-pub trait Registries: std::fmt::Debug {
-    /// The answer to a question about images.
+/// Who is asked what no file tells: a cluster, registries.
+pub trait Outside: fmt::Debug {
+    /// Whether it is asked such a question at all.
+    fn is_for(&self, question: &Lookup) -> bool;
+
+    /// The answer to a question of a policy of the namespace `home`, which is empty for a policy of the whole cluster.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    fn answer(&self, question: &Lookup) -> Result<Value, String>;
+    fn answer(&self, home: &str, question: &Lookup) -> Result<Arc<Value>, String>;
+}
+
+/// What one decision sees: what is told in files, and what was found out for it.
+#[derive(Debug)]
+pub(crate) struct Seen<'w> {
+    world: &'w World,
+    found: Vec<(Lookup, Result<Arc<Value>, String>)>,
+}
+
+impl<'w> Seen<'w> {
+    pub(crate) fn new(world: &'w World) -> Seen<'w> {
+        Seen { world, found: Vec::new() }
+    }
+
+    /// Finds out what a decision lacks, for a policy of the namespace `home`; whether there was anything new.
+    pub(crate) fn find_out(&mut self, home: &str, lacks: Vec<Lookup>) -> bool {
+        let before = self.found.len();
+        let Some(outside) = &self.world.outside else { return false };
+        for question in lacks {
+            if !self.found.iter().any(|(known, _)| *known == question) {
+                let answer = outside.answer(home, &question);
+                let answer = answer.map(|answer| self.world.with_told(&question, answer));
+                self.found.push((question, answer));
+            }
+        }
+        self.found.len() > before
+    }
+}
+
+impl Snapshot for Seen<'_> {
+    fn answer(&self, question: &Lookup) -> Option<Result<Cow<'_, Value>, String>> {
+        match self.world.told(question) {
+            Told::Answer(answer) => Some(answer),
+            Told::Nothing(_) | Told::Some(_)
+                if self.world.outside.as_ref().is_some_and(|outside| outside.is_for(question)) =>
+            {
+                let (_, answer) = self.found.iter().find(|(known, _)| known == question)?;
+                Some(answer.as_deref().map(Cow::Borrowed).map_err(Clone::clone))
+            }
+            Told::Nothing(why) => Some(Err(why)),
+            Told::Some(list) => Some(Ok(Cow::Owned(list))),
+        }
+    }
+}
+
+/// What files tell of a question.
+enum Told<'w> {
+    /// The answer.
+    Answer(Result<Cow<'w, Value>, String>),
+    /// A list of what there is, which may be more elsewhere.
+    Some(Value),
+    /// Nothing, in these words.
+    Nothing(String),
+}
+
+impl<'w> Told<'w> {
+    fn found(found: Result<Cow<'w, Value>, String>) -> Told<'w> {
+        match found {
+            Ok(found) => Told::Answer(Ok(found)),
+            Err(why) => Told::Nothing(why),
+        }
+    }
 }
 
 fn is_of(object: &Value, api_version: &str, resource: &str) -> bool {
@@ -124,68 +191,96 @@ impl World {
     }
 
     /// A path of the API, such as `/apis/apps/v1/namespaces/default/deployments/web`.
-    fn path(&self, path: &str) -> Result<Cow<'_, Value>, String> {
+    fn path(&self, path: &str) -> Told<'_> {
         let bare = path.split('?').next().unwrap_or_default();
         let steps: Vec<&str> = bare.trim_matches('/').split('/').collect();
+        let no_path = || Told::Nothing(format!("{path} is no path of the API"));
         let (version, rest) = match steps[..] {
             ["api", version, ref rest @ ..] => (version.to_owned(), rest),
             ["apis", group, version, ref rest @ ..] => (format!("{group}/{version}"), rest),
-            _ => return Err(format!("{path} is no path of the API")),
+            _ => return no_path(),
         };
         match rest {
             ["namespaces", namespace, resource] => {
-                Ok(Cow::Owned(self.all(&version, resource, namespace, &Value::Null)))
+                Told::Some(self.all(&version, resource, namespace, &Value::Null))
             }
-            ["namespaces", namespace, resource, name, ..] => self.one(&version, resource, namespace, name),
-            [resource] => Ok(Cow::Owned(self.all(&version, resource, "", &Value::Null))),
-            [resource, name] => self.one(&version, resource, "", name),
-            _ => Err(format!("{path} is no path of the API")),
+            ["namespaces", namespace, resource, name, ..] => {
+                Told::found(self.one(&version, resource, namespace, name))
+            }
+            [resource] => Told::Some(self.all(&version, resource, "", &Value::Null)),
+            [resource, name] => Told::found(self.one(&version, resource, "", name)),
+            _ => no_path(),
         }
+    }
+
+    fn global(&self, name: &str, projection: &str) -> Told<'_> {
+        let Some((_, value)) = self.globals.iter().find(|(known, _)| known == name) else {
+            return Told::Nothing(format!("there is no global context entry {name}"));
+        };
+        if projection.is_empty() {
+            return Told::Answer(Ok(Cow::Borrowed(value)));
+        }
+        let found = value.get(projection).map(Cow::Borrowed);
+        Told::Answer(found.ok_or_else(|| format!("{name} has no projection {projection}")))
+    }
+
+    fn told(&self, question: &Lookup) -> Told<'_> {
+        let answered = |method: &str, place: &str| self.answered(method, place).map(Told::Answer);
+        match question {
+            Lookup::ConfigMap { namespace, name } => {
+                Told::found(self.one("v1", "configmaps", namespace, name))
+            }
+            Lookup::Kubernetes { method, path, .. } => {
+                answered(method, path).unwrap_or_else(|| self.path(path))
+            }
+            Lookup::Service { method, url, .. } => answered(method, url)
+                .unwrap_or_else(|| Told::Nothing(format!("{method} {url} has no answer in the test"))),
+            Lookup::Global { name, projection } => self.global(name, projection),
+            Lookup::Object { api_version, resource, namespace, name } => {
+                Told::found(self.one(api_version, resource, namespace, name))
+            }
+            Lookup::Objects { api_version, resource, namespace, selector } => {
+                Told::Some(self.all(api_version, resource, namespace, selector))
+            }
+            Lookup::Access { spec } => Told::found(self.access(spec)),
+            Lookup::Image { reference, .. } => {
+                let same =
+                    |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);
+                let found = self.images.iter().find(same).map(Cow::Borrowed);
+                Told::found(found.ok_or_else(|| format!("{reference}: {UNASKED}")))
+            }
+            Lookup::Signatures { image, .. }
+            | Lookup::Attestations { image, .. }
+            | Lookup::Referrer { image, .. } => Told::Nothing(format!("{image}: {UNASKED}")),
+        }
+    }
+
+    /// A list from elsewhere, with what files tell of it: an object of a file stands in the place of the one of its name.
+    fn with_told(&self, question: &Lookup, found: Arc<Value>) -> Arc<Value> {
+        // What a query selects is not known here.
+        if matches!(question, Lookup::Kubernetes { path, .. } if path.contains('?')) {
+            return found;
+        }
+        let Told::Some(mut told) = self.told(question) else { return found };
+        let Some(told) = told["items"].as_array_mut().filter(|told| !told.is_empty()) else { return found };
+        let same = |one: &Value, other: &Value| {
+            text(one, "name") == text(other, "name") && text(one, "namespace") == text(other, "namespace")
+        };
+        let mut list = Value::clone(&found);
+        if let Some(items) = list["items"].as_array_mut() {
+            items.retain(|item| !told.iter().any(|object| same(object, item)));
+            items.append(told);
+        }
+        Arc::new(list)
     }
 }
 
 impl Snapshot for World {
     fn answer(&self, question: &Lookup) -> Option<Result<Cow<'_, Value>, String>> {
-        Some(match question {
-            Lookup::ConfigMap { namespace, name } => self.one("v1", "configmaps", namespace, name),
-            Lookup::Kubernetes { method, path, .. } => {
-                self.answered(method, path).unwrap_or_else(|| self.path(path))
-            }
-            Lookup::Service { method, url, .. } => self
-                .answered(method, url)
-                .unwrap_or_else(|| Err(format!("{method} {url} has no answer in the test"))),
-            Lookup::Global { name, projection } => match self.globals.iter().find(|(known, _)| known == name)
-            {
-                None => Err(format!("there is no global context entry {name}")),
-                Some((_, value)) if projection.is_empty() => Ok(Cow::Borrowed(value)),
-                Some((_, value)) => value
-                    .get(projection)
-                    .map(Cow::Borrowed)
-                    .ok_or_else(|| format!("{name} has no projection {projection}")),
-            },
-            Lookup::Object { api_version, resource, namespace, name } => {
-                self.one(api_version, resource, namespace, name)
-            }
-            Lookup::Objects { api_version, resource, namespace, selector } => {
-                Ok(Cow::Owned(self.all(api_version, resource, namespace, selector)))
-            }
-            Lookup::Access { spec } => self.access(spec),
-            Lookup::Image { reference, .. } => {
-                let same =
-                    |image: &&Value| same_image(image["image"].as_str().unwrap_or_default(), reference);
-                let found = self.images.iter().find(same).map(Cow::Borrowed);
-                match (found, &self.registries) {
-                    (Some(found), _) => Ok(found),
-                    (None, Some(registries)) => registries.answer(question).map(Cow::Owned),
-                    (None, None) => Err(format!("{reference}: {UNASKED}")),
-                }
-            }
-            Lookup::Signatures { image, .. }
-            | Lookup::Attestations { image, .. }
-            | Lookup::Referrer { image, .. } => match &self.registries {
-                Some(registries) => registries.answer(question).map(Cow::Owned),
-                None => Err(format!("{image}: {UNASKED}")),
-            },
+        Some(match self.told(question) {
+            Told::Answer(answer) => answer,
+            Told::Some(list) => Ok(Cow::Owned(list)),
+            Told::Nothing(why) => Err(why),
         })
     }
 }

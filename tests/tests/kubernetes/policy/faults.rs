@@ -32,6 +32,7 @@ fn policies_go_on_through_faults() {
     world.wait_for_refusal(&pod("bad", "default", "app:1", true), BAD);
     a_definition_goes(&world);
     flood::slow_policies_hold_up_no_other(&world, &served);
+    flood::busy_policies_hold_up_no_other(&world, &served);
     restarts_within_a_scan(&world, &mut served);
     a_policy_of_everything(&world);
     assert!(served.exited().unwrap().is_some(), "it was killed");

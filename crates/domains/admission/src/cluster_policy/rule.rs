@@ -145,9 +145,10 @@ impl Rule {
         exceptions: &[&Exception],
         outcome: &mut Outcome,
     ) {
-        let arena = Arena::with_capacity(1);
+        let arena = Arena::with_capacity(0);
         let needs: RefCell<Vec<Lookup>> = RefCell::new(Vec::new());
-        let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
+        let meter = around.leave.meter(outcome);
+        let world = World { now: around.now, seed: Cell::new(around.seed), meter };
         // A mutation goes on from what the rules before it made of the object.
         let patched = outcome.patched.take().map(|object| request.with_object(object));
         let current = patched.as_ref().unwrap_or(request);
@@ -156,6 +157,7 @@ impl Rule {
         let decided = self.within(&frame, exceptions);
         drop(frame);
         let (said, object) = decided;
+        outcome.count(around.leave, &world.meter);
         outcome.lacks.extend(needs.into_inner());
         outcome.rules.extend(said);
         outcome.patched = object.or_else(|| patched.map(Request::into_object));
@@ -164,7 +166,7 @@ impl Rule {
     /// What its preconditions come to, one by one.
     pub(super) fn conditions(&self, request: &Request, around: &Surroundings<'_>) -> Vec<String> {
         let Some(preconditions) = &self.preconditions else { return Vec::new() };
-        let arena = Arena::with_capacity(1);
+        let arena = Arena::with_capacity(0);
         let needs: RefCell<Vec<Lookup>> = RefCell::new(Vec::new());
         let world = World { now: around.now, seed: Cell::new(around.seed), meter: Meter::default() };
         let frame = Frame::new(request, &arena, around.snapshot, &world, &needs).for_rule(&self.name);

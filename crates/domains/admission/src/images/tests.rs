@@ -1,5 +1,6 @@
 use crate::{
-    Loaded, Lookup, Operation, Outcome, Policy, Request, RuleKind, Snapshot, Status, Surroundings, load,
+    Leave, Loaded, Lookup, Operation, Outcome, Policy, Request, RuleKind, Snapshot, Status, Surroundings,
+    load,
 };
 use keyward_signatures::{PublicKeySource, Trust};
 use serde_json::{Value, json};
@@ -61,7 +62,8 @@ fn pod(image: &str) -> Value {
 }
 
 fn decide(policy: &Policy, request: &Request, snapshot: &dyn Snapshot) -> Outcome {
-    let around = Surroundings { snapshot, exceptions: &[], bindings: &[], now: 0, seed: 1 };
+    let around =
+        Surroundings { snapshot, exceptions: &[], bindings: &[], now: 0, seed: 1, leave: Leave::Full };
     policy.decide(RuleKind::ImageVerification, request, &around)
 }
 

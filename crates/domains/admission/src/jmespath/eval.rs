@@ -6,12 +6,13 @@ use super::value::Val;
 use crate::meter::Spent;
 use keyward_expressions::World;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Why an expression found nothing.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// There is no such key.
-    NotFound(String),
+    NotFound(Arc<str>),
     /// Anything else that is wrong.
     Fault(String),
     /// Something from outside is asked for first; who asked knows what.
@@ -81,10 +82,10 @@ impl<'a> Evaluation<'_, 'a> {
                     Some(value) => value.field(name),
                     None => self.scope.variable(name)?,
                 };
-                found.ok_or_else(|| Error::NotFound(name.to_string()))
+                found.ok_or_else(|| Error::NotFound(name.clone()))
             }
             Node::Binding(name) => {
-                self.scope.binding(name).ok_or_else(|| Error::NotFound(format!("${name}")))
+                self.scope.binding(name).ok_or_else(|| Error::NotFound(format!("${name}").into()))
             }
             Node::Literal(value) => Ok(Val::Own(value.clone())),
             Node::Index(index) => Ok(self.current(current)?.index(*index)),
@@ -95,7 +96,7 @@ impl<'a> Evaluation<'_, 'a> {
             }
             Node::Project(left, right) => {
                 let left = lenient(self.node(left, current))?;
-                self.each(left.items(), right)
+                self.each(left.into_items(), right)
             }
             Node::Values(left, right) => {
                 let left = lenient(self.node(left, current))?;
@@ -103,7 +104,7 @@ impl<'a> Evaluation<'_, 'a> {
             }
             Node::Filter(left, condition, right) => {
                 let left = lenient(self.node(left, current))?;
-                let Some(items) = left.items() else { return Ok(Val::NULL) };
+                let Some(items) = left.into_items() else { return Ok(Val::NULL) };
                 let mut kept = Vec::new();
                 for item in items {
                     if lenient(self.node(condition, Some(&item)))?.is_true() {
@@ -113,12 +114,14 @@ impl<'a> Evaluation<'_, 'a> {
                 self.each(Some(kept), right)
             }
             Node::Flatten(inner) => {
-                let Some(items) = lenient(self.node(inner, current))?.items() else { return Ok(Val::NULL) };
+                let Some(items) = lenient(self.node(inner, current))?.into_items() else {
+                    return Ok(Val::NULL);
+                };
                 let mut flat = Vec::with_capacity(items.len());
                 for item in items {
-                    match item.items() {
-                        Some(inner) => flat.extend(inner),
-                        None => flat.push(item),
+                    match item.is_list() {
+                        true => flat.extend(item.into_items().unwrap_or_default()),
+                        false => flat.push(item),
                     }
                     self.scope.world().meter.spend(1)?;
                 }

@@ -5,6 +5,7 @@ use super::functions::{self, Function};
 use super::lexer::{Token, tokens};
 use regex::Regex;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// How deep an expression may be nested.
 const DEPTH: usize = 64;
@@ -25,7 +26,8 @@ pub(crate) enum Comparison {
 #[derive(Debug)]
 pub(crate) enum Node {
     Current,
-    Field(Box<str>),
+    /// Shared with the errors that name it: that a key is not there is usual.
+    Field(Arc<str>),
     Binding(Box<str>),
     Literal(Value),
     Index(i64),

@@ -74,6 +74,15 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// As [`items`](Val::items), where nobody needs the list itself any more.
+    pub(crate) fn into_items(self) -> Option<Vec<Val<'a>>> {
+        match self {
+            Val::List(list) => Some(list),
+            Val::Own(Value::Array(list)) => Some(list.into_iter().map(Val::Own).collect()),
+            other => other.items(),
+        }
+    }
+
     /// The element at an index, from the end where it is negative.
     pub(crate) fn index(&self, index: i64) -> Val<'a> {
         let Some(len) = self.len() else { return Val::NULL };

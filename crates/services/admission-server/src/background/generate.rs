@@ -10,7 +10,7 @@
 
 use super::downstream::Made;
 use super::work::{Extent, Reference, Work};
-use super::{Desk, Failure, deadline, entry};
+use super::{Desk, Failure, entry, patience};
 use crate::policies::{Entry, Set};
 use crate::sources::json_of;
 use crate::world::Decided;
@@ -97,7 +97,7 @@ impl Desk {
         let trigger = Reference::of(request.object());
         let kind = self.served(&trigger)?;
         let task = RuleKind::Generation;
-        let decided = self.around.world.find_out(set, &entry.policy, task, request, deadline(), true).await;
+        let decided = self.around.world.find_out(set, &entry.policy, task, request, patience(), true).await;
         let scene = Scene { set, entry, policy, trigger: &trigger, kind: &kind, there };
         let rules = entry.policy.upkeep(task).into_iter().filter(|upkeep| upkeep.is_for_review(request));
         for mut upkeep in rules {
@@ -124,7 +124,7 @@ impl Desk {
             let Scene { set, entry, kind, .. } = scene;
             let request = self.request(kind, json_of(kind, there), operation);
             let task = RuleKind::Generation;
-            self.around.world.find_out(set, &entry.policy, task, &request, deadline(), false).await
+            self.around.world.find_out(set, &entry.policy, task, &request, patience(), false).await
         };
         let (decided, mut otherwise) = (ask(happened).await, None);
         for (rule, upkeep) in rules {

@@ -23,6 +23,7 @@ mod triggers;
 mod upkeep;
 mod work;
 
+use crate::computing::Patience;
 use crate::events::Outbox;
 use crate::log::{self, Wall};
 use crate::metrics::Metrics;
@@ -178,7 +179,7 @@ impl Desk {
     }
 
     fn served(&self, object: &Reference) -> Result<Kind, Failure> {
-        let kind = object.served(&self.around.world.catalog.load());
+        let kind = object.served(&self.around.world.outside.catalog.load());
         kind.ok_or_else(|| {
             Failure(format!("{} of the group {:?} is not served", object.kind, &*object.group))
         })
@@ -229,8 +230,8 @@ fn entry<'s>(set: &'s Set, policy: &str) -> Option<&'s Entry> {
 }
 
 /// When a decision is given up.
-fn deadline() -> Instant {
-    Instant::now() + LIMIT
+fn patience() -> Patience {
+    Patience::of_work(Instant::now() + LIMIT)
 }
 
 fn reference_of(kind: &Kind, object: &Object) -> Reference {

@@ -1,7 +1,7 @@
 //! Changes objects that are there because of another, the trigger.
 
 use super::work::{Extent, Reference};
-use super::{Desk, Failure, deadline, entry};
+use super::{Desk, Failure, entry, patience};
 use crate::policies::{Entry, Set};
 use crate::sources::json_of;
 use crate::world::Decided;
@@ -28,7 +28,7 @@ impl Desk {
         }
         let request = self.request(&kind, json_of(&kind, &there), happened);
         let task = RuleKind::ExistingMutation;
-        let decided = self.around.world.find_out(set, &entry.policy, task, &request, deadline(), true).await;
+        let decided = self.around.world.find_out(set, &entry.policy, task, &request, patience(), true).await;
         self.change_targets(entry, &decided, |upkeep| !upkeep.by_review).await
     }
 
@@ -36,7 +36,7 @@ impl Desk {
     pub(super) async fn mutate_for(&self, set: &Set, policy: &str, request: &Request) -> Result<(), Failure> {
         let Some(entry) = entry(set, policy) else { return Ok(()) };
         let task = RuleKind::ExistingMutation;
-        let decided = self.around.world.find_out(set, &entry.policy, task, request, deadline(), true).await;
+        let decided = self.around.world.find_out(set, &entry.policy, task, request, patience(), true).await;
         self.change_targets(entry, &decided, |upkeep| upkeep.is_for_review(request)).await
     }
 

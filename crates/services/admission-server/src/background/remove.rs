@@ -2,7 +2,7 @@
 
 use super::expiry;
 use super::work::Reference;
-use super::{Desk, Failure, deadline, entry};
+use super::{Desk, Failure, entry, patience};
 use crate::log;
 use crate::policies::{Entry, Set};
 use crate::sources::json_of;
@@ -69,7 +69,7 @@ impl Desk {
         }
         let request = self.request(kind, json_of(kind, there), Operation::Delete);
         let outcome =
-            self.around.world.decide(set, &entry.policy, RuleKind::Deletion, &request, deadline()).await;
+            self.around.world.decide(set, &entry.policy, RuleKind::Deletion, &request, patience()).await;
         match outcome.rules.iter().find(|said| said.status == Status::Error) {
             Some(said) => Err(Failure(said.message.to_string())),
             None => Ok(outcome.rules.iter().any(|said| said.status == Status::Pass)),

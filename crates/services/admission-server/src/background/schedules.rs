@@ -8,7 +8,7 @@ use keyward_admission::{Operation, RuleKind};
 use keyward_core::{Clock as _, Timestamp};
 use keyward_kubernetes::{Kind, Selection};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,16 +97,9 @@ async fn note(desk: &Desk, entry: &Entry, now: Timestamp) {
 
 /// Asks for the removal of everything that a policy removes now.
 async fn clean(desk: &Desk, set: &Set, entry: &Entry) {
-    let catalog = desk.around.world.catalog.load_full();
     let interests = entry.policy.interests(RuleKind::Deletion);
-    let kinds: BTreeMap<String, Kind> = interests
-        .iter()
-        .filter(|interest| interest.subresource.is_empty())
-        .flat_map(|interest| catalog.of(interest))
-        .filter(|served| served.watched)
-        .map(|served| (served.kind.to_string(), served.kind.clone()))
-        .collect();
-    for kind in kinds.into_values() {
+    let kinds = desk.around.world.outside.catalog.load().all_kinds(interests);
+    for kind in kinds {
         if let Err(super::Failure(why)) = clean_kind(desk, set, entry, &kind).await {
             log::warn(&format!("{} does not remove {kind}: {why}", entry.key()));
             desk.around.outbox.stuck(entry, "cleanup", &format!("{kind}: {why}"));

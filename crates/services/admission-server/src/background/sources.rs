@@ -35,7 +35,7 @@ pub(super) struct Sources {
 impl Sources {
     /// Notes what a rule asked for.
     pub(super) fn note<'l>(&self, desk: &Desk, copier: &Copier, asked: impl Iterator<Item = &'l Lookup>) {
-        let catalog = desk.around.world.catalog.load();
+        let catalog = desk.around.world.outside.catalog.load();
         let sources = asked.filter_map(|question| {
             let (version, resource, namespace, name) = match question {
                 Lookup::Object { api_version, resource, namespace, name } => {
@@ -127,7 +127,7 @@ async fn watch(desk: Arc<Desk>, source: Source) {
 }
 
 async fn changed(desk: &Desk, source: &Source) {
-    desk.around.world.forget();
+    desk.around.world.outside.forget();
     for copier in desk.sources.copiers(source) {
         let (work, rule) = &copier;
         let Work::Generate { policy, trigger } = work else { continue };

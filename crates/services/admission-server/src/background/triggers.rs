@@ -3,9 +3,8 @@
 use super::Desk;
 use super::downstream::LABEL;
 use super::work::{Extent, Reference, Work};
-use crate::catalog::is_passing;
 use crate::log::{self, Wall};
-use crate::policies::{Entry, Set, TRIGGERED, is_wild};
+use crate::policies::{Entry, Set, TRIGGERED};
 use crate::sources::json_of;
 use keyward_admission::{Operation, RuleKind};
 use keyward_core::Clock as _;
@@ -155,19 +154,11 @@ fn survey(desk: &Arc<Desk>, entry: &Entry, tasks: &mut JoinSet<()>, new: bool) {
         if !entry.policy.upkeep(task).iter().any(asks) {
             continue;
         }
-        let catalog = desk.around.world.catalog.load();
-        let interests = entry.policy.interests(task);
-        let kinds: BTreeMap<String, Kind> = interests
-            .iter()
-            .filter(|interest| interest.subresource.is_empty())
-            .flat_map(|interest| catalog.of(interest))
-            .filter(|served| served.watched)
-            .map(|served| (served.kind.to_string(), served.kind.clone()))
-            .collect();
+        let kinds = desk.around.world.outside.catalog.load().kinds(entry.policy.interests(task));
         let (desk, policy) = (desk.clone(), Arc::<str>::from(entry.key()));
         let home = entry.policy.metadata.namespace.clone();
         tasks.spawn(async move {
-            for kind in kinds.into_values() {
+            for kind in kinds {
                 list(&desk, &kind, &home, task, &policy).await;
             }
         });
@@ -204,20 +195,11 @@ fn work(task: RuleKind, policy: Arc<str>, trigger: Reference) -> Work {
 
 /// What the policies are for, by name.
 fn kinds(desk: &Desk, set: &Set) -> BTreeMap<String, Kind> {
-    let catalog = desk.around.world.catalog.load();
-    let mut kinds = BTreeMap::new();
-    for entry in set.entries.iter().filter(|entry| !entry.policy.is_native()) {
-        for interest in TRIGGERED.into_iter().flat_map(|task| entry.policy.interests(task)) {
-            if !interest.subresource.is_empty() {
-                continue;
-            }
-            let meant = |kind: &Kind| !(is_passing(kind) && is_wild(&interest));
-            for served in catalog.of(&interest).filter(|served| served.watched && meant(&served.kind)) {
-                kinds.insert(served.kind.to_string(), served.kind.clone());
-            }
-        }
-    }
-    kinds
+    let entries = set.entries.iter().filter(|entry| !entry.policy.is_native());
+    let interests =
+        entries.flat_map(|entry| TRIGGERED.into_iter().flat_map(|task| entry.policy.interests(task)));
+    let catalog = desk.around.world.outside.catalog.load();
+    catalog.kinds(interests).into_iter().map(|kind| (kind.to_string(), kind)).collect()
 }
 
 fn is_passive(object: &Object) -> bool {

@@ -19,7 +19,7 @@ pub(super) async fn follow(desk: Arc<Desk>) {
     let mut tasks = JoinSet::new();
     let mut watched: HashMap<String, [AbortHandle; 2]> = HashMap::new();
     loop {
-        let kinds: Vec<Kind> = desk.around.world.catalog.load().watched().cloned().collect();
+        let kinds: Vec<Kind> = desk.around.world.outside.catalog.load().watched().cloned().collect();
         let names: BTreeSet<String> = kinds.iter().map(Kind::to_string).collect();
         watched.retain(|name, handles| {
             let served = names.contains(name);

@@ -1,5 +1,6 @@
 use crate::{
-    Loaded, Lookup, Operation, Outcome, Policy, Request, RuleKind, Snapshot, Status, Surroundings, load,
+    Leave, Loaded, Lookup, Operation, Outcome, Policy, Request, RuleKind, Snapshot, Status, Surroundings,
+    load,
 };
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -42,7 +43,14 @@ fn policy(expression: &str) -> Result<Policy, String> {
 }
 
 fn decide(expression: &str, request: &Request, authorizers: &Authorizers) -> Outcome {
-    let around = Surroundings { snapshot: authorizers, exceptions: &[], bindings: &[], now: 0, seed: 1 };
+    let around = Surroundings {
+        snapshot: authorizers,
+        exceptions: &[],
+        bindings: &[],
+        now: 0,
+        seed: 1,
+        leave: Leave::Full,
+    };
     policy(expression).unwrap().decide(RuleKind::Validation, request, &around)
 }
 
