@@ -82,13 +82,33 @@ pub(super) fn revocations(program: &Path, folder: &Path, count: usize) -> Result
     )
 }
 
+/// What a server with `count` leases of an engine, and as many of tokens, takes up: as it starts, and after a look at each.
+pub(super) fn memory(program: &Path, folder: &Path, count: usize) -> Result<(), Failure> {
+    let data = folder.join("many");
+    let server = setup::start(program, &data)?;
+    let (key, root) = (server.printed("Unseal key")?.to_owned(), server.printed("Root token")?.to_owned());
+    server.stop();
+    leases::fill(&data, &key, count / 2, leases::MONTH)?;
+    leases::fill_issued(&data, &key, count / 2, living)?;
+    let server = setup::start(program, &data)?;
+    let idle = server.memory()?;
+    let there = left(&server, &root)?;
+    let after = server.memory_at_rest()?;
+    let started = server.started_in.as_secs_f64() * 1e3;
+    let behind = format!(
+        "{after:.1} MB of 200 MB after a look at each of {there} leases, half of them of a database; {idle:.1} MB before, \
+         started in {started:.0} ms of 100"
+    );
+    figure("memory-with-leases", after / 200.0, behind)
+}
+
 /// A lease of the database user number `at` that ended a minute ago.
 fn over(mount: &str, at: usize, now: Timestamp) -> Issued {
     of_user(mount, at, now.nanos() - Duration::from_secs(60).as_nanos() as u64)
 }
 
 /// A lease of a database user that ends in a month.
-pub(super) fn living(at: usize, now: Timestamp) -> (String, Issued) {
+fn living(at: usize, now: Timestamp) -> (String, Issued) {
     let until = now.plus(Duration::from_secs(30 * 24 * 3600)).nanos();
     (format!("database/creds/bench/{at:024}"), of_user("9f6d5a50-96c6-4d5a-9e4f-1a2b3c4d5e6f", at, until))
 }
@@ -109,7 +129,7 @@ fn of_user(mount: &str, at: usize, expires: u64) -> Issued {
 }
 
 /// Leases that there are.
-pub(super) fn left(server: &Server, root: &str) -> Result<u64, Failure> {
+fn left(server: &Server, root: &str) -> Result<u64, Failure> {
     let ask = Ask::new("GET", "/v1/sys/leases/count", root, "");
     let answer: Value = serde_json::from_str(&load::once(server.address, &ask)?)?;
     Ok(answer["data"]["lease_count"].as_u64().unwrap_or_default())

@@ -1,6 +1,6 @@
 //! Starting on a store full of leases.
 
-use super::{endings, setup};
+use super::setup;
 use crate::Failure;
 use crate::measure::{figure as print, middle};
 use keyward_authority::authority::Authority;
@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const TOKENS: usize = 24;
 /// Batches committed together.
 const TOGETHER: usize = 64;
-const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Starts that are measured.
 const STARTS: usize = 7;
 
@@ -111,26 +111,6 @@ fn commit(store: &Sqlite, batches: impl Iterator<Item = Result<Batch, Failure>>)
         runtime.block_on(commit)??;
     }
     Ok(())
-}
-
-/// What a server with `leases` leases of an engine, and as many of tokens, takes up: as it starts, and after a look at each.
-pub(super) fn memory(program: &Path, folder: &Path, leases: usize) -> Result<(), Failure> {
-    let data = folder.join("many");
-    let server = setup::start(program, &data)?;
-    let (key, root) = (server.printed("Unseal key")?.to_owned(), server.printed("Root token")?.to_owned());
-    server.stop();
-    fill(&data, &key, leases / 2, MONTH)?;
-    fill_issued(&data, &key, leases / 2, endings::living)?;
-    let server = setup::start(program, &data)?;
-    let idle = server.memory()?;
-    let there = endings::left(&server, &root)?;
-    let after = server.memory_at_rest()?;
-    let started = server.started_in.as_secs_f64() * 1e3;
-    let behind = format!(
-        "{after:.1} MB of 200 MB after a look at each of {there} leases, half of them of a database; {idle:.1} MB before, \
-         started in {started:.0} ms of 100"
-    );
-    print("memory-with-leases", after / 200.0, behind)
 }
 
 fn batch(

@@ -2,7 +2,7 @@
 //! once.
 
 use super::setup::{self, Keyward};
-use super::{cpu, endings, leases};
+use super::{cpu, endings};
 use crate::Failure;
 use crate::bare;
 use crate::measure::{Case, Effort, Sample, figure, in_turn, median};
@@ -37,7 +37,7 @@ pub(crate) fn run(program: &Path, folder: &Path, effort: Effort, quick: bool) ->
     drop(keyward);
     endings::expiries(program, folder, if quick { 20_000 } else { 100_000 })?;
     endings::revocations(program, folder, if quick { 2_000 } else { 100_000 })?;
-    leases::memory(program, folder, if quick { 100_000 } else { 1_000_000 })
+    endings::memory(program, folder, if quick { 100_000 } else { 1_000_000 })
 }
 
 /// Every engine and method that there is, idle.

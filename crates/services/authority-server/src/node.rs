@@ -351,10 +351,7 @@ impl Node {
     }
 
     async fn record(&self, record: Record) -> Result<(), Refusal> {
-        let written = match self.devices.record_now(&record) {
-            Some(written) => written,
-            None => self.devices.record(record).await,
-        };
+        let written = self.devices.record(record).await;
         written.map_err(|why| Refusal::Internal(why.to_string()))
     }
 

@@ -1,11 +1,12 @@
 //! Audit: what is recorded of every request, where it goes, and how a log proves that it is whole.
 //!
-//! [`record`] writes the records; [`values`] hashes what they may not show; [`device`] is what an operator
+//! [`record`] writes the records; [`values`] and [`hashes`] write hashes for what they may not show; [`device`] is what an operator
 //! configures; [`chain`] binds each line of a log to the one before; [`search`] finds requests in a log. The devices
 //! themselves are the server's.
 
 pub mod chain;
 pub mod device;
+mod hashes;
 pub mod record;
 pub mod search;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use record::{Exchange, Record, Subject};
 use crate::refusal::Refusal;
 use crate::token::Caller;
 use crate::txn::Txn;
+use hashes::Hashes;
 use keyward_core::Timestamp;
 use keyward_crypto::MacKey;
 use quick_cache::sync::Cache;
@@ -51,7 +53,7 @@ pub struct Auditing {
     devices: Vec<(Device, Config)>,
     headers: BTreeMap<String, bool>,
     forms: Vec<Form>,
-    key: Arc<MacKey>,
+    hashes: Hashes,
     /// By the storage name of the token, which is a keyed hash of it.
     tokens: Cache<String, Arc<Shown>>,
 }
@@ -82,7 +84,7 @@ impl Auditing {
             devices,
             headers: stored.headers,
             forms,
-            key,
+            hashes: Hashes::new(key),
             tokens: Cache::new(KEPT_TOKENS),
         })
     }
@@ -109,9 +111,7 @@ impl Auditing {
 
     /// The hash that stands for `value` in records: `hmac-sha256:` and 64 hexadecimal digits.
     pub fn hash(&self, value: &str) -> String {
-        let mut hashed = String::with_capacity(values::HASHED);
-        values::push_hash(&mut hashed, &self.key, value.as_bytes());
-        hashed
+        self.hashes.of(value)
     }
 
     fn token(&self, token: &str, caller: &Caller) -> Arc<Shown> {

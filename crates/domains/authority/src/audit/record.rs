@@ -1,6 +1,7 @@
 //! Records as Vault writes them: one JSON object for a request and one for its answer.
 
-use super::values::{Numbers, Rules, push_hash, push_hashed, push_string};
+use super::hashes::{HASHED, Hashes};
+use super::values::{Numbers, Rules, push_hashed, push_string};
 use super::{Auditing, Form};
 use crate::authority::{Admitted, Rejected};
 use crate::mounts::Mount;
@@ -10,7 +11,6 @@ use crate::request::{Operation, Request};
 use crate::response::{Auth, Data, Response, Verbatim, WrapInfo};
 use crate::token::{BATCH_PREFIX, Caller, SERVICE_PREFIX};
 use keyward_core::Timestamp;
-use keyward_crypto::MacKey;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -104,7 +104,7 @@ impl Exchange {
         let operation = subject.operation.unwrap_or(request.operation);
         let numbers = numbers(subject.mount, &request.path);
         let head = |form: &Form| {
-            let writer = Writer { key: &auditing.key, form: *form };
+            let writer = Writer { hashes: &auditing.hashes, form: *form };
             let mut head = String::with_capacity(1536);
             writer.head(&mut head, auditing, request, operation, &subject, numbers);
             (*form, head)
@@ -132,7 +132,7 @@ impl Exchange {
             writer.mount(&mut object, self.mount.as_deref());
             if let Ok(response) = outcome {
                 let shown = self.mount.as_ref().map_or(&[][..], |m| &m.config.audit_non_hmac_response_keys);
-                let rules = Rules { key: writer.key, shown, numbers: self.numbers };
+                let rules = Rules { hashes: writer.hashes, shown, numbers: self.numbers };
                 writer.response(&mut object, response, &rules, self.is_list);
             }
             object.close();
@@ -153,7 +153,7 @@ impl Exchange {
             push_member(&mut text, "type", kind);
             text.push(',');
             text.push_str(head);
-            let writer = Writer { key: &self.auditing.key, form: *form };
+            let writer = Writer { hashes: &self.auditing.hashes, form: *form };
             more(writer, &mut text);
             if let Some(refusal) = refusal {
                 push_member(&mut text, "error", &writer.tokenless(refusal));
@@ -186,20 +186,14 @@ fn describe(refusal: &Refusal) -> String {
 
 #[derive(Clone, Copy)]
 struct Writer<'a> {
-    key: &'a MacKey,
+    hashes: &'a Hashes,
     form: Form,
 }
 
 impl Writer<'_> {
-    fn hash(self, value: &str) -> String {
-        let mut hashed = String::with_capacity(super::values::HASHED);
-        push_hash(&mut hashed, self.key, value.as_bytes());
-        hashed
-    }
-
     fn accessor(self, accessor: &str) -> String {
         if self.form.hmac_accessor && !accessor.is_empty() {
-            self.hash(accessor)
+            self.hashes.of(accessor)
         } else {
             accessor.to_owned()
         }
@@ -216,7 +210,7 @@ impl Writer<'_> {
     ) {
         let token = request.token.as_ref().map(|token| token.expose().as_str());
         let shown = subject.caller.zip(token).map(|(caller, token)| auditing.token(token, caller));
-        let stranger = if shown.is_none() { token.map(|token| self.hash(token)) } else { None };
+        let stranger = if shown.is_none() { token.map(|token| self.hashes.of(token)) } else { None };
         let token = shown.as_ref().map(|shown| &*shown.token).or(stranger.as_deref()).unwrap_or_default();
         let accessor = subject.caller.zip(shown.as_ref()).map_or("", |(caller, shown)| {
             match self.form.hmac_accessor && !caller.token.accessor.is_empty() {
@@ -243,7 +237,7 @@ impl Writer<'_> {
         object.raw("namespace", "{\"id\":\"root\"}");
         object.text("path", &self.tokenless(&request.path));
         let shown = subject.mount.map_or(&[][..], |mount| &mount.config.audit_non_hmac_request_keys);
-        self.fields(&mut object, request, &Rules { key: self.key, shown, numbers });
+        self.fields(&mut object, request, &Rules { hashes: self.hashes, shown, numbers });
         if let Some(remote) = request.remote {
             object.text("remote_address", &remote.ip().to_string());
             object.number("remote_port", u64::from(remote.port()));
@@ -297,7 +291,7 @@ impl Writer<'_> {
             let ends = |c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c));
             let (token, after) = token.split_at(token.find(ends).unwrap_or(token.len()));
             out.push_str(before);
-            push_hash(&mut out, self.key, token.as_bytes());
+            self.hashes.push(&mut out, token.as_bytes());
             rest = after;
         }
         if rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(out + rest) }
@@ -324,7 +318,7 @@ impl Writer<'_> {
         }
         if !fits {
             data.out.truncate(start);
-            push_whole(data.out, self.key, &request.fields.to_json());
+            push_whole(data.out, self.hashes, &request.fields.to_json());
         }
         data.close();
     }
@@ -333,7 +327,7 @@ impl Writer<'_> {
         let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in &request.headers {
             let value = match auditing.header(name) {
-                Some(true) => self.hash(value),
+                Some(true) => self.hashes.of(value),
                 Some(false) => value.clone(),
                 None => continue,
             };
@@ -381,7 +375,7 @@ impl Writer<'_> {
 
     fn auth(self, object: &mut Object<'_>, auth: &Auth) {
         let mut shown = Object::open(object.out, "auth");
-        shown.text("client_token", &self.hash(&auth.client_token));
+        shown.text("client_token", &self.hashes.of(&auth.client_token));
         shown.text("accessor", &self.accessor(&auth.accessor));
         shown.texts("policies", &auth.policies);
         shown.texts("token_policies", &auth.token_policies);
@@ -399,7 +393,7 @@ impl Writer<'_> {
     fn wrap_info(self, object: &mut Object<'_>, info: &WrapInfo) {
         let mut shown = Object::open(object.out, "wrap_info");
         shown.number("ttl", info.ttl);
-        shown.text("token", &self.hash(&info.token));
+        shown.text("token", &self.hashes.of(&info.token));
         shown.text("accessor", &self.accessor(&info.accessor));
         shown.text("creation_time", &info.creation_time);
         shown.text("creation_path", &self.tokenless(&info.creation_path));
@@ -417,7 +411,7 @@ impl Writer<'_> {
         if !push_hashed(object.out, text, "", rules, MOST_DATA) {
             object.out.truncate(start);
             object.out.push('{');
-            push_whole(object.out, self.key, text);
+            push_whole(object.out, self.hashes, text);
             object.out.push('}');
         }
     }
@@ -426,7 +420,7 @@ impl Writer<'_> {
     fn verbatim(self, object: &mut Object<'_>, verbatim: &Verbatim, status: u16, rules: &Rules<'_>) {
         let text = std::str::from_utf8(&verbatim.body).ok();
         if let Some(answer) = text.and_then(|text| serde_json::from_str::<Envelope<'_>>(text).ok()) {
-            let rules = Rules { key: rules.key, shown: &[], numbers: Numbers::Hashed };
+            let rules = Rules { hashes: rules.hashes, shown: &[], numbers: Numbers::Hashed };
             // Leases have been shown nowhere else, if what handed them out was wrapped.
             self.lease(object, &answer.lease_id);
             for (name, value) in
@@ -438,15 +432,15 @@ impl Writer<'_> {
                     if !push_hashed(object.out, value.get(), "", &rules, MOST_DATA) {
                         object.out.truncate(start);
                         object.out.push('{');
-                        push_whole(object.out, self.key, value.get());
+                        push_whole(object.out, self.hashes, value.get());
                         object.out.push('}');
                     }
                 }
             }
             return;
         }
-        let mut body = String::with_capacity(super::values::HASHED);
-        push_hash(&mut body, self.key, &verbatim.body);
+        let mut body = String::with_capacity(HASHED);
+        self.hashes.push(&mut body, &verbatim.body);
         let mut data = Object::open(object.out, "data");
         data.text("http_content_type", verbatim.content_type);
         data.text("http_raw_body", &body);
@@ -471,9 +465,9 @@ struct Envelope<'a> {
 }
 
 /// The one member that stands for data too long to be shown.
-fn push_whole(out: &mut String, key: &MacKey, json: &str) {
+fn push_whole(out: &mut String, hashes: &Hashes, json: &str) {
     out.push_str("\"*\":\"");
-    push_hash(out, key, json.as_bytes());
+    hashes.push(out, json.as_bytes());
     out.push('"');
 }
 

@@ -1,23 +1,6 @@
 //! Hashing what a record may not show: JSON text in, JSON text out, in one pass and on one line.
 
-use keyward_crypto::MacKey;
-
-pub(super) const MARK: &str = "hmac-sha256:";
-
-/// The length of a hash as it stands in a record.
-pub(super) const HASHED: usize = MARK.len() + 64;
-
-/// Appends the hash that stands for `value`.
-pub(super) fn push_hash(out: &mut String, key: &MacKey, value: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [b'0'; 64];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(key.tag(value)) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
-    }
-    out.push_str(MARK);
-    out.push_str(std::str::from_utf8(&digits).unwrap_or_default());
-}
+use super::hashes::Hashes;
 
 /// Appends `text` as a JSON string.
 pub(super) fn push_string(out: &mut String, text: &str) {
@@ -59,7 +42,7 @@ pub(super) enum Numbers {
 
 /// How values are hashed.
 pub(super) struct Rules<'a> {
-    pub(super) key: &'a MacKey,
+    pub(super) hashes: &'a Hashes,
     /// Members whose strings are shown as they are.
     pub(super) shown: &'a [String],
     pub(super) numbers: Numbers,
@@ -91,7 +74,7 @@ pub(super) fn push_hashed(out: &mut String, json: &str, name: &str, rules: &Rule
                     Some(frame) if rules.shown.iter().any(|shown| shown == frame.name) => {
                         out.push_str(&json[at..next]);
                     }
-                    _ => push_hashed_string(out, rules.key, &json[at..next], inside),
+                    _ => push_hashed_string(out, rules.hashes, &json[at..next], inside),
                 }
                 next
             }
@@ -99,7 +82,7 @@ pub(super) fn push_hashed(out: &mut String, json: &str, name: &str, rules: &Rule
                 let next = literal_end(bytes, at);
                 if hides_numbers(rules.numbers, name, &stack) {
                     out.push('"');
-                    push_hash(out, rules.key, &bytes[at..next]);
+                    rules.hashes.push(out, &bytes[at..next]);
                     out.push('"');
                 } else {
                     out.push_str(&json[at..next]);
@@ -135,15 +118,15 @@ pub(super) fn push_hashed(out: &mut String, json: &str, name: &str, rules: &Rule
     true
 }
 
-fn push_hashed_string(out: &mut String, key: &MacKey, quoted: &str, inside: &str) {
+fn push_hashed_string(out: &mut String, hashes: &Hashes, quoted: &str, inside: &str) {
     out.push('"');
     if inside.contains('\\') {
         // A lone surrogate has no text: what was sent stands for it.
         let decoded: Option<String> = serde_json::from_str(quoted).ok();
         let decoded = zeroize::Zeroizing::new(decoded.unwrap_or_else(|| inside.to_owned()));
-        push_hash(out, key, decoded.as_bytes());
+        hashes.push(out, decoded.as_bytes());
     } else {
-        push_hash(out, key, inside.as_bytes());
+        hashes.push(out, inside.as_bytes());
     }
     out.push('"');
 }
@@ -162,13 +145,11 @@ fn hides_numbers(numbers: Numbers, name: &str, stack: &[Frame<'_>]) -> bool {
 
 /// The position behind the string that begins at `at`.
 fn string_end(bytes: &[u8], at: usize) -> usize {
-    let mut escaped = false;
-    for (offset, byte) in bytes[at + 1..].iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + offset + 2,
-            _ => {}
+    let mut from = at + 1;
+    while let Some(offset) = bytes[from..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+        match bytes[from + offset] {
+            b'"' => return from + offset + 1,
+            _ => from = (from + offset + 2).min(bytes.len()),
         }
     }
     bytes.len()
@@ -182,12 +163,18 @@ fn literal_end(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keyward_crypto::MacKey;
     use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn hashes() -> Hashes {
+        Hashes::new(Arc::new(MacKey::new(b"k")))
+    }
 
     fn hashed(json: &str, shown: &[&str], numbers: Numbers) -> Value {
-        let key = MacKey::new(b"k");
+        let hashes = hashes();
         let shown: Vec<String> = shown.iter().map(|name| (*name).to_owned()).collect();
-        let rules = Rules { key: &key, shown: &shown, numbers };
+        let rules = Rules { hashes: &hashes, shown: &shown, numbers };
         let mut out = String::new();
         assert!(push_hashed(&mut out, json, "", &rules, usize::MAX));
         assert!(!out.contains('\n'), "{out}");
@@ -195,10 +182,7 @@ mod tests {
     }
 
     fn hash(text: &str) -> String {
-        let mut out = String::new();
-        push_hash(&mut out, &MacKey::new(b"k"), text.as_bytes());
-        assert_eq!(out.len(), HASHED);
-        out
+        hashes().of(text)
     }
 
     #[test]
@@ -231,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_member_by_itself_knows_its_name() {
-        let key = MacKey::new(b"k");
+        let hashes = hashes();
         let shown = ["show".to_owned()];
-        let rules = Rules { key: &key, shown: &shown, numbers: Numbers::HashedIn("data") };
+        let rules = Rules { hashes: &hashes, shown: &shown, numbers: Numbers::HashedIn("data") };
         for (name, json, wanted) in [
             ("show", "[\"x\",7]", "[\"x\",7]".to_owned()),
             ("data", "{\"a\":7}", format!("{{\"a\":\"{}\"}}", hash("7"))),
@@ -249,8 +233,8 @@ mod tests {
     #[test]
     fn what_grows_too_long_is_given_up() {
         let json = format!("[{}\"\"]", "\"\",".repeat(1000));
-        let key = MacKey::new(b"k");
-        let rules = Rules { key: &key, shown: &[], numbers: Numbers::Shown };
+        let hashes = hashes();
+        let rules = Rules { hashes: &hashes, shown: &[], numbers: Numbers::Shown };
         let mut out = String::from("before");
         assert!(!push_hashed(&mut out, &json, "", &rules, 2000));
         assert!(out.len() < 2200, "{}", out.len());

@@ -1,7 +1,7 @@
 //! Audit devices: where records go, and when that is enough for a request to go on.
 //!
 //! A request goes on once one device has taken its record; with none configured, at once. A single device that
-//! is a regular file is written in place, together with what others want written. Otherwise each device has a thread
+//! is a regular file is written in place, for all requests that are ready together. Otherwise each device has a thread
 //! and a bounded queue, and the request waits for the first that has written, so that a device that hangs stops nothing
 //! but itself.
 
@@ -166,20 +166,9 @@ impl Devices {
         }
     }
 
-    /// Writes `record` without waiting for anyone, where that is possible: when there is no device, or one that
-    /// is a regular file and that nobody else is writing to. None when [`Devices::record`] has to be used.
-    pub fn record_now(&self, record: &Record) -> Option<Result<(), NoDeviceAccepts>> {
-        let set = self.set.load();
-        if record.is_empty() || set.devices.is_empty() {
-            return Some(Ok(()));
-        }
-        let written = set.direct.as_ref()?.write_now(&[record])?;
-        Some(if written { Ok(()) } else { Err(refusal(&set)) })
-    }
-
     /// Has `record` written by at least one device, unless there is none.
     pub async fn record(&self, record: Record) -> Result<(), NoDeviceAccepts> {
-        let set = self.set.load_full();
+        let set = self.set.load();
         if record.is_empty() || set.devices.is_empty() {
             return Ok(());
         }
@@ -199,18 +188,14 @@ impl Devices {
         }
     }
 
-    /// Has both written, in this order; at once, where there is one device that is a regular file.
+    /// Has both written, in this order; together, where there is one device that is a regular file.
     pub async fn record_both(&self, first: Record, second: Record) -> Result<(), NoDeviceAccepts> {
         let set = self.set.load();
         let Some(direct) = &set.direct else {
             self.record(first).await?;
             return self.record(second).await;
         };
-        let written = match direct.write_now(&[&first, &second]) {
-            Some(written) => written,
-            None => direct.write(vec![first, second]).await,
-        };
-        if written { Ok(()) } else { Err(refusal(&set)) }
+        if direct.write(vec![first, second]).await { Ok(()) } else { Err(refusal(&set)) }
     }
 
     fn offer(&self, running: &Running, record: &Arc<Record>, ticket: &Arc<Ticket>) {

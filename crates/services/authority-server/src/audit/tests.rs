@@ -3,7 +3,7 @@
 use super::file::LOOK_EVERY;
 use super::search;
 use super::verify::{self, Failure};
-use super::{Devices, Report};
+use super::{Devices, NoDeviceAccepts, Report};
 use keyward_authority::audit::chain::{Head, Why};
 use keyward_authority::audit::search::Query;
 use keyward_authority::audit::{self, Device, Exchange, Record, Subject};
@@ -22,6 +22,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 /// An authority whose audit devices are configured as an operator would.
@@ -128,9 +129,17 @@ impl Lab {
         Exchange::new(&auditing, &request, subject).request_record(Timestamp::from_secs(9))
     }
 
-    /// Writes in place, which must be possible.
+    /// Has a record written, also where a runtime is running already.
+    fn try_write(&self, path: &str) -> Result<(), NoDeviceAccepts> {
+        let written = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(self.devices.record(self.record(path)))
+        };
+        std::thread::scope(|scope| scope.spawn(written).join().unwrap())
+    }
+
     fn write(&self, path: &str) -> bool {
-        self.devices.record_now(&self.record(path)).unwrap().is_ok()
+        self.try_write(path).is_ok()
     }
 
     fn told(&self, part: &str) -> usize {
@@ -193,11 +202,7 @@ async fn many_at_once_write_one_chain() {
                 records.map(|at| lab.record(&format!("secret/{writer}/{at}"))).collect();
             tokio::spawn(async move {
                 for record in records {
-                    if let Some(written) = devices.record_now(&record) {
-                        written.unwrap();
-                    } else {
-                        devices.record(record).await.unwrap();
-                    }
+                    devices.record(record).await.unwrap();
                 }
             })
         })
@@ -212,6 +217,20 @@ async fn many_at_once_write_one_chain() {
         let places = (0..RECORDS).map(|at| text.find(&format!("\"secret/{writer}/{at}\"")).unwrap());
         assert!(places.is_sorted(), "the records of one writer are in its order");
     }
+}
+
+#[tokio::test]
+async fn who_goes_away_leaves_nobody_waiting() {
+    let mut lab = Lab::new();
+    let log = lab.enable_file("log");
+    let mut first = Box::pin(lab.devices.record(lab.record("first")));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_pending(), "it makes room for others");
+    let mut second = Box::pin(lab.devices.record_both(lab.record("second"), lab.record("third")));
+    assert!(second.as_mut().poll(&mut context).is_pending(), "it waits for the first");
+    drop(first);
+    second.await.unwrap();
+    assert_eq!(proved(&[&log]), (1, 3));
 }
 
 #[test]
@@ -348,7 +367,7 @@ fn a_full_disk_refuses_and_heals() {
         assert!(written < 1000, "the disk never filled");
     }
     assert!(!lab.write("b"));
-    let refused = lab.devices.record_now(&lab.record("b")).unwrap().unwrap_err();
+    let refused = lab.try_write("b").unwrap_err();
     assert!(refused.to_string().contains("No space left"), "{refused}");
     assert_eq!(proved(&[&log]), (1, written));
     fs::remove_file(&ballast).unwrap();
@@ -482,7 +501,6 @@ async fn standard_output_and_nothing_are_devices() {
     lab.enable("none", "file", &[("file_path", "discard")]);
     assert!(lab.write("a"));
     lab.enable("out", "stdout", &[]);
-    assert!(lab.devices.record_now(&lab.record("b")).is_none());
     lab.devices.record(lab.record("b")).await.unwrap();
     // The chain of a device goes on when another one comes or goes.
     lab.disable("out");

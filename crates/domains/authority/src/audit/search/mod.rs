@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::values::{HASHED, MARK};
+use super::hashes::{HASHED, MARK};
 use crate::glob;
 use crate::lease::Holder;
 use crate::token::{BATCH_PREFIX, SERVICE_PREFIX};
