@@ -151,6 +151,11 @@ impl Postgres {
         self.port
     }
 
+    /// What it logged.
+    pub fn output(&self) -> String {
+        self.process.as_ref().unwrap().output().unwrap()
+    }
+
     /// How it is reached, as a configuration has it.
     pub fn url(&self) -> String {
         format!("postgresql://{{{{username}}}}:{{{{password}}}}@{}:{}/postgres", self.address, self.port)

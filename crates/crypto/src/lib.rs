@@ -17,6 +17,7 @@ pub mod bech32;
 pub mod keys;
 pub mod mac;
 pub mod otp;
+pub mod scram;
 pub mod secret;
 pub mod shamir;
 pub mod ssh;

@@ -33,6 +33,8 @@ ou: users
 
 dn: uid=ada,ou=users,dc=example,dc=com
 objectClass: inetOrgPerson
+objectClass: counted
+tokenGroups:: AQUAAAAAAAUVAAAAqrsoKSoAXP8BAgMEUQQAAA==
 uid: ada
 cn: Ada
 sn: Lovelace
@@ -54,10 +56,30 @@ objectClass: groupOfNames
 cn: ops
 member: uid=ada,ou=users,dc=example,dc=com
 
+dn: cn=dev,ou=groups,dc=example,dc=com
+objectClass: groupOfNames
+cn: dev
+member: uid=ada,ou=users,dc=example,dc=com
+
+dn: cn=Nested,ou=groups,dc=example,dc=com
+objectClass: groupOfNames
+objectClass: counted
+objectSid:: AQUAAAAAAAUVAAAAqrsoKSoAXP8BAgMEUQQAAA==
+cn: Nested
+member: cn=ops,ou=groups,dc=example,dc=com
+
 dn: cn=odd,ou=groups,dc=example,dc=com
 objectClass: groupOfNames
 cn: odd
 member: uid=o\\2c star* (x),ou=users,dc=example,dc=com
+";
+
+/// What Active Directory has for groups; it is of no schema that comes with slapd.
+const SCHEMA: &str = "attributetype ( 1.3.6.1.4.1.4203.666.1.1 NAME 'tokenGroups' EQUALITY octetStringMatch \
+     SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )
+attributetype ( 1.3.6.1.4.1.4203.666.1.2 NAME 'objectSid' EQUALITY octetStringMatch \
+     SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 SINGLE-VALUE )
+objectclass ( 1.3.6.1.4.1.4203.666.2.1 NAME 'counted' SUP top AUXILIARY MAY ( tokenGroups $ objectSid ) )
 ";
 
 /// A directory that ends with its test.
@@ -74,13 +96,24 @@ fn finished(command: &mut Command) {
 }
 
 fn slapd() -> Directory {
+    slapd_with("")
+}
+
+/// With more settings.
+fn slapd_with(more: &str) -> Directory {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let authority = Authority::new("directory authority").unwrap();
     let leaf = authority.issue("slapd", &[], &["localhost", "127.0.0.1"]).unwrap();
-    for (name, text) in
-        [("ca.crt", &authority.certificate()), ("tls.crt", &leaf.certificate), ("tls.key", &leaf.key)]
-    {
+    let client = authority.issue("keyward", &[], &[]).unwrap();
+    for (name, text) in [
+        ("ca.crt", &authority.certificate()),
+        ("tls.crt", &leaf.certificate),
+        ("tls.key", &leaf.key),
+        ("client.crt", &client.certificate),
+        ("client.key", &client.key),
+        ("counted.schema", &SCHEMA.to_owned()),
+    ] {
         fs::write(at.join(name), text).unwrap();
     }
     fs::create_dir(at.join("data")).unwrap();
@@ -88,10 +121,10 @@ fn slapd() -> Directory {
     let show = at.display();
     let config = format!(
         "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
-         include /etc/ldap/schema/inetorgperson.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
-         TLSCACertificateFile {show}/ca.crt\nTLSCertificateFile {show}/tls.crt\nTLSCertificateKeyFile {show}/tls.key\n\
+         include /etc/ldap/schema/inetorgperson.schema\ninclude {show}/counted.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
+         TLSCACertificateFile {show}/ca.crt\nTLSCertificateFile {show}/tls.crt\nTLSCertificateKeyFile {show}/tls.key\n{more}\
          database mdb\nsuffix dc=example,dc=com\ndirectory {show}/data\n\
-         access to attrs=userPassword by anonymous auth by * none\n\
+         access to attrs=userPassword by self write by anonymous auth by * none\n\
          access to * by dn.exact=cn=keyward,dc=example,dc=com read by self read by * none\n"
     );
     fs::write(at.join("slapd.conf"), config).unwrap();
@@ -129,7 +162,18 @@ fn configured(server: &Server, url: &str, more: &Value) -> Client {
 }
 
 fn ca(directory: &Directory) -> String {
-    fs::read_to_string(directory.folder.path().join("ca.crt")).unwrap()
+    file(directory, "ca.crt")
+}
+
+fn file(directory: &Directory, name: &str) -> String {
+    fs::read_to_string(directory.folder.path().join(name)).unwrap()
+}
+
+fn give(root: &Client, groups: &[&str]) {
+    for group in groups {
+        root.write(&format!("auth/ldap/groups/{group}"), &json!({ "policies": format!("p-{group}") }))
+            .expect(204);
+    }
 }
 
 /// The path's name as a URL has it.
@@ -146,10 +190,7 @@ fn users_of_a_directory_log_in() {
     let (directory, server) = (slapd(), Server::dev());
     let secure = format!("ldaps://localhost:{}", directory.secure);
     let root = configured(&server, &secure, &json!({ "certificate": ca(&directory) }));
-    for group in ["ops", "odd"] {
-        root.write(&format!("auth/ldap/groups/{group}"), &json!({ "policies": format!("p-{group}") }))
-            .expect(204);
-    }
+    give(&root, &["ops", "odd"]);
     let (status, body) = login(&server, "ada", "ada-password");
     assert_eq!((status, &body["auth"]["policies"]), (200, &json!(["default", "p-ops"])), "{body}");
     // A name full of what means something in filters and names is a name; nothing in it widens a search.
@@ -201,6 +242,78 @@ fn passwords_travel_by_tls() {
     }
     assert!(server.output().contains("the directory cannot be asked"), "{}", server.output());
     assert!(!server.output().contains("ada-password") && !server.output().contains("service-password"));
+}
+
+#[test]
+fn a_directory_may_ask_who_asks() {
+    if !require(packages::install(SLAPD)) {
+        return;
+    }
+    let (directory, server) = (slapd_with("TLSVerifyClient demand\n"), Server::dev());
+    let secure = format!("ldaps://localhost:{}", directory.secure);
+    configured(&server, &secure, &json!({ "certificate": ca(&directory) }));
+    assert_eq!(login(&server, "ada", "ada-password").0, 403);
+    let (chain, key) = (file(&directory, "client.crt"), file(&directory, "client.key"));
+    let root = configured(&server, &secure, &json!({ "client_tls_cert": chain, "client_tls_key": key }));
+    assert_eq!(login(&server, "ada", "ada-password").0, 200, "{}", server.output());
+    for version in ["tls12", "tls13"] {
+        let only = json!({ "tls_min_version": version, "tls_max_version": version });
+        root.write("auth/ldap/config", &only).expect(204);
+        assert_eq!(login(&server, "ada", "ada-password").0, 200, "{version}: {}", server.output());
+    }
+    let shown = root.read("auth/ldap/config").expect(200).json();
+    assert!(shown["data"]["client_tls_cert"] == chain && !shown.to_string().contains("PRIVATE KEY"));
+}
+
+#[test]
+fn groups_come_in_pages_or_as_the_directory_counts_them() {
+    if !require(packages::install(SLAPD)) {
+        return;
+    }
+    let (directory, server) = (slapd(), Server::dev());
+    let plain = format!("ldap://127.0.0.1:{}", directory.plain);
+    let root = configured(&server, &plain, &json!({ "max_page_size": 1 }));
+    give(&root, &["ops", "dev", "nested"]);
+    let granted = || login(&server, "ada", "ada-password").1["auth"]["policies"].clone();
+    assert_eq!(granted(), json!(["default", "p-dev", "p-ops"]), "{}", server.output());
+    configured(&server, &plain, &json!({ "use_token_groups": true }));
+    assert_eq!(granted(), json!(["default", "p-nested"]), "{}", server.output());
+    configured(&server, &plain, &json!({ "use_token_groups": false, "case_sensitive_names": true }));
+    give(&root, &["OPS"]);
+    assert_eq!(granted(), json!(["default", "p-dev", "p-ops"]));
+}
+
+#[test]
+fn the_password_of_searches_is_changed() {
+    if !require(packages::install(SLAPD)) {
+        return;
+    }
+    let (directory, server) = (slapd(), Server::dev());
+    let plain = format!("ldap://127.0.0.1:{}", directory.plain);
+    let root = configured(&server, &plain, &json!({}));
+    root.write("auth/ldap/config/rotate-root", &json!({})).expect(204);
+    assert_eq!(login(&server, "ada", "ada-password").0, 200, "{}", server.output());
+    let shown = root.read("auth/ldap/config").expect(200).json();
+    assert!(shown["data"]["last_bind_password_rotation"].is_string(), "{shown}");
+    // By a schedule, too.
+    let rotated =
+        || root.read("auth/ldap/config").expect(200).json()["data"]["last_bind_password_rotation"].clone();
+    let before = rotated();
+    root.write("auth/ldap/config", &json!({ "rotation_period": "10s" })).expect(204);
+    wait_for("another password", SOON, || (rotated() != before).then_some(())).unwrap();
+    assert_eq!(login(&server, "ada", "ada-password").0, 200, "{}", server.output());
+    // Nobody else knows it.
+    configured(&server, &plain, &json!({ "rotation_period": 0 }));
+    assert_eq!(login(&server, "ada", "ada-password").0, 403);
+    let refused = root.write("auth/ldap/config/rotate-root", &json!({}));
+    assert!(refused.status >= 400, "{}", refused.status);
+    assert!(String::from_utf8_lossy(&refused.body).contains("refuses the bind"));
+    // Of a try that failed at once nothing is left.
+    root.write("auth/ldap/config", &json!({ "binddn": "", "bindpass": "", "discoverdn": false })).expect(200);
+    let refused = root.write("auth/ldap/config/rotate-root", &json!({}));
+    assert!(
+        refused.status == 400 && String::from_utf8_lossy(&refused.body).contains("no password to rotate")
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ pub use server::{Clients, TlsError, TlsFiles, configure, configure_with};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,23 +41,31 @@ impl Trust {
     /// TLS settings without a certificate of our own: 1.3 with X25519MLKEM768 preferred, 1.2 accepted from older
     /// servers.
     pub fn tls(&self) -> Result<ClientConfig, BadTrust> {
-        self.tls_of(rustls::DEFAULT_VERSIONS)
+        self.tls_of(rustls::DEFAULT_VERSIONS, None)
     }
 
-    /// The same with other versions.
-    pub fn tls_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Result<ClientConfig, BadTrust> {
+    /// The same with other versions, and with certificates of our own and their key, both in PEM, if there are any.
+    pub fn tls_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        shown: Option<(&str, &str)>,
+    ) -> Result<ClientConfig, BadTrust> {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .map_err(|why| BadTrust(why.to_string()))?;
-        Ok(match self {
+        let builder = match self {
             Trust::Anybody => {
                 let anybody = Anybody(builder.crypto_provider().clone());
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(anybody)).with_no_client_auth()
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(anybody))
             }
-            Trust::System | Trust::Pem(_) => {
-                builder.with_root_certificates(self.roots()?).with_no_client_auth()
-            }
-        })
+            Trust::System | Trust::Pem(_) => builder.with_root_certificates(self.roots()?),
+        };
+        let Some((certificates, key)) = shown else { return Ok(builder.with_no_client_auth()) };
+        let bad = |what: &str| BadTrust(format!("what is shown to the server cannot be used: {what}"));
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates.as_bytes()).collect();
+        let chain = chain.map_err(|why| bad(&why.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| bad("the key is none in PEM"))?;
+        builder.with_client_auth_cert(chain, key).map_err(|why| bad(&why.to_string()))
     }
 
     /// The certificates believed; none where nobody is asked for one.

@@ -537,9 +537,7 @@ impl Authority {
         let mut good = false;
         match about {
             About::Engine { mount, kind, what } => {
-                let journal =
-                    engines::backend(false, kind, None).and_then(|backend| backend.journal.as_ref());
-                if let Some(journal) = journal {
+                if let Some(journal) = engines::journal(kind) {
                     (journal.conclude)(&mut txn, mount, what, &done, now)?;
                 }
             }

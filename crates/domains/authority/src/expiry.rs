@@ -100,9 +100,7 @@ pub fn step(
             Some(Due::Entry(entry)) => txn.delete(&entry),
             Some(Due::Lease(id)) => undertakings.extend(lease::come_due(txn, &id, now)?),
             Some(Due::Engine { mount, kind, what }) => {
-                let journal =
-                    engines::backend(false, &kind, None).and_then(|backend| backend.journal.as_ref());
-                if let Some(journal) = journal {
+                if let Some(journal) = engines::journal(&kind) {
                     undertakings.extend((journal.due)(txn, &mount, &what, now)?);
                 }
             }

@@ -35,6 +35,7 @@ impl Acts {
             Act::Database(deed) => self.ask_database(deed).await,
             Act::Challenge(challenge) => self.challenges.perform(challenge).await.map(|()| None),
             Act::Http(deed) => self.call(deed).await,
+            Act::Ldap(deed) => self.outside.set_password(deed).await.map(|()| None),
         }
     }
 

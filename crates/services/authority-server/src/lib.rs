@@ -7,6 +7,7 @@ pub mod acts;
 mod alarm;
 pub mod audit;
 pub mod clock;
+mod company;
 pub mod config;
 pub mod front;
 pub mod http;

@@ -2,6 +2,7 @@
 
 use crate::acts::{Acts, Reach};
 use crate::audit::Devices;
+use crate::company::{Companion, Company};
 use crate::log;
 use crate::outside::Outside;
 use crate::reply::Reply;
@@ -58,6 +59,8 @@ pub struct Node {
     devices: Devices,
     outside: Arc<Outside>,
     acts: Acts,
+    /// Who has something done outside.
+    company: Arc<Company>,
     /// Acts that may be under way at a time, requests apart.
     hands: Arc<Semaphore>,
     /// Whose turn it is among requests that others keep coming before.
@@ -112,6 +115,7 @@ impl Node {
     ) -> Node {
         let outside = Arc::new(Outside::new());
         Node {
+            company: Company::new(store.clone()),
             store,
             clock,
             random,
@@ -450,8 +454,10 @@ impl Node {
                     _ => {}
                 }
             }
-            let committed = self.commit(std::mem::take(&mut outcome.batch)).await;
-            drop(turn);
+            let acts = outcome.effects.iter().any(|effect| matches!(effect, Effect::Undertake(_)));
+            let companion = acts.then(|| self.company.join());
+            let committed = self.commit_with(companion.as_ref(), std::mem::take(&mut outcome.batch)).await;
+            drop((turn, companion));
             match committed {
                 Err(Fault::Conflict(_)) => conflicts += 1,
                 Err(fault) => return Err(fault.into()),
@@ -481,7 +487,16 @@ impl Node {
 
     /// The revision it was committed at; none for a batch without writes.
     async fn commit(&self, batch: Batch) -> Result<Option<Rev>, Fault> {
-        if batch.is_empty() { Ok(None) } else { self.store.commit(batch).await.map(Some) }
+        self.commit_with(None, batch).await
+    }
+
+    /// The same, with others that have something done outside.
+    async fn commit_with(&self, companion: Option<&Companion>, batch: Batch) -> Result<Option<Rev>, Fault> {
+        match companion {
+            _ if batch.is_empty() => Ok(None),
+            Some(companion) => companion.commit(batch).await.map(Some),
+            None => self.store.commit(batch).await.map(Some),
+        }
     }
 
     /// Does what a request has to have done outside, which was recorded at `rev`. Nothing of it is left half done because the client went away.
@@ -542,12 +557,13 @@ impl Node {
         undertaking: &Undertaking,
         mut recorded: Option<Rev>,
     ) -> Result<Option<Completion>, Refusal> {
+        let companion = self.company.join();
         let yielded = self.acts.perform(&undertaking.act).await;
         for _ in 0..ATTEMPTS {
             let (now, about) = (self.now(), (&undertaking.about, recorded.take()));
             let conclude = |view: &dyn View| authority.conclude(view, about, &yielded, now, self.random());
             let concluded = self.look(conclude)?;
-            match self.commit(concluded.batch).await {
+            match self.commit_with(Some(&companion), concluded.batch).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
                 Ok(_) => return concluded.verdict,

@@ -2,6 +2,7 @@
 
 mod ldap;
 
+use keyward_authority::act::{self, Done};
 use keyward_authority::outside::{
     Answer, Ask, Credential, Hidden, LONGEST_ANSWER, Question, Reply, Roots, Told,
 };
@@ -53,6 +54,11 @@ impl Outside {
             // By whoever carries the request out.
             Question::Leisure => Told::Leisure,
         }
+    }
+
+    /// Has a directory take a new password.
+    pub(crate) async fn set_password(&self, deed: &act::ldap::Deed) -> Done {
+        ldap::set_password(deed, &Path::new(POD).join("ca.crt")).await
     }
 
     /// Sends one request, now, and answers with what is answered, whatever its status.

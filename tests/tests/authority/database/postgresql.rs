@@ -75,6 +75,22 @@ fn a_user_lives_as_long_as_its_lease() {
 }
 
 #[test]
+fn the_server_need_not_hear_a_password() {
+    let Some((_server, root, postgres)) = with_postgresql(&json!({})) else { return };
+    postgres.sql("ALTER SYSTEM SET log_statement = 'all'");
+    postgres.sql("SELECT pg_reload_conf()");
+    root.write("database/config/db", &json!({ "password_authentication": "scram-sha-256" })).expect(204);
+    let one = made(&root.read("database/creds/app").expect(200));
+    assert_eq!(postgres.try_sql(&one.user, &one.password, "SELECT id FROM orders").unwrap(), "7");
+    root.write("database/rotate-root/db", &json!({})).expect(204);
+    let two = made(&root.read("database/creds/app").expect(200));
+    assert_eq!(postgres.try_sql(&two.user, &two.password, "SELECT id FROM orders").unwrap(), "7");
+    let log = postgres.output();
+    assert!(log.contains("SCRAM-SHA-256$4096:"), "{log}");
+    assert!(!log.contains(&one.password) && !log.contains(&two.password));
+}
+
+#[test]
 fn a_user_dies_by_itself() {
     let Some((_server, root, postgres)) = with_postgresql(&json!({ "default_ttl": "2s" })) else { return };
     let one = made(&root.read("database/creds/app").expect(200));

@@ -9,6 +9,7 @@
 pub mod challenge;
 pub mod database;
 pub mod http;
+pub mod ldap;
 
 use crate::lease::Issued;
 use crate::outside::Hidden;
@@ -23,6 +24,8 @@ pub enum Act {
     Challenge(Box<Challenge>),
     /// By a system that is asked over HTTP.
     Http(Box<http::Deed>),
+    /// By a directory.
+    Ldap(Box<ldap::Deed>),
 }
 
 /// Why an act was not done; for people, without any secret.

@@ -1,6 +1,7 @@
 //! What can be mounted. Each backend is a static table of routes.
 
 pub mod approle;
+mod automated;
 pub mod cert;
 pub mod cubbyhole;
 pub mod database;
@@ -25,7 +26,7 @@ pub mod userpass;
 use crate::context::Context;
 use crate::mounts::{self, Mount};
 use crate::refusal::Refusal;
-use crate::route::Backend;
+use crate::route::{Backend, Journal};
 use crate::token::{Terms, TokenEntry};
 use std::sync::Arc;
 
@@ -69,6 +70,11 @@ pub fn backend(auth: bool, kind: &str, version: Option<&str>) -> Option<&'static
         (true, "userpass") => Some(&userpass::BACKEND),
         _ => None,
     }
+}
+
+/// How mounts of `kind` go on with what they do outside; no kind of both auth methods and secrets engines does for both.
+pub fn journal(kind: &str) -> Option<&'static Journal> {
+    [false, true].into_iter().find_map(|auth| backend(auth, kind, None)?.journal.as_ref())
 }
 
 /// The types an operator can mount.

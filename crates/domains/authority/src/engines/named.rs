@@ -1,5 +1,5 @@
 //! What a mount keeps under names that operators give: roles, users, groups. What is plain about them is here: each is
-//! one entry, read once per revision, whose name has no case.
+//! one entry, read once per revision, whose name usually has no case.
 
 use super::token_params::TokenParams;
 use crate::context::Context;
@@ -25,6 +25,11 @@ pub(super) trait Named:
     /// What routes call the name.
     const PARAM: &'static str = "name";
 
+    /// What an entry called `name` is stored as.
+    fn fold(_: &mut Context<'_, '_>, name: &str) -> Result<String, Refusal> {
+        Ok(name.to_lowercase())
+    }
+
     /// Takes over what was sent, and checks the whole. `max_ttl` is the mount's. Answers with warnings.
     fn take(&mut self, sent: &Fields, max_ttl: Duration) -> Result<Vec<String>, Refusal>;
 
@@ -48,21 +53,28 @@ pub(super) fn name<T: Named>(cx: &Context<'_, '_>) -> String {
     cx.param(T::PARAM).to_lowercase()
 }
 
+/// Where the entry called `name` is stored in this mount.
+fn place<T: Named>(cx: &mut Context<'_, '_>, name: &str) -> Result<String, Refusal> {
+    Ok([T::DIRECTORY, &T::fold(cx, name)?].concat())
+}
+
 /// The entry called `name`.
 pub(super) fn find<T: Named>(cx: &mut Context<'_, '_>, name: &str) -> Result<Option<Arc<T>>, Refusal> {
-    cx.built_json(&key::<T>(name))
+    let place = place::<T>(cx, name)?;
+    cx.built_json(&place)
 }
 
 /// The entry that the path names.
 pub(super) fn wanted<T: Named>(cx: &mut Context<'_, '_>) -> Result<Option<Arc<T>>, Refusal> {
-    let name = name::<T>(cx);
+    let name = cx.param(T::PARAM).to_owned();
     find(cx, &name)
 }
 
 /// Stores `entry` under the name that the path gives.
 pub(super) fn put<T: Named>(cx: &mut Context<'_, '_>, entry: &T) -> Result<(), Refusal> {
-    let key = key::<T>(&name::<T>(cx));
-    cx.put_json(&key, entry)
+    let name = cx.param(T::PARAM).to_owned();
+    let place = place::<T>(cx, &name)?;
+    cx.put_json(&place, entry)
 }
 
 pub(super) fn exists<T: Named>(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
@@ -86,8 +98,9 @@ pub(super) fn write<T: Named>(cx: &mut Context<'_, '_>) -> Result<Response, Refu
 }
 
 pub(super) fn delete<T: Named>(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let key = key::<T>(&name::<T>(cx));
-    cx.delete(&key);
+    let name = cx.param(T::PARAM).to_owned();
+    let place = place::<T>(cx, &name)?;
+    cx.delete(&place);
     Ok(Response::empty())
 }
 

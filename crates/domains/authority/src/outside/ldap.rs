@@ -15,12 +15,25 @@ pub struct Server {
     pub starttls: bool,
     /// Whose certificates are believed.
     pub roots: Roots,
-    /// Nothing below TLS 1.3.
-    pub only_tls13: bool,
+    /// Which versions of TLS are spoken.
+    pub versions: Versions,
+    /// What is shown to the server: certificates in PEM, and their key.
+    pub identity: Option<(Arc<str>, Arc<Hidden>)>,
     /// How long each server may take to be reached.
     pub connect: Duration,
     /// How long the bind, and the search, may take.
     pub request: Duration,
+}
+
+/// Versions of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    Both,
+    /// 1.2 alone.
+    Only12,
+    /// 1.3 alone.
+    Only13,
 }
 
 /// Whether the search goes on where an alias points to (RFC 4511, 4.5.1.3).
@@ -37,11 +50,13 @@ pub enum Aliases {
     Always,
 }
 
-/// A search of everything below an entry.
+/// A search of an entry and everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
     /// The entry.
     pub base: String,
+    /// Of the entry alone.
+    pub alone: bool,
     /// What is searched for (RFC 4515); what others chose is escaped in it.
     pub filter: String,
     /// What is told of each entry.
@@ -50,6 +65,8 @@ pub struct Search {
     pub most: usize,
     /// See there.
     pub aliases: Aliases,
+    /// Entries that are asked for at a time (RFC 2696); all at once when zero.
+    pub page: u32,
 }
 
 /// One question.
@@ -59,6 +76,8 @@ pub struct Ask {
     pub server: Arc<Server>,
     /// Who asks, by name and password; nobody in particular without.
     pub bind: Option<(String, Hidden)>,
+    /// Another password that may be theirs by now.
+    pub also: Option<Hidden>,
     /// What is searched for once the bind has succeeded.
     pub search: Option<Search>,
 }
@@ -70,6 +89,16 @@ pub struct Entry {
     pub dn: String,
     /// What was asked for of it, by the names of attributes in lower case.
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// The same where a value is not text.
+    pub bytes: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+impl Entry {
+    /// The values of an attribute, given in lower case, whatever they are.
+    pub fn values(&self, attribute: &str) -> impl Iterator<Item = &[u8]> {
+        let texts = self.attributes.get(attribute).into_iter().flatten().map(String::as_bytes);
+        texts.chain(self.bytes.get(attribute).into_iter().flatten().map(Vec::as_slice))
+    }
 }
 
 /// What a directory says.

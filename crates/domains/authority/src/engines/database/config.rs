@@ -13,8 +13,11 @@ use crate::outside::Hidden;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::txn::Txn;
+use keyward_core::{Random, random};
+use keyward_crypto::scram;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +56,8 @@ pub(super) struct Stored {
     pub(super) key: String,
     pub(super) server_name: String,
     pub(super) skip_verify: bool,
+    /// PostgreSQL only: it is told verifiers of passwords (RFC 7677), and no password.
+    pub(super) scram: bool,
     /// Redis only.
     pub(super) tls: bool,
     /// Redis only: `ACLFILE`, `REWRITE` or nothing.
@@ -101,9 +106,30 @@ impl Connection {
         Work::Commands(std::iter::once(command).chain(save).map(words).collect())
     }
 
+    /// What the server is told `password` is. `random` salts it, where that is a verifier.
+    pub(super) fn told<'p>(&self, password: &'p str, random: &dyn Random) -> Result<Cow<'p, str>, Refusal> {
+        if !self.stored.scram {
+            return Ok(Cow::Borrowed(password));
+        }
+        let verifier = scram::verifier(password, &random::bytes(random));
+        verifier.map(Cow::Owned).ok_or_else(|| {
+            Refusal::invalid(
+                "the password policy yields more than printable ASCII, which password_authentication=scram-sha-256 cannot \
+                 have: leave the rest out of its charset",
+            )
+        })
+    }
+
     /// What sets the password of `username`: its `own` statements, else what is usual.
-    pub(super) fn set_password(&self, username: &str, password: &str, own: &[String]) -> Work {
-        match self.dialect {
+    pub(super) fn set_password(
+        &self,
+        username: &str,
+        password: &str,
+        own: &[String],
+        random: &dyn Random,
+    ) -> Result<Work, Refusal> {
+        let told = self.told(password, random)?;
+        Ok(match self.dialect {
             // Nothing but the password: the user keeps its rights.
             Dialect::Redis => {
                 let shown = format!(">{password}");
@@ -111,10 +137,10 @@ impl Connection {
             }
             dialect => {
                 let usual = [dialect.rotation().to_owned()];
-                let values = Values { username, password, expires: None };
+                let values = Values { username, password: &told, expires: None };
                 dialect::work(if own.is_empty() { &usual } else { own }, &values)
             }
-        }
+        })
     }
 
     /// True when the role `name` may use it.
@@ -289,6 +315,9 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
             json!(crate::token::go_duration(Duration::from_secs(stored.lifetime))),
         );
     }
+    if stored.scram {
+        show("password_authentication", json!("scram-sha-256"));
+    }
     show("username", json!(stored.username));
     show("username_template", json!(stored.username_template));
     show("tls_ca", json!(stored.ca));
@@ -341,7 +370,29 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     Ok(response)
 }
 
+/// Parameters of Vault's that are not here: whoever sends one would find out too late that it was passed over.
+const ABSENT: [(&str, &str); 4] = [
+    ("auth_type", "logins by a cloud's identity are not available: send username and password"),
+    ("self_managed", "connections without a user of their own are not available: send username and password"),
+    ("rotation_period", "have a timer call rotate-root/NAME: it is not called by itself"),
+    ("rotation_schedule", "have a timer call rotate-root/NAME: it is not called by itself"),
+];
+
+/// Refuses what is `absent`, unless it is sent as nothing.
+pub(super) fn refuse_absent(sent: &Fields, absent: &[(&str, &str)]) -> Result<(), Refusal> {
+    for (name, why) in absent {
+        match sent.value(name)? {
+            None | Some(Value::Null | Value::Bool(false)) => {}
+            Some(Value::String(text)) if matches!(text.as_str(), "" | "0" | "false") => {}
+            Some(Value::Number(number)) if number.as_u64() == Some(0) => {}
+            Some(_) => return Err(Refusal::invalid(format!("{name}: {why}"))),
+        }
+    }
+    Ok(())
+}
+
 fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
+    refuse_absent(sent, &ABSENT)?;
     if let Some(plugin) = sent.string("plugin_name")? {
         stored.plugin = plugin;
     }
@@ -417,11 +468,19 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
         return Err(Refusal::invalid("connection_url cannot be empty"));
     }
     match sent.string("password_authentication")?.as_deref() {
-        None | Some("" | "password") => Ok(()),
-        Some(other) => Err(Refusal::invalid(format!(
-            "password_authentication {other:?} is not available: write password, or leave it out"
-        ))),
+        None => {}
+        Some("" | "password") => stored.scram = false,
+        Some("scram-sha-256") if dialect == Dialect::PostgreSql => stored.scram = true,
+        Some("scram-sha-256") => {
+            return Err(Refusal::invalid("password_authentication=scram-sha-256 is for PostgreSQL alone"));
+        }
+        Some(other) => {
+            return Err(Refusal::invalid(format!(
+                "unknown password_authentication {other:?}: write password or scram-sha-256"
+            )));
+        }
     }
+    Ok(())
 }
 
 fn take_over_redis(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {

@@ -42,6 +42,10 @@ pub(super) fn create(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let username = connection.usernames.render(&subject, cx.now, cx.random())?;
     let password = role::policy(cx.txn, &role.credential, &connection)?.generate(cx.random())?;
     dialect::check_password(&password)?;
+    if connection.stored.scram {
+        cx.gathered.leisure()?;
+    }
+    let told = connection.told(&password, cx.random())?;
     let response = Response::data(&json!({ "username": username, "password": password }))?;
     let user = User {
         role: name,
@@ -57,7 +61,7 @@ pub(super) fn create(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     };
     lease::issue(cx, issue, response, |_, expires| {
         // A little more than the lease: who is revoked in time must not be locked out before that.
-        let values = Values { username: &username, password: &password, expires: Some(expires.plus(GRACE)) };
+        let values = Values { username: &username, password: &told, expires: Some(expires.plus(GRACE)) };
         let work = match connection.dialect {
             Dialect::Redis => {
                 let shown = format!(">{password}");

@@ -32,6 +32,15 @@ const SHORTEST_WINDOW: u64 = 3600;
 /// Before another try, in the beginning.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Parameters of Vault's that are not here.
+const ABSENT: [(&str, &str); 2] = [
+    (
+        "skip_import_rotation",
+        "a new role's password is always changed, for nobody else may know it: leave it out",
+    ),
+    ("self_managed_password", "the connection's own user changes passwords: leave it out"),
+];
+
 /// A role as stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -82,7 +91,7 @@ fn put(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed, was_due: u64) ->
 fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed) -> Result<Undertaking, Refusal> {
     let (connection, server) = config::for_role(txn, uuid, &role.db_name, name)?;
     let password = role.next.as_deref().unwrap_or_default();
-    let work = connection.set_password(&role.username, password, &role.statements);
+    let work = connection.set_password(&role.username, password, &role.statements, txn.random())?;
     let act = Act::Database(Box::new(Deed { server, work }));
     Ok(Undertaking { act, about: super::about(uuid, path(name)) })
 }
@@ -190,6 +199,7 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let new = known.is_none();
     let mut role = known.unwrap_or_default();
     let sent = cx.fields();
+    config::refuse_absent(sent, &ABSENT)?;
     if let Some(name) = sent.string("db_name")? {
         role.db_name = name;
     }

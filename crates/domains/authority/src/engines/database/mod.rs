@@ -64,7 +64,11 @@ const CONFIG: &[Field] = &[
     field("max_connection_lifetime", Kind::Duration, "Connections older than this are closed; never when 0."),
     field("username_template", Kind::Text, "A Go template for the names of users."),
     field("disable_escaping", Kind::Bool, "Has no effect: values are not written into the URL."),
-    field("password_authentication", Kind::Text, "`password`: users of these databases have no others."),
+    field(
+        "password_authentication",
+        Kind::Text,
+        "`password`, or `scram-sha-256` for PostgreSQL to be told verifiers and no passwords.",
+    ),
     field("tls_ca", Kind::Text, "Authorities in PEM that the server's certificate is believed by."),
     field("ca_cert", Kind::Text, "Another name of `tls_ca`."),
     field("tls_certificate", Kind::Text, "A certificate in PEM to show the server."),

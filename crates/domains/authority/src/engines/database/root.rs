@@ -34,7 +34,8 @@ fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str) -> Result<Option<Under
     let (connection, server) = config::server(txn, uuid, name)?;
     let Some(next) = &connection.stored.next else { return Ok(None) };
     let stored = &connection.stored;
-    let work = connection.set_password(&stored.username, &next.password, &stored.rotation_statements);
+    let own = &stored.rotation_statements;
+    let work = connection.set_password(&stored.username, &next.password, own, txn.random())?;
     let act = Act::Database(Box::new(Deed { server, work }));
     Ok(Some(Undertaking { act, about: super::about(uuid, what(name)) }))
 }

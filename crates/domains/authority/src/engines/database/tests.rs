@@ -361,6 +361,57 @@ fn the_connections_own_password_is_changed() {
 }
 
 #[test]
+fn what_is_not_there_is_refused_and_not_passed_over() {
+    let (mut bench, database) = bench();
+    let before = database.borrow().asked;
+    for (path, name, value) in [
+        ("config/postgres", "auth_type", json!("gcp_iam")),
+        ("config/postgres", "self_managed", json!(true)),
+        ("config/postgres", "rotation_period", json!("24h")),
+        ("config/postgres", "rotation_schedule", json!("0 0 * * *")),
+        ("static-roles/fixed", "skip_import_rotation", json!(true)),
+        ("static-roles/fixed", "self_managed_password", json!("x")),
+    ] {
+        let body =
+            json!({ "db_name": "postgres", "username": "legacy", "rotation_period": "1h", name: value });
+        let body = if path.starts_with("config") { json!({ name: value }) } else { body };
+        let refused = bench.root(Update, &format!("database/{path}"), &body.to_string());
+        assert!(refused.status == 400 && refused.errors().starts_with(name), "{body}: {refused:?}");
+    }
+    assert_eq!(database.borrow().asked, before);
+    for nothing in [json!(0), json!(""), json!(false), Value::Null] {
+        bench.write("database/config/postgres", &json!({ "rotation_period": nothing }).to_string());
+    }
+}
+
+#[test]
+fn the_server_may_be_told_verifiers_alone() {
+    let (mut bench, database) = bench();
+    bench.write("database/config/postgres", r#"{"password_authentication":"scram-sha-256"}"#);
+    let details = bench.read("database/config/postgres").data()["connection_details"].clone();
+    assert_eq!(details["password_authentication"], "scram-sha-256");
+    let ((one, password, _), (other, ..)) = (creds(&mut bench), creds(&mut bench));
+    let told = |user: &str| database.borrow().users[user].clone();
+    let parts = |told: &str| told.split(['$', ':']).map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (parts(&told(&one)), parts(&told(&other)));
+    assert!(first[..2] == ["SCRAM-SHA-256", "4096"] && first.len() == 5, "{first:?}");
+    assert!(first[2] != second[2] && !told(&one).contains(&password), "each has a salt of its own");
+    bench.write("database/config/postgres", r#"{"password_authentication":"password"}"#);
+    let (user, password, _) = creds(&mut bench);
+    assert_eq!(told(&user), password);
+    for (plugin, kind, words) in [
+        ("postgresql-database-plugin", "md5", "unknown password_authentication"),
+        ("mysql-database-plugin", "scram-sha-256", "PostgreSQL alone"),
+    ] {
+        let body = json!({
+            "plugin_name": plugin, "connection_url": "{{username}}@tcp(127.0.0.1:1)/", "password_authentication": kind,
+        });
+        let refused = bench.root(Update, "database/config/other", &body.to_string());
+        assert!(refused.status == 400 && refused.errors().contains(words), "{refused:?}");
+    }
+}
+
+#[test]
 fn fixed_users_change_their_password_by_the_clock() {
     let (mut bench, database) = bench();
     database.borrow_mut().users.insert("legacy".to_owned(), "old".to_owned());

@@ -1,19 +1,26 @@
 //! The configuration of a mount.
 
+use super::super::automated::Automated;
 use super::super::token_params::TokenParams;
 use super::names::{fill, filter_value, name_value};
+use super::root::{self, Next};
 use crate::context::Context;
 use crate::fields::Fields;
-use crate::outside::ldap::{Aliases, Search, Server};
+use crate::outside::ldap::{Aliases, Search, Server, Versions};
 use crate::outside::{Hidden, Roots};
+use crate::password_policy;
 use crate::refusal::Refusal;
 use crate::response::Response;
+use keyward_core::Timestamp;
+use keyward_crypto::keys::Key;
+use keyward_crypto::x509::{Certificate, PublicKey, pem};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const PATH: &str = "config";
+pub(super) const ABSENT: &str = "ldap backend not configured: write the config of this auth method first";
 const USER_FILTER: &str = "({{.UserAttr}}={{.Username}})";
 const GROUP_FILTER: &str = "(|(memberUid={{.Username}})(member={{.UserDN}})(uniqueMember={{.UserDN}}))";
 /// Seconds that a server may take, when the operator says nothing; and the most they may say.
@@ -23,6 +30,8 @@ const MOST_TIME: u64 = 30;
 const MOST_SERVERS: usize = 5;
 /// Groups of one user.
 const MOST_GROUPS: usize = 1_000;
+/// Entries of one page; directories allow a thousand, most of them.
+const MOST_PAGE: i64 = 10_000;
 
 /// The configuration as it is stored. It holds a password: no `Debug`.
 // house: the fields are those of the configuration as clients write it, and are read back one by one.
@@ -32,9 +41,21 @@ pub(super) struct Stored {
     url: String,
     starttls: bool,
     certificate: String,
+    client_tls_cert: String,
+    client_tls_key: String,
+    only_tls12: bool,
     only_tls13: bool,
-    binddn: String,
-    bindpass: String,
+    pub(super) binddn: String,
+    pub(super) bindpass: String,
+    /// Going to be `bindpass`, or already: see [`super::root`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<Next>,
+    pub(super) password_policy: String,
+    pub(super) rotation: Automated,
+    /// When `bindpass` was last changed by us, in nanoseconds since the epoch; zero before the first time.
+    pub(super) rotated: u64,
+    /// When somebody must look at `bindpass` next, in nanoseconds since the epoch; never when zero.
+    pub(super) due: u64,
     userdn: String,
     userattr: String,
     userfilter: String,
@@ -44,7 +65,11 @@ pub(super) struct Stored {
     groupfilter: String,
     groupattr: String,
     anonymous_group_search: bool,
+    pub(super) use_token_groups: bool,
     pub(super) username_as_alias: bool,
+    pub(super) case_sensitive_names: bool,
+    enable_samaccountname_login: bool,
+    max_page_size: u32,
     aliases: String,
     request_timeout: u64,
     connection_timeout: u64,
@@ -57,9 +82,17 @@ impl Default for Stored {
             url: "ldap://127.0.0.1".to_owned(),
             starttls: false,
             certificate: String::new(),
+            client_tls_cert: String::new(),
+            client_tls_key: String::new(),
+            only_tls12: false,
             only_tls13: false,
             binddn: String::new(),
             bindpass: String::new(),
+            next: None,
+            password_policy: String::new(),
+            rotation: Automated::default(),
+            rotated: 0,
+            due: 0,
             userdn: String::new(),
             userattr: "cn".to_owned(),
             userfilter: USER_FILTER.to_owned(),
@@ -69,7 +102,11 @@ impl Default for Stored {
             groupfilter: GROUP_FILTER.to_owned(),
             groupattr: "cn".to_owned(),
             anonymous_group_search: false,
+            use_token_groups: false,
             username_as_alias: false,
+            case_sensitive_names: false,
+            enable_samaccountname_login: false,
+            max_page_size: 0,
             aliases: "never".to_owned(),
             request_timeout: USUAL_TIME,
             connection_timeout: USUAL_TIME,
@@ -94,7 +131,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    fn new(stored: Stored) -> Result<Config, Refusal> {
+    pub(super) fn new(stored: Stored) -> Result<Config, Refusal> {
         let refuse = |why: String| Err(Refusal::invalid(why));
         let urls: Vec<String> = stored.url.split(',').map(|url| url.trim().to_owned()).collect();
         let is_good = |url: &String| {
@@ -118,6 +155,24 @@ impl Config {
                 ));
             }
         }
+        let versions = match (stored.only_tls12, stored.only_tls13) {
+            (false, false) => Versions::Both,
+            (true, false) => Versions::Only12,
+            (false, true) => Versions::Only13,
+            (true, true) => {
+                return refuse("tls_min_version cannot be above tls_max_version".to_owned());
+            }
+        };
+        let identity = match (stored.client_tls_cert.as_str(), stored.client_tls_key.as_str()) {
+            ("", "") => None,
+            ("", _) | (_, "") => {
+                return refuse("client_tls_cert and client_tls_key must be given together".to_owned());
+            }
+            (chain, key) => {
+                pair(chain, key)?;
+                Some((Arc::from(chain), Arc::new(Hidden::new(key))))
+            }
+        };
         let aliases = match stored.aliases.as_str() {
             "never" => Aliases::Never,
             "finding" => Aliases::Finding,
@@ -133,7 +188,8 @@ impl Config {
             urls,
             starttls: stored.starttls,
             roots,
-            only_tls13: stored.only_tls13,
+            versions,
+            identity,
             connect: Duration::from_secs(stored.connection_timeout),
             request: Duration::from_secs(stored.request_timeout),
         };
@@ -147,6 +203,11 @@ impl Config {
     pub(super) fn service(&self) -> Option<(String, Hidden)> {
         let Stored { binddn, bindpass, .. } = &self.stored;
         (!binddn.is_empty() && !bindpass.is_empty()).then(|| (binddn.clone(), Hidden::new(bindpass.as_str())))
+    }
+
+    /// Another password of theirs, while it is not known which the directory has.
+    pub(super) fn service_next(&self) -> Option<Hidden> {
+        self.stored.next.as_ref().map(|next| Hidden::new(next.password.as_str()))
     }
 
     /// Whether groups are searched for as nobody in particular, whoever else there is.
@@ -169,10 +230,12 @@ impl Config {
     fn search(&self, base: &str, filter: String, attribute: &str, most: usize) -> Search {
         Search {
             base: base.to_owned(),
+            alone: false,
             filter,
             attributes: vec![attribute.to_owned()],
             most,
             aliases: self.aliases,
+            page: self.stored.max_page_size,
         }
     }
 
@@ -184,7 +247,11 @@ impl Config {
                 "" => (filter_value(userattr), filter_value(username)),
                 domain => ("userPrincipalName".to_owned(), filter_value(&format!("{username}@{domain}"))),
             };
-            let filter = fill(userfilter, "userfilter", &[("UserAttr", &attribute), ("Username", &name)])?;
+            let mut filter =
+                fill(userfilter, "userfilter", &[("UserAttr", &attribute), ("Username", &name)])?;
+            if self.stored.enable_samaccountname_login && !upndomain.is_empty() {
+                filter = format!("(|{filter}(sAMAccountName={}))", filter_value(username));
+            }
             // Two are enough to know that it is not one.
             return Ok(Bearer::Found(self.search(userdn, filter, userattr, 2)));
         }
@@ -201,6 +268,24 @@ impl Config {
         (!upndomain.is_empty()).then(|| self.search(userdn, filter, userattr, 2))
     }
 
+    /// The groups of the entry `dn`, as Active Directory counts them, nested ones included: their security identifiers.
+    pub(super) fn token_groups(&self, dn: &str) -> Search {
+        let all = "(objectClass=*)".to_owned();
+        Search { alone: true, page: 0, ..self.search(dn, all, TOKEN_GROUPS, 1) }
+    }
+
+    /// The groups that have these security identifiers, in the domain of the entry `dn`.
+    pub(super) fn identified(&self, sids: &[&[u8]], dn: &str) -> Search {
+        let mut filter = "(|".to_owned();
+        for sid in sids {
+            filter.push_str("(objectSid=");
+            sid.iter().for_each(|byte| filter.push_str(&format!("\\{byte:02x}")));
+            filter.push(')');
+        }
+        filter.push(')');
+        self.search(domain(dn).unwrap_or(&self.stored.groupdn), filter, &self.stored.groupattr, sids.len())
+    }
+
     /// The groups of `username`, whose entry is `dn`; none where groups are not searched for.
     pub(super) fn groups(&self, username: &str, dn: &str) -> Result<Option<Search>, Refusal> {
         let Stored { groupdn, groupfilter, groupattr, .. } = &self.stored;
@@ -211,6 +296,50 @@ impl Config {
         let filter = fill(groupfilter, "groupfilter", &[("Username", &name), ("UserDN", &dn)])?;
         Ok(Some(self.search(groupdn, filter, groupattr, MOST_GROUPS)))
     }
+}
+
+/// Where Active Directory has the identifiers of all groups of a user. Names of attributes have no case.
+pub(super) const TOKEN_GROUPS: &str = "tokengroups";
+
+/// Refuses what cannot be shown to a server as the certificate of whoever holds `key`.
+fn pair(chain: &str, key: &str) -> Result<(), Refusal> {
+    let certificate = pem::first(&[pem::CERTIFICATE], chain).and_then(|der| Certificate::read(&der).ok());
+    let certificate =
+        certificate.ok_or_else(|| Refusal::invalid("client_tls_cert has no certificate in PEM"))?;
+    let key = pem::blocks(key).into_iter().flatten().find(|block| block.label.ends_with("PRIVATE KEY"));
+    let key = key.and_then(|block| Key::import_der(&block.der).ok());
+    let (_, key) = key.ok_or_else(|| Refusal::invalid("client_tls_key has no private key in PEM"))?;
+    match PublicKey::of(&key).is_some_and(|public| public.spki() == certificate.public().spki()) {
+        true => Ok(()),
+        false => Err(Refusal::invalid("client_tls_key is not the key of client_tls_cert")),
+    }
+}
+
+/// The end of a name that says which domain it is of: its `DC` parts.
+fn domain(dn: &str) -> Option<&str> {
+    let mut from = None;
+    let mut end = dn.len();
+    while let Some(part) = dn.get(..end) {
+        let start = part.rfind(',').map_or(0, |comma| comma + 1);
+        let kind = part.get(start..)?.split_once('=')?.0.trim();
+        if !kind.eq_ignore_ascii_case("dc") {
+            break;
+        }
+        from = Some(start);
+        if start == 0 {
+            break;
+        }
+        end = start - 1;
+    }
+    from.and_then(|from| dn.get(from..)).map(str::trim_start)
+}
+
+/// What users and groups called `name` are kept under.
+pub(super) fn fold(cx: &mut Context<'_, '_>, name: &str) -> Result<String, Refusal> {
+    Ok(match find(cx)?.is_some_and(|config| config.stored.case_sensitive_names) {
+        true => name.to_owned(),
+        false => name.to_lowercase(),
+    })
 }
 
 pub(super) fn find(cx: &mut Context<'_, '_>) -> Result<Option<Arc<Config>>, Refusal> {
@@ -232,7 +361,8 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         ("starttls", json!(stored.starttls)),
         ("certificate", json!(stored.certificate)),
         ("tls_min_version", json!(if stored.only_tls13 { "tls13" } else { "tls12" })),
-        ("tls_max_version", json!("tls13")),
+        ("tls_max_version", json!(if stored.only_tls12 { "tls12" } else { "tls13" })),
+        ("client_tls_cert", json!(stored.client_tls_cert)),
         ("insecure_tls", json!(false)),
         ("binddn", json!(stored.binddn)),
         ("userdn", json!(stored.userdn)),
@@ -244,16 +374,23 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         ("groupfilter", json!(stored.groupfilter)),
         ("groupattr", json!(stored.groupattr)),
         ("anonymous_group_search", json!(stored.anonymous_group_search)),
-        ("use_token_groups", json!(false)),
+        ("use_token_groups", json!(stored.use_token_groups)),
         ("username_as_alias", json!(stored.username_as_alias)),
-        ("case_sensitive_names", json!(false)),
+        ("case_sensitive_names", json!(stored.case_sensitive_names)),
+        ("enable_samaccountname_login", json!(stored.enable_samaccountname_login)),
         ("deny_null_bind", json!(true)),
         ("dereference_aliases", json!(stored.aliases)),
         ("request_timeout", json!(stored.request_timeout)),
         ("connection_timeout", json!(stored.connection_timeout)),
-        ("max_page_size", json!(0)),
+        ("max_page_size", json!(stored.max_page_size)),
     ] {
         shown.insert(name.to_owned(), value);
+    }
+    shown.insert("password_policy".to_owned(), json!(stored.password_policy));
+    stored.rotation.show(&mut shown);
+    if stored.rotated > 0 {
+        let rotated = Timestamp::from_nanos(stored.rotated).to_string();
+        shown.insert("last_bind_password_rotation".to_owned(), json!(rotated));
     }
     Response::data(&shown)
 }
@@ -266,14 +403,27 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let sent = cx.fields();
     let mut warnings = stored.token.read(sent, &[])?;
     warnings.extend(stored.token.check_limits(cx.max_ttl())?);
+    let (before, pending) = (stored.rotation.clone(), stored.next.is_some());
     take_over(&mut stored, sent)?;
     if stored.url.split(',').any(|url| url.trim().starts_with("ldap://")) && !stored.starttls {
         warnings.push(
             "passwords are sent to the directory unencrypted: use ldaps:// or starttls=true".to_owned(),
         );
     }
+    let was_due = stored.due;
+    if stored.next.is_none() {
+        let again = stored.due == 0 || pending || stored.rotation != before;
+        stored.due = if again { stored.rotation.next_after(cx.now).unwrap_or(0) } else { stored.due };
+    }
     let config = Config::new(stored)?;
-    cx.put_json(PATH, &config.stored)?;
+    if password_policy::find(cx.txn, &config.stored.password_policy)?.is_none() {
+        return Err(Refusal::invalid(format!(
+            "password policy {:?} is not there",
+            config.stored.password_policy
+        )));
+    }
+    let uuid = cx.mount.uuid.clone();
+    root::put(cx.txn, &uuid, &config.stored, was_due)?;
     Ok(Response { warnings, ..Response::empty() })
 }
 
@@ -281,8 +431,10 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
     for (name, text) in [
         ("url", &mut stored.url),
         ("certificate", &mut stored.certificate),
+        ("client_tls_cert", &mut stored.client_tls_cert),
+        ("client_tls_key", &mut stored.client_tls_key),
         ("binddn", &mut stored.binddn),
-        ("bindpass", &mut stored.bindpass),
+        ("password_policy", &mut stored.password_policy),
         ("userdn", &mut stored.userdn),
         ("userfilter", &mut stored.userfilter),
         ("upndomain", &mut stored.upndomain),
@@ -295,6 +447,12 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
             *text = value;
         }
     }
+    if let Some(password) = sent.string("bindpass")? {
+        stored.bindpass = password;
+        // What was being set is not what the operator says it is now.
+        stored.next = None;
+    }
+    stored.rotation.take(sent)?;
     if let Some(attribute) = sent.string("userattr")? {
         stored.userattr = attribute.to_lowercase();
     }
@@ -302,7 +460,10 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
         ("starttls", &mut stored.starttls),
         ("discoverdn", &mut stored.discoverdn),
         ("anonymous_group_search", &mut stored.anonymous_group_search),
+        ("use_token_groups", &mut stored.use_token_groups),
         ("username_as_alias", &mut stored.username_as_alias),
+        ("case_sensitive_names", &mut stored.case_sensitive_names),
+        ("enable_samaccountname_login", &mut stored.enable_samaccountname_login),
     ] {
         if let Some(value) = sent.bool(name)? {
             *flag = value;
@@ -316,12 +477,21 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
             *seconds = value.as_secs();
         }
     }
-    if let Some(version) = sent.string("tls_min_version")? {
-        stored.only_tls13 = match version.as_str() {
-            "" | "tls12" => false,
-            "tls13" => true,
-            _ => return Err(Refusal::invalid("tls_min_version must be tls12 or tls13")),
-        };
+    for (name, usual, other, flag) in [
+        ("tls_min_version", "tls12", "tls13", &mut stored.only_tls13),
+        ("tls_max_version", "tls13", "tls12", &mut stored.only_tls12),
+    ] {
+        match sent.string(name)?.as_deref() {
+            None => {}
+            Some(version) if version.is_empty() || version == usual => *flag = false,
+            Some(version) if version == other => *flag = true,
+            Some(_) => return Err(Refusal::invalid(format!("{name} must be tls12 or tls13"))),
+        }
+    }
+    if let Some(size) = sent.int("max_page_size")? {
+        let fits = u32::try_from(size.max(0)).ok().filter(|_| size <= MOST_PAGE);
+        stored.max_page_size =
+            fits.ok_or_else(|| Refusal::invalid(format!("max_page_size must be at most {MOST_PAGE}")))?;
     }
     if stored.userfilter.is_empty() {
         USER_FILTER.clone_into(&mut stored.userfilter);
@@ -330,46 +500,36 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
 }
 
 fn refuse_absent(sent: &Fields) -> Result<(), Refusal> {
-    let refuse = |why: &str| Err(Refusal::invalid(why));
-    for (name, why) in [
-        (
-            "insecure_tls",
+    if sent.bool("insecure_tls")?.unwrap_or(false) {
+        return Err(Refusal::invalid(
             "insecure_tls: who does not verify a certificate tells passwords to anybody; set certificate to the \
              directory's authority instead",
-        ),
-        (
-            "use_token_groups",
-            "use_token_groups is not available: search for groups with groupdn and groupfilter",
-        ),
-        (
-            "case_sensitive_names",
-            "case_sensitive_names is not available: names of users and groups have no case",
-        ),
-    ] {
-        if sent.bool(name)?.unwrap_or(false) {
-            return refuse(why);
-        }
+        ));
     }
     if sent.bool("deny_null_bind")? == Some(false) {
-        return refuse(
+        return Err(Refusal::invalid(
             "deny_null_bind must be true: a bind without a password succeeds for everybody (RFC 4513, 5.1.2)",
-        );
+        ));
     }
-    for name in ["client_tls_cert", "client_tls_key"] {
-        if sent.string(name)?.is_some_and(|text| !text.is_empty()) {
-            return Err(Refusal::invalid(format!(
-                "{name}: no client certificates are shown to the directory; leave it out"
-            )));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::domain;
+
+    #[test]
+    fn a_domain_is_the_end_of_a_name() {
+        for (dn, wanted) in [
+            ("cn=ada,ou=users,dc=example,dc=com", Some("dc=example,dc=com")),
+            ("CN=Ada\\, Countess,OU=x, DC=example, DC=com", Some("DC=example, DC=com")),
+            ("dc=com", Some("dc=com")),
+            ("cn=ada,o=example", None),
+            ("dc=example,o=x", None),
+            ("ada", None),
+            ("", None),
+        ] {
+            assert_eq!(domain(dn), wanted, "{dn}");
         }
-    }
-    if sent
-        .string("tls_max_version")?
-        .is_some_and(|version| !matches!(version.as_str(), "" | "tls12" | "tls13"))
-    {
-        return refuse("tls_max_version must be tls12 or tls13");
-    }
-    match sent.int("max_page_size")? {
-        None | Some(..=0) => Ok(()),
-        Some(_) => refuse("max_page_size: searches are not paged; leave it out"),
     }
 }

@@ -1,6 +1,8 @@
 //! What users and groups get here.
 
 use super::super::named::Named;
+use super::config;
+use crate::context::Context;
 use crate::fields::Fields;
 use crate::policy;
 use crate::refusal::Refusal;
@@ -30,6 +32,10 @@ fn policies(sent: &Fields) -> Result<Option<Vec<String>>, Refusal> {
 impl Named for User {
     const DIRECTORY: &'static str = "user/";
 
+    fn fold(cx: &mut Context<'_, '_>, name: &str) -> Result<String, Refusal> {
+        config::fold(cx, name)
+    }
+
     fn take(&mut self, sent: &Fields, _: Duration) -> Result<Vec<String>, Refusal> {
         if let Some(policies) = policies(sent)? {
             self.policies = policies;
@@ -50,6 +56,10 @@ impl Named for User {
 
 impl Named for Group {
     const DIRECTORY: &'static str = "group/";
+
+    fn fold(cx: &mut Context<'_, '_>, name: &str) -> Result<String, Refusal> {
+        config::fold(cx, name)
+    }
 
     fn take(&mut self, sent: &Fields, _: Duration) -> Result<Vec<String>, Refusal> {
         if let Some(policies) = policies(sent)? {

@@ -1,7 +1,7 @@
 //! Logging in.
 
 use super::super::named;
-use super::config::{self, Bearer, Config, Stored};
+use super::config::{self, Bearer, Config, Stored, TOKEN_GROUPS};
 use super::groups::{Group, User};
 use super::names::common_name;
 use crate::context::Context;
@@ -14,6 +14,9 @@ use crate::response::{Login, Response};
 use crate::token::{Terms, TokenEntry};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Security identifiers that are searched for at a time, and the longest there is, in bytes ([MS-DTYP], 2.4.2).
+const SIDS: usize = 100;
+const LONGEST_SID: usize = 68;
 /// The longest name and password that the directory is asked about, in bytes.
 const LONGEST: usize = 1024;
 
@@ -23,9 +26,7 @@ fn wrong() -> Refusal {
 }
 
 pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let config = config::find(cx)?.ok_or_else(|| {
-        Refusal::invalid("ldap backend not configured: write the config of this auth method first")
-    })?;
+    let config = config::find(cx)?.ok_or_else(|| Refusal::invalid(config::ABSENT))?;
     config.stored.token.check_address(cx.request)?;
     let username = cx.param("username").to_owned();
     let password = cx.fields().string("password")?.unwrap_or_default();
@@ -37,6 +38,7 @@ pub(super) fn login(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if username.len() > LONGEST || password.len() > LONGEST {
         return Err(wrong());
     }
+    // Whatever names are here, to the directory they usually have no case: nobody may guess on under other capitals.
     let name = username.to_lowercase();
     lockout::guarded(cx, &name, |cx| {
         let Some(person) = prove(cx, &config, &username, &password)? else {
@@ -62,7 +64,9 @@ fn searched(
     bind: Option<(String, Hidden)>,
     search: Search,
 ) -> Result<Vec<Entry>, Refusal> {
-    let ask = Ask { server: config.server.clone(), bind, search: Some(search) };
+    let is_service = bind == config.service();
+    let also = config.service_next().filter(|_| is_service);
+    let ask = Ask { server: config.server.clone(), bind, also, search: Some(search) };
     match cx.ask_directory(ask)? {
         Ok(Found::Entries(entries)) => Ok(entries.clone()),
         Ok(Found::Denied(why)) => {
@@ -94,7 +98,7 @@ fn prove(
         return Ok(None);
     }
     let bind = Some((dn.clone(), Hidden::new(password)));
-    match cx.ask_directory(Ask { server: config.server.clone(), bind, search: None })? {
+    match cx.ask_directory(Ask { server: config.server.clone(), bind, also: None, search: None })? {
         Ok(Found::Entries(_)) => {}
         Ok(Found::Denied(_)) => return Ok(None),
         Err(why) => return Err(Refusal::denied(format!("the directory cannot be asked: {why}"))),
@@ -130,10 +134,33 @@ fn groups(
             _ => bound_as.to_owned(),
         },
     };
-    let Some(search) = config.groups(username, &dn)? else { return Ok(BTreeSet::new()) };
-    let bind = if config.anonymous_groups() { None } else { bind() };
-    let entries = searched(cx, config, bind, search)?;
+    let bind = || if config.anonymous_groups() { None } else { bind() };
+    let entries = if config.stored.use_token_groups {
+        token_groups(cx, config, bind, &dn)?
+    } else {
+        let Some(search) = config.groups(username, &dn)? else { return Ok(BTreeSet::new()) };
+        searched(cx, config, bind(), search)?
+    };
     Ok(entries.iter().flat_map(|entry| names_of(entry, config.groupattr())).collect())
+}
+
+/// The groups that Active Directory counts the entry `dn` to.
+fn token_groups(
+    cx: &Context<'_, '_>,
+    config: &Config,
+    bind: impl Fn() -> Option<(String, Hidden)>,
+    dn: &str,
+) -> Result<Vec<Entry>, Refusal> {
+    let own = searched(cx, config, bind(), config.token_groups(dn))?;
+    let sids = own.iter().flat_map(|entry| entry.values(TOKEN_GROUPS));
+    let mut sids: Vec<&[u8]> = sids.filter(|sid| sid.len() <= LONGEST_SID).collect();
+    sids.sort_unstable();
+    sids.dedup();
+    let mut found = Vec::new();
+    for some in sids.chunks(SIDS) {
+        found.extend(searched(cx, config, bind(), config.identified(some, dn))?);
+    }
+    Ok(found)
 }
 
 /// What a group is called: what its attribute says, or the entry's own name; of names of entries the common name.
@@ -159,11 +186,14 @@ fn answer(
             config.groupdn()
         ));
     }
-    let username = username.to_lowercase();
+    let username = config::fold(cx, &username)?;
     let user = named::find::<User>(cx, &username)?;
     let mut login = config.stored.token.login();
     let local = user.iter().flat_map(|user| user.groups.iter().cloned());
-    let all: BTreeSet<String> = found.into_iter().chain(local).map(|name| name.to_lowercase()).collect();
+    let mut all = BTreeSet::new();
+    for name in found.into_iter().chain(local) {
+        all.insert(config::fold(cx, &name)?);
+    }
     for name in &all {
         if let Some(group) = named::find::<Group>(cx, name)? {
             login.policies.extend(group.policies.iter().cloned());

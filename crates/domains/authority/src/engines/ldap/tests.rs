@@ -1,6 +1,8 @@
-use crate::outside::ldap::{Answer as Said, Ask, Entry, Found};
+use crate::act::{Act, Failure};
+use crate::outside::ldap::{Answer as Said, Ask, Entry, Found, Versions};
 use crate::request::Operation;
 use crate::testing::{Answer, Bench};
+use keyward_testkit::certificates::Authority;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ fn entry(dn: &str, attributes: &[(&str, &str)]) -> Entry {
     for (name, value) in attributes {
         all.entry((*name).to_owned()).or_default().push((*value).to_owned());
     }
-    Entry { dn: dn.to_owned(), attributes: all }
+    Entry { dn: dn.to_owned(), attributes: all, bytes: BTreeMap::new() }
 }
 
 /// A directory that knows the service, Ada and her groups, by the texts of the filters it is to be asked with.
@@ -201,12 +203,94 @@ fn a_directory_that_fails_is_not_the_callers_business() {
     assert_eq!(login(&mut bench, "ada", ADA.1).status, 403);
 }
 
+/// A certificate and its key in PEM.
+fn shown(name: &str) -> (String, String) {
+    let authority = Authority::new("clients").unwrap();
+    let leaf = authority.issue(name, &[], &[]).unwrap();
+    (leaf.certificate, leaf.key)
+}
+
+#[test]
+fn how_the_directory_is_reached_is_handed_on() {
+    let (chain, key) = shown("keyward");
+    let settings = json!({
+        "client_tls_cert": chain, "client_tls_key": key, "tls_max_version": "tls12", "max_page_size": 500,
+    });
+    let (mut bench, _) = bench(&settings);
+    let read = bench.read("auth/ldap/config").data().clone();
+    assert_eq!((&read["client_tls_cert"], &read["max_page_size"]), (&json!(chain), &json!(500)));
+    assert!(read.get("client_tls_key").is_none());
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let heard = seen.clone();
+    bench.directory = Box::new(move |ask: &Ask| {
+        let identity = ask.server.identity.as_ref().map(|(chain, _)| chain.to_string());
+        let page = ask.search.as_ref().map(|search| search.page);
+        heard.borrow_mut().push((ask.server.versions, identity, page));
+        Ok(Found::Entries(vec![entry(ADA.0, &[("uid", "ada")])]))
+    });
+    assert_eq!(login(&mut bench, "ada", ADA.1).status, 200);
+    let pages = [Some(500), None, Some(500)];
+    assert_eq!(*seen.borrow(), pages.map(|page| (Versions::Only12, Some(chain.clone()), page)));
+}
+
+#[test]
+fn names_may_have_case() {
+    let (mut bench, _) = bench(&json!({"case_sensitive_names": true}));
+    for (group, policy) in [("Ops", "p-ops"), ("DEV", "p-dev")] {
+        bench.write(&format!("auth/ldap/groups/{group}"), &json!({ "policies": policy }).to_string());
+    }
+    bench.write("auth/ldap/users/Ada", r#"{"policies":"p-ada"}"#);
+    assert_eq!(bench.root(Operation::List, "auth/ldap/groups", "").data()["keys"], json!(["DEV", "Ops"]));
+    assert_eq!(bench.root(Operation::Read, "auth/ldap/groups/ops", "").status, 404);
+    assert_eq!(policies(&login(&mut bench, "ada", ADA.1)), json!(["default", "everybody", "p-ops"]));
+    bench.root(Operation::Delete, "auth/ldap/groups/Ops", "");
+    assert_eq!(policies(&login(&mut bench, "ada", ADA.1)), json!(["default", "everybody"]));
+}
+
+#[test]
+fn active_directory_may_count_the_groups() {
+    let (mut bench, _) = bench(&json!({"use_token_groups": true, "groupdn": ""}));
+    bench.write("auth/ldap/groups/nested", r#"{"policies":"p-nested"}"#);
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let heard = asked.clone();
+    bench.directory = Box::new(move |ask: &Ask| {
+        let Some(search) = &ask.search else { return Ok(Found::Entries(Vec::new())) };
+        heard.borrow_mut().push((search.base.clone(), search.alone, search.filter.clone()));
+        let mut found = entry(ADA.0, &[("uid", "ada")]);
+        let all: [&[u8]; 3] = [&[1, 5, 0, 0xff], &[1, 2, 0, 0x29], &[0; 100]];
+        found.bytes.insert("tokengroups".to_owned(), all.map(<[u8]>::to_vec).to_vec());
+        match search.filter.starts_with("(|") {
+            true => Ok(Found::Entries(vec![entry("cn=Nested,dc=example,dc=com", &[("cn", "Nested")])])),
+            false => Ok(Found::Entries(vec![found])),
+        }
+    });
+    assert_eq!(policies(&login(&mut bench, "ada", ADA.1)), json!(["default", "everybody", "p-nested"]));
+    let of = |base: &str, alone, filter: &str| (base.to_owned(), alone, filter.to_owned());
+    assert_eq!(
+        asked.borrow()[1..],
+        [
+            of(ADA.0, true, "(objectClass=*)"),
+            of("dc=example,dc=com", false, "(|(objectSid=\\01\\02\\00\\29)(objectSid=\\01\\05\\00\\ff))"),
+        ]
+    );
+}
+
+#[test]
+fn users_are_found_by_either_name_of_active_directory() {
+    let names = json!({"upndomain": "example.com", "enable_samaccountname_login": true});
+    let (mut bench, asked) = bench(&names);
+    login(&mut bench, "ada)", ADA.1);
+    let wanted = "(|(userPrincipalName=ada\\29@example.com)(sAMAccountName=ada\\29))";
+    assert_eq!(asked.borrow()[0].2, wanted);
+}
+
 #[test]
 fn the_configuration_is_checked() {
     let (mut bench, _) = bench(&json!({}));
     let before = bench.read("auth/ldap/config").data().clone();
     assert_eq!((&before["userattr"], &before["deny_null_bind"]), (&json!("uid"), &json!(true)));
     assert!(!before.to_string().contains(SERVICE.1) && before.get("bindpass").is_none());
+    let (mine, other) = (shown("keyward"), shown("another").1);
     for (body, words) in [
         (json!({"url": "http://example.com"}), "url must be"),
         (json!({"url": "ldap://"}), "url must be"),
@@ -218,12 +302,16 @@ fn the_configuration_is_checked() {
         (json!({"connection_timeout": 0}), "connection_timeout must be from 1 to 30"),
         (json!({"deny_null_bind": false}), "deny_null_bind must be true"),
         (json!({"insecure_tls": true}), "insecure_tls"),
-        (json!({"use_token_groups": true}), "use_token_groups is not available"),
-        (json!({"case_sensitive_names": true}), "case_sensitive_names is not available"),
-        (json!({"client_tls_cert": "x"}), "client_tls_cert"),
+        (json!({"client_tls_cert": "x"}), "must be given together"),
+        (json!({"client_tls_key": "x"}), "must be given together"),
+        (json!({"client_tls_cert": "x", "client_tls_key": "x"}), "client_tls_cert has no certificate"),
+        (json!({"client_tls_cert": mine.0, "client_tls_key": "x"}), "client_tls_key has no private key"),
+        (json!({"client_tls_cert": mine.0, "client_tls_key": other}), "is not the key of client_tls_cert"),
         (json!({"tls_min_version": "tls10"}), "tls_min_version"),
+        (json!({"tls_max_version": "tls11"}), "tls_max_version"),
+        (json!({"tls_min_version": "tls13", "tls_max_version": "tls12"}), "cannot be above"),
         (json!({"dereference_aliases": "often"}), "dereference_aliases"),
-        (json!({"max_page_size": 100}), "max_page_size"),
+        (json!({"max_page_size": 100_000}), "max_page_size"),
     ] {
         let answer = bench.root(Operation::Update, "auth/ldap/config", &body.to_string());
         assert!(answer.status == 400 && answer.errors().contains(words), "{body}: {answer:?}");
@@ -259,6 +347,101 @@ fn tokens_are_renewed_without_asking() {
     bench.write("auth/ldap/config", r#"{"token_ttl":"30m"}"#);
     let renewed = bench.ask(&token, Operation::Update, "auth/token/renew-self", "");
     assert_eq!((renewed.body["auth"]["lease_duration"].clone(), asked.borrow().len()), (json!(1800), before));
+}
+
+/// The password that the directory has for the service, how often it was asked to change it, and whether it says so.
+#[derive(Default)]
+struct Service {
+    password: String,
+    asked: usize,
+    mute: bool,
+    down: bool,
+}
+
+fn with_service(more: &Value) -> (Bench, Rc<RefCell<Service>>) {
+    let (mut bench, _) = bench(more);
+    let service = Rc::new(RefCell::new(Service { password: SERVICE.1.to_owned(), ..Service::default() }));
+    let (told, world) = (service.clone(), service.clone());
+    bench.deeds = Box::new(move |act| {
+        let Act::Ldap(deed) = act else { panic!("{act:?}") };
+        let mut service = told.borrow_mut();
+        service.asked += 1;
+        let knows = deed.passwords.iter().any(|one| *one.0.expose() == service.password);
+        if service.down || deed.name != SERVICE.0 || !knows {
+            return Err(Failure { why: "the directory refuses the bind".to_owned(), nothing_done: true });
+        }
+        service.password = deed.new.0.expose().clone();
+        match service.mute {
+            true => Err(Failure { why: "the connection was lost".to_owned(), nothing_done: false }),
+            false => Ok(None),
+        }
+    });
+    bench.directory = Box::new(move |ask: &Ask| {
+        let Some((name, password)) = &ask.bind else { return Ok(Found::Entries(Vec::new())) };
+        let given = || std::iter::once(password).chain(&ask.also);
+        let wanted = if name == SERVICE.0 { world.borrow().password.clone() } else { ADA.1.to_owned() };
+        match given().any(|one| *one.0.expose() == wanted) {
+            true => Ok(Found::Entries(vec![entry(ADA.0, &[("uid", "ada")])])),
+            false => Ok(Found::Denied("code 49".to_owned())),
+        }
+    });
+    (bench, service)
+}
+
+#[test]
+fn the_password_of_searches_is_changed() {
+    let (mut bench, service) = with_service(&json!({}));
+    bench.enable_audit(&[]);
+    assert_eq!(bench.root(Operation::Update, "auth/ldap/config/rotate-root", "").status, 204);
+    let new = service.borrow().password.clone();
+    assert!(new != SERVICE.1 && new.len() >= 20, "{new}");
+    assert_eq!(login(&mut bench, "ada", ADA.1).status, 200);
+    // Whether it was done is not known: both passwords are tried until it is.
+    service.borrow_mut().mute = true;
+    assert!(bench.root(Operation::Update, "auth/ldap/rotate-root", "").status >= 500);
+    assert_ne!(service.borrow().password, new);
+    assert_eq!(login(&mut bench, "ada", ADA.1).status, 200);
+    let set = service.borrow().password.clone();
+    service.borrow_mut().mute = false;
+    bench.pass(Duration::from_secs(61));
+    assert_eq!((service.borrow().password.clone(), service.borrow().asked), (set.clone(), 3));
+    bench.pass(Duration::from_secs(86_400));
+    assert_eq!((login(&mut bench, "ada", ADA.1).status, service.borrow().asked), (200, 3));
+    // What was refused leaves nothing behind.
+    service.borrow_mut().down = true;
+    let refused = bench.root(Operation::Update, "auth/ldap/config/rotate-root", "");
+    assert!(refused.errors().contains("refuses the bind"), "{refused:?}");
+    bench.pass(Duration::from_secs(86_400));
+    assert_eq!(service.borrow().asked, 4);
+    assert!(!bench.records.iter().any(|record| record.contains(&new) || record.contains(&set)));
+}
+
+#[test]
+fn the_password_of_searches_is_changed_by_the_clock() {
+    let (mut bench, service) = with_service(&json!({"rotation_period": "1h"}));
+    let asked = || service.borrow().asked;
+    bench.pass(Duration::from_secs(3599));
+    assert_eq!(asked(), 0);
+    for hours in 1..4 {
+        bench.pass(Duration::from_secs(3600));
+        assert_eq!((asked(), login(&mut bench, "ada", ADA.1).status), (hours, 200));
+    }
+    // Other settings leave it as it is.
+    bench.write("auth/ldap/config", r#"{"userattr":"uid"}"#);
+    service.borrow_mut().down = true;
+    bench.pass(Duration::from_secs(3600));
+    service.borrow_mut().down = false;
+    assert_eq!(asked(), 4);
+    bench.pass(Duration::from_secs(3600));
+    assert_eq!(asked(), 5);
+    bench.write("auth/ldap/config", r#"{"disable_automated_rotation":true}"#);
+    bench.pass(Duration::from_secs(86_400));
+    assert_eq!((asked(), login(&mut bench, "ada", ADA.1).status), (5, 200));
+    let config = bench.read("auth/ldap/config").data().clone();
+    assert_eq!(
+        (&config["rotation_period"], &config["disable_automated_rotation"]),
+        (&json!(3600), &json!(true))
+    );
 }
 
 #[test]
