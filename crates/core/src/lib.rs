@@ -13,4 +13,4 @@ pub use duration::{DurationError, parse_duration};
 pub use random::Random;
 pub use schedule::{BadSchedule, Schedule};
 pub use time::{Clock, Timestamp};
-pub use transaction::{Batch, BatchId, Entry, Fault, Key, LIMITS, Limits, Rev, View, Want};
+pub use transaction::{Batch, BatchId, Each, Entry, Fault, Key, LIMITS, Limits, Rev, View, Want};

@@ -131,6 +131,9 @@ impl std::fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// Told of entries: key, revision and value. Answers whether it wants more.
+pub type Each<'a> = dyn FnMut(&[u8], Rev, &[u8]) -> bool + 'a;
+
 /// One immutable snapshot of a store.
 pub trait View {
     /// The revision of the last commit this snapshot contains.
@@ -143,6 +146,10 @@ pub trait View {
     /// are no more or `each` returns `false`. An empty `after` starts at the first key. Values are not fetched:
     /// listing a directory must not cost what reading it costs.
     fn keys(&self, prefix: &[u8], after: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Fault>;
+
+    /// As [`View::keys`], with the revision at which each entry last changed and its value: for who reads all of a
+    /// directory, which costs less in order than one by one.
+    fn entries(&self, prefix: &[u8], after: &[u8], each: &mut Each<'_>) -> Result<(), Fault>;
 }
 
 #[cfg(test)]

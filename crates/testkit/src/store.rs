@@ -1,6 +1,6 @@
 //! A store in memory, for domains that are handed a snapshot.
 
-use keyward_core::{Batch, Entry, Fault, Key, LIMITS, Rev, View, Want};
+use keyward_core::{Batch, Each, Entry, Fault, Key, LIMITS, Rev, View, Want};
 use std::collections::BTreeMap;
 
 /// One map, one revision; reading it is its own snapshot, since nothing else changes it meanwhile.
@@ -59,10 +59,14 @@ impl View for MapStore {
     }
 
     fn keys(&self, prefix: &[u8], after: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Fault> {
+        View::entries(self, prefix, after, &mut |key, _, _| each(key))
+    }
+
+    fn entries(&self, prefix: &[u8], after: &[u8], each: &mut Each<'_>) -> Result<(), Fault> {
         let from = if after < prefix { prefix } else { after };
-        let keys = self.entries.range(from.to_vec()..).map(|(key, _)| key);
-        for key in keys.take_while(|key| key.starts_with(prefix)).filter(|key| key.as_slice() > after) {
-            if !each(key) {
+        let entries = self.entries.range(from.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        for (key, entry) in entries.filter(|(key, _)| key.as_slice() > after) {
+            if !each(key, entry.rev, &entry.value) {
                 break;
             }
         }

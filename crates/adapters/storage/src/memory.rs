@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use keyward_core::{Batch, BatchId, Entry, Fault, Key, Rev, View, Want};
+use keyward_core::{Batch, BatchId, Each, Entry, Fault, Key, Rev, View, Want};
 use parking_lot::{Mutex, RwLock};
 
 use crate::feed::Feed;
@@ -96,10 +96,14 @@ impl View for State {
     }
 
     fn keys(&self, prefix: &[u8], after: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Fault> {
+        self.entries(prefix, after, &mut |key, _, _| each(key))
+    }
+
+    fn entries(&self, prefix: &[u8], after: &[u8], each: &mut Each<'_>) -> Result<(), Fault> {
         let start = first(prefix, after);
         let range = self.entries.range::<[u8], _>((Bound::Included(start.as_slice()), Bound::Unbounded));
-        for (key, _) in range {
-            if !key.starts_with(prefix) || !each(key) {
+        for (key, entry) in range {
+            if !key.starts_with(prefix) || !each(key, entry.rev, &entry.value) {
                 break;
             }
         }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The `data` of an answer: JSON text, built once and written through as it is.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
 pub struct Data(Box<RawValue>);
 
 impl Data {

@@ -249,6 +249,26 @@ impl<'v> Txn<'v> {
         Ok(found)
     }
 
+    /// Shows `each` the decrypted entries under `prefix` and after the position `after`, at most `most`, in order, and
+    /// answers how many there were. Nothing is relied on, and what this transaction wrote itself is not among them.
+    pub fn scan(
+        &self,
+        prefix: &str,
+        after: &[u8],
+        most: usize,
+        mut each: impl FnMut(&str, &[u8]) -> Result<(), Refusal>,
+    ) -> Result<usize, Refusal> {
+        let (mut count, mut told) = (0, Ok(()));
+        self.view.entries(prefix.as_bytes(), after, &mut |key, _, value| {
+            let name = String::from_utf8_lossy(key);
+            let plain = self.keyring.open_entry(key, value).map(zeroize::Zeroizing::new);
+            told = plain.and_then(|plain| each(&name, &plain));
+            count += 1;
+            told.is_ok() && count < most
+        })?;
+        told.map(|()| count)
+    }
+
     /// The names directly under the directory `prefix` (which ends in `/` or is empty): entries by name,
     /// directories with a trailing slash, in order, after the name `after`, at most `most`.
     pub fn list(&mut self, prefix: &str, after: &str, most: usize) -> Result<Vec<String>, Refusal> {
@@ -353,6 +373,6 @@ fn past(prefix: &str, name: &str) -> Vec<u8> {
     position
 }
 
-fn decode<T: DeserializeOwned>(key: &str, plain: &[u8]) -> Result<T, Refusal> {
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, plain: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(plain).map_err(|_| Refusal::Corrupt(key.to_owned()))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyward_core::{Batch, Fault, Key, LIMITS, Rev, Want};
+use keyward_core::{Batch, Entry, Fault, Key, LIMITS, Rev, Want};
 use parking_lot::Mutex;
 
 use super::{Fresh, commit, get, list, puts, value};
@@ -62,6 +62,13 @@ pub fn a_listing_starts_and_stops_where_told(fresh: Fresh) {
                 found.push(key.to_vec());
                 found.len() < max
             })?;
+            let mut entries: Vec<(Key, Option<Entry>)> = Vec::new();
+            view.entries(prefix, after, &mut |key, rev, value| {
+                entries.push((key.to_vec(), Some(Entry { value: value.into(), rev })));
+                entries.len() < max
+            })?;
+            let one_by_one = found.iter().map(|key| Ok((key.clone(), view.get(key)?)));
+            assert_eq!(entries, one_by_one.collect::<Result<Vec<_>, Fault>>()?);
             Ok(found)
         })
         .unwrap()

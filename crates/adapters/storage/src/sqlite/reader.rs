@@ -3,9 +3,10 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 
-use keyward_core::{Entry, Fault, Rev, View};
+use keyward_core::{Each, Entry, Fault, Rev, View};
 use parking_lot::{Mutex, RwLockReadGuard};
-use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 
 use super::damage::{damaged, fault};
 use super::{Shared, row, schema};
@@ -84,22 +85,50 @@ impl<'a> Snapshot<'a> {
             self.connection()?.prepare_cached("SELECT v FROM kv WHERE k = ?1").map_err(said)?;
         let mut rows = statement.query([key]).map_err(said)?;
         let Some(row) = rows.next().map_err(said)? else { return Ok(None) };
-        let stored = row.get_ref(0).map_err(said)?.as_blob().ok();
-        match stored.and_then(|stored| row::decode(key, stored)) {
-            // Revisions only grow, so one from the future is not what was written either.
-            Some((rev, value)) if rev <= self.rev => Ok(Some(Entry { value: value.into(), rev })),
-            _ => Err(damaged(self.pool.file.display(), "an entry is not what was written")),
-        }
+        let (rev, value) = self.stored(key, row.get_ref(0).map_err(said)?)?;
+        Ok(Some(Entry { value: value.into(), rev }))
+    }
+
+    /// Revision and value of an entry as it is stored.
+    fn stored<'r>(&self, key: &[u8], stored: ValueRef<'r>) -> Result<(Rev, &'r [u8]), Fault> {
+        let decoded = stored.as_blob().ok().and_then(|stored| row::decode(key, stored));
+        // Revisions only grow, so one from the future is not what was written either.
+        let decoded = decoded.filter(|(rev, _)| *rev <= self.rev);
+        decoded.ok_or_else(|| damaged(self.pool.file.display(), "an entry is not what was written"))
     }
 
     fn keys(&self, prefix: &[u8], after: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Fault> {
+        let sql = [
+            "SELECT k FROM kv WHERE k >= ?1 AND k < ?2 ORDER BY k",
+            "SELECT k FROM kv WHERE k >= ?1 ORDER BY k",
+        ];
+        self.rows(sql, prefix, after, |key, _| Ok(each(key)))
+    }
+
+    fn entries(&self, prefix: &[u8], after: &[u8], each: &mut Each<'_>) -> Result<(), Fault> {
+        let sql = [
+            "SELECT k, v FROM kv WHERE k >= ?1 AND k < ?2 ORDER BY k",
+            "SELECT k, v FROM kv WHERE k >= ?1 ORDER BY k",
+        ];
+        self.rows(sql, prefix, after, |key, row| {
+            let stored = row.get_ref(1).map_err(|error| fault(&self.pool.file, &error))?;
+            let (rev, value) = self.stored(key, stored)?;
+            Ok(each(key, rev, value))
+        })
+    }
+
+    /// What lies under `prefix` and after `after`, by a statement with an end and by one without.
+    fn rows(
+        &self,
+        [bounded, open]: [&str; 2],
+        prefix: &[u8],
+        after: &[u8],
+        mut each: impl FnMut(&[u8], &Row<'_>) -> Result<bool, Fault>,
+    ) -> Result<(), Fault> {
         let said = |error| fault(&self.pool.file, &error);
         let start = first(prefix, after);
         let end = past(prefix);
-        let sql = match end {
-            Some(_) => "SELECT k FROM kv WHERE k >= ?1 AND k < ?2 ORDER BY k",
-            None => "SELECT k FROM kv WHERE k >= ?1 ORDER BY k",
-        };
+        let sql = if end.is_some() { bounded } else { open };
         let mut statement = self.connection()?.prepare_cached(sql).map_err(said)?;
         statement.raw_bind_parameter(1, start.as_slice()).map_err(said)?;
         if let Some(end) = &end {
@@ -113,7 +142,7 @@ impl<'a> Snapshot<'a> {
             if !key.starts_with(prefix) || key <= last.as_slice() {
                 return Err(damaged(self.pool.file.display(), "its keys are not in order"));
             }
-            if !each(key) {
+            if !each(key, row)? {
                 break;
             }
             last.clear();
@@ -165,6 +194,10 @@ impl View for Snapshot<'_> {
 
     fn keys(&self, prefix: &[u8], after: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Fault> {
         Snapshot::keys(self, prefix, after, each)
+    }
+
+    fn entries(&self, prefix: &[u8], after: &[u8], each: &mut Each<'_>) -> Result<(), Fault> {
+        Snapshot::entries(self, prefix, after, each)
     }
 }
 
@@ -240,5 +273,11 @@ impl View for Reading<'_> {
         let snapshot = self.snapshot()?;
         drop(self.guard.take());
         snapshot.keys(prefix, after, each)
+    }
+
+    fn entries(&self, prefix: &[u8], after: &[u8], each: &mut Each<'_>) -> Result<(), Fault> {
+        let snapshot = self.snapshot()?;
+        drop(self.guard.take());
+        snapshot.entries(prefix, after, each)
     }
 }

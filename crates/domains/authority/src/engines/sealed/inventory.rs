@@ -6,7 +6,8 @@ use super::object::{self, Object};
 use super::phase;
 use crate::context::Context;
 use crate::refusal::Refusal;
-use crate::response::Response;
+use crate::response::{Data, Response};
+use crate::txn::decode;
 use keyward_core::Timestamp;
 use keyward_intent::{Moment, Phase};
 use serde::Serialize;
@@ -55,10 +56,11 @@ struct Entry<'o> {
 
 /// What one answer has.
 #[derive(Serialize)]
-struct Page<'o> {
-    secrets: Vec<Entry<'o>>,
+struct Page {
+    /// Each written as soon as it is read, so that no more than one is held besides.
+    secrets: Vec<Data>,
     /// The last one, if there may be more.
-    next: Option<&'o str>,
+    next: Option<String>,
 }
 
 impl<'o> Entry<'o> {
@@ -102,20 +104,16 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let (phase, now) = (phase::current(cx)?, cx.now);
     let prefix = cx.key(object::ENTRIES);
     let start = if after.is_empty() { Vec::new() } else { [&prefix, after.as_str()].concat().into_bytes() };
-    let keys = cx.txn.keys(&prefix, &start, limit)?;
-    // A listing relies on nothing.
-    let objects: Vec<(String, Option<Object>)> = cx.txn.unrelied(|txn| {
-        let read = |key: &String| {
-            let place = key.get(prefix.len()..).unwrap_or("").to_owned();
-            Ok((place, txn.get_json::<Object>(key)?))
-        };
-        keys.iter().map(read).collect()
-    })?;
-    let secrets = objects.iter().filter_map(|(place, object)| {
-        let ((namespace, name), object) = (place.split_once('/')?, object.as_ref()?);
+    let (mut secrets, mut last) = (Vec::new(), String::new());
+    let count = cx.txn.scan(&prefix, &start, limit, |key, plain| {
+        last.clear();
+        last.push_str(key.get(prefix.len()..).unwrap_or(""));
+        let object: Object = decode(key, plain)?;
         let there = !object.deleted || object.by.name() == "runtime";
-        there.then(|| Entry::of(namespace, name, object, phase, now))
-    });
-    let last = objects.last().map(|(place, _)| place.as_str());
-    Response::data(&Page { secrets: secrets.collect(), next: last.filter(|_| keys.len() == limit) })
+        if let Some((namespace, name)) = last.split_once('/').filter(|_| there) {
+            secrets.push(Data::of(&Entry::of(namespace, name, &object, phase, now))?);
+        }
+        Ok(())
+    })?;
+    Response::data(&Page { secrets, next: Some(last).filter(|_| count == limit) })
 }
