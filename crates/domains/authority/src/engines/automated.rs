@@ -16,11 +16,7 @@ pub(super) const FIELDS: [Field; 4] = [
         Kind::Duration,
         "Change the password this often, at least every 10 s; never when 0.",
     ),
-    field(
-        "rotation_schedule",
-        Kind::Text,
-        "Change it at these times instead, in UTC: MINUTE HOUR DAY MONTH WEEKDAY, as `cron` has it.",
-    ),
+    SCHEDULE,
     field(
         "rotation_window",
         Kind::Duration,
@@ -28,6 +24,13 @@ pub(super) const FIELDS: [Field; 4] = [
     ),
     field("disable_automated_rotation", Kind::Bool, "Change it only when asked to."),
 ];
+
+/// The times in the place of a period.
+pub(super) const SCHEDULE: Field = field(
+    "rotation_schedule",
+    Kind::Text,
+    "Change it at these times instead, in UTC: MINUTE HOUR DAY MONTH WEEKDAY, as `cron` has it.",
+);
 
 /// The shortest period, in seconds; as in Vault.
 const SHORTEST: u64 = 10;

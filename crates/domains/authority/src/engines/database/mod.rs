@@ -18,6 +18,7 @@ mod username;
 pub(crate) use dialect::PLUGINS;
 
 use crate::act::{About, Done};
+use crate::engines::automated::SCHEDULE;
 use crate::expiry::Due;
 use crate::lease;
 use crate::refusal::Refusal;
@@ -113,11 +114,7 @@ const STATIC_ROLE: &[Field] = &[
     field("rotation_statements", Kind::List, "What changes the password; the usual way when empty."),
     field("credential_type", Kind::Text, "`password`: users of these databases have no others."),
     field("credential_config", Kind::Pairs, "`password_policy`: another than the connection's."),
-    field(
-        "rotation_schedule",
-        Kind::Text,
-        "Change it at these times instead, in UTC: MINUTE HOUR DAY MONTH WEEKDAY, as `cron` has it.",
-    ),
+    SCHEDULE,
     field(
         "rotation_window",
         Kind::Duration,
