@@ -138,6 +138,11 @@ pub fn find(txn: &mut Txn<'_>, name: &str) -> Result<Option<Arc<PasswordPolicy>>
     })
 }
 
+/// As [`find`], for who cannot do without.
+pub fn wanted(txn: &mut Txn<'_>, name: &str) -> Result<Arc<PasswordPolicy>, Refusal> {
+    find(txn, name)?.ok_or_else(|| Refusal::invalid(format!("password policy {name:?} is not there")))
+}
+
 /// The text of the policy `name`.
 pub fn text(txn: &mut Txn<'_>, name: &str) -> Result<Option<String>, Refusal> {
     Ok(txn.get_json::<Stored>(&format!("{ENTRIES}{name}"))?.map(|stored| stored.text))

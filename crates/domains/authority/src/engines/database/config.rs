@@ -353,12 +353,7 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     }
     cx.put_json(&path, &stored)?;
     let connection = Connection::of(stored)?;
-    if crate::password_policy::find(cx.txn, &connection.stored.password_policy)?.is_none() {
-        return Err(Refusal::invalid(format!(
-            "password policy {:?} is not there",
-            connection.stored.password_policy
-        )));
-    }
+    crate::password_policy::wanted(cx.txn, &connection.stored.password_policy)?;
     if connection.stored.verify {
         // Not yet the connections of what is stored: a pool of its own.
         let server = connection.server(&cx.mount.uuid, &format!("{name} (new)"), cx.now.nanos());

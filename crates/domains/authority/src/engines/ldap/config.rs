@@ -416,12 +416,7 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         stored.due = if again { stored.rotation.next_after(cx.now).unwrap_or(0) } else { stored.due };
     }
     let config = Config::new(stored)?;
-    if password_policy::find(cx.txn, &config.stored.password_policy)?.is_none() {
-        return Err(Refusal::invalid(format!(
-            "password policy {:?} is not there",
-            config.stored.password_policy
-        )));
-    }
+    password_policy::wanted(cx.txn, &config.stored.password_policy)?;
     let uuid = cx.mount.uuid.clone();
     root::put(cx.txn, &uuid, &config.stored, was_due)?;
     Ok(Response { warnings, ..Response::empty() })

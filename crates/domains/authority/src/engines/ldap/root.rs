@@ -62,10 +62,7 @@ fn begin(txn: &mut Txn<'_>, uuid: &str, mut stored: Stored, now: Timestamp) -> R
             "there is no password to rotate: the configuration has no binddn and bindpass",
         ));
     }
-    let policy = password_policy::find(txn, &stored.password_policy)?;
-    let policy = policy.ok_or_else(|| {
-        Refusal::invalid(format!("password policy {:?} is not there", stored.password_policy))
-    })?;
+    let policy = password_policy::wanted(txn, &stored.password_policy)?;
     // A password that was perhaps set already is set once more, rather than a third one.
     let next = match stored.next.take() {
         Some(next) => Next { tries: next.tries.saturating_add(1), ..next },
