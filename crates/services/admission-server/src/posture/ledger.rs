@@ -151,14 +151,15 @@ pub(crate) struct Ledger {
     /// Namespaces of which something else may be said.
     namespaces_changed: BTreeSet<Box<str>>,
     /// Of each kind whether its changes are not heard of.
-    blind: [bool; KINDS.len()],
+    /// Of each of [`KINDS`] whether its changes are not heard of.
+    blind: [bool; 3],
     /// Whether there are more subjects than are kept.
     full: bool,
 }
 
 impl Ledger {
     pub(crate) fn put(&mut self, judged: Judged, key: &Key, found: Found<'_>, now: Timestamp) {
-        if !self.keeps(judged, key) {
+        if !self.keeps(judged, key, MOST_SUBJECTS) {
             return;
         }
         let Found { uid, said, own: Own { images, node, state } } = found;
@@ -185,9 +186,9 @@ impl Ledger {
         }
     }
 
-    /// Whether an object is among those that verdicts are said of. The authority refuses what is said of too many, all of it: better
+    /// Whether an object is among the `most` that verdicts are said of. The authority refuses what is said of too many, all of it: better
     /// that nothing is known of some.
-    fn keeps(&mut self, judged: Judged, key: &Key) -> bool {
+    fn keeps(&mut self, judged: Judged, key: &Key, most: usize) -> bool {
         let known = match judged {
             Judged::Pods => self.pods.there.contains_key(key),
             Judged::Nodes => self.nodes.there.contains_key(key),
@@ -195,12 +196,12 @@ impl Ledger {
         };
         // Each namespace that is new with its first pod counts too.
         let spaces = self.namespaces.len() + self.namespaces_changed.len();
-        if known || self.pods.there.len() + self.nodes.there.len() + spaces < MOST_SUBJECTS {
+        if known || self.pods.there.len() + self.nodes.there.len() + spaces < most {
             return true;
         }
         if !std::mem::replace(&mut self.full, true) {
             log::warn(&format!(
-                "there are more than {MOST_SUBJECTS} pods, namespaces and nodes: of the others no verdict is published, and what \
+                "there are more than {most} pods, namespaces and nodes: of the others no verdict is published, and what \
                  demands their posture is refused"
             ));
         }
@@ -451,19 +452,23 @@ mod tests {
     #[test]
     fn of_more_than_are_kept_nothing_is_said() {
         let mut ledger = Ledger::default();
-        let put = |ledger: &mut Ledger, n: usize| {
-            let key = key("", &n.to_string());
-            ledger.put(Judged::Nodes, &key, found("1", Vec::new()), Timestamp::EPOCH);
-        };
-        (0..=MOST_SUBJECTS).for_each(|n| put(&mut ledger, n));
+        ledger.put(Judged::Nodes, &key("", "n1"), found("1", Vec::new()), Timestamp::EPOCH);
+        ledger.put(Judged::Pods, &key("shop", "a"), found("2", Vec::new()), Timestamp::EPOCH);
+        ledger.put(Judged::Namespaces, &key("", "shop"), found("3", Vec::new()), Timestamp::EPOCH);
+        assert_eq!(take(&mut ledger), ["n1 true", "shop/a true", "shop true"]);
+        let keeps = |ledger: &mut Ledger, judged, key: &Key| ledger.keeps(judged, key, 3);
+        for (judged, known, new) in [
+            (Judged::Nodes, key("", "n1"), key("", "n2")),
+            (Judged::Pods, key("shop", "a"), key("shop", "b")),
+            (Judged::Namespaces, key("", "shop"), key("", "dev")),
+        ] {
+            assert!(keeps(&mut ledger, judged, &known) && !keeps(&mut ledger, judged, &new), "{judged:?}");
+            assert!(ledger.keeps(judged, &new, 4), "{judged:?}");
+        }
         assert!(ledger.full);
-        assert_eq!(ledger.take(usize::MAX, Timestamp::EPOCH).len(), MOST_SUBJECTS);
-        // Who is known goes on to be, and who goes makes room.
-        ledger.put(Judged::Nodes, &key("", "0"), found("1", said_of("p", true)), Timestamp::EPOCH);
-        assert_eq!(take(&mut ledger), ["0 false"]);
-        ledger.remove(Judged::Nodes, &key("", "0"));
-        put(&mut ledger, MOST_SUBJECTS);
-        assert_eq!(take(&mut ledger), ["0 gone".to_owned(), format!("{MOST_SUBJECTS} true")]);
+        // Who goes makes room.
+        ledger.remove(Judged::Nodes, &key("", "n1"));
+        assert!(keeps(&mut ledger, Judged::Pods, &key("shop", "b")));
     }
 
     #[test]
