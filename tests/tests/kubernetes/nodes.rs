@@ -37,7 +37,7 @@ spec:
 "#;
 
 fn now() -> Timestamp {
-    Timestamp::EPOCH.plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap())
+    Timestamp::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
 /// Says what a kubelet says of its node.
