@@ -8,7 +8,7 @@ pub(crate) fn run(data: &[u8]) {
     if let Said::Verdict(verdict) = &record.said {
         assert!(verdict.compliant() == (verdict.critical().count() == 0));
         let _ = (verdict.policies(), verdict.violations().count(), verdict.exceptions().count());
-        let _ = verdict.state.as_ref().map(NodeState::healthy);
+        let _ = verdict.state.as_deref().map(NodeState::healthy);
     }
     // What was read is signed as it is read.
     let text = serde_json::to_string(&record).unwrap_or_else(|why| panic!("{record:?}: {why}"));
@@ -34,7 +34,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "status": {"conditions": [{"type": "DiskPressure", "status": "True"}], "nodeInfo": {"osImage": "x"}}});
     let machine = Subject::Node { name: "n1".to_owned(), uid: "u2".to_owned() };
     let of_node =
-        Verdict { state: Some(NodeState::of(&object)), ..Verdict::new(machine.clone(), at, []) };
+        Verdict { state: Some(Box::new(NodeState::of(&object))), ..Verdict::new(machine.clone(), at, []) };
     let record = |said| Record { session: "s".to_owned(), cluster: "c".to_owned(), sequence: 1, at, said };
     let seed = |said| serde_json::to_vec(&record(said)).unwrap();
     vec![

@@ -219,7 +219,7 @@ mod tests {
     fn node(state: NodeState, rulings: &[Ruling]) -> Said {
         let subject = Subject::Node { name: "n1".to_owned(), uid: "u2".to_owned() };
         let at = Timestamp::from_secs(1_767_225_000);
-        Said::Verdict(Verdict { state: Some(state), ..Verdict::new(subject, at, rulings) })
+        Said::Verdict(Verdict { state: Some(Box::new(state)), ..Verdict::new(subject, at, rulings) })
     }
 
     #[test]
@@ -263,7 +263,10 @@ mod tests {
         let signed = publisher.sign(&record(1, node(largest(), &rulings))).unwrap();
         let key = PublisherKey::read(&publisher.public()).unwrap();
         let Said::Verdict(short) = signed.open(&key).unwrap().said else { panic!("another record") };
-        assert_eq!((short.policies(), short.compliant(), short.state), (90, false, Some(largest())));
+        assert_eq!(
+            (short.policies(), short.compliant(), short.state),
+            (90, false, Some(Box::new(largest())))
+        );
     }
 
     /// As engines wrote it that did not know of nodes.

@@ -175,9 +175,9 @@ pub struct Verdict {
     /// Of a pod: the name of the node that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Of a node: how it is.
+    /// Of a node: how it is; elsewhere, since there are a hundred pods to a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<NodeState>,
+    pub state: Option<Box<NodeState>>,
 }
 
 fn is_zero(number: &u32) -> bool {

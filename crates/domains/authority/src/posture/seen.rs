@@ -203,7 +203,7 @@ impl Record for Found {
                 Subject::Node { name, .. } => Val::Str(name),
                 Subject::Pod { .. } | Subject::Namespace { .. } => return None,
             },
-            _ => return of_node(verdict.state.as_ref()?, name),
+            _ => return of_node(verdict.state.as_deref()?, name),
         })
     }
 

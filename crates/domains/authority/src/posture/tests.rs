@@ -198,7 +198,7 @@ fn on_node(uid: &str, node: Option<(&str, Option<&str>)>) -> TokenEntry {
 fn node(name: &str, uid: &str, ready: bool) -> Said {
     let subject = Subject::Node { name: name.to_owned(), uid: uid.to_owned() };
     let state = NodeState { ready, problems: Some([].into()), ..NodeState::default() };
-    Said::Verdict(Verdict { state: Some(state), ..Verdict::new(subject, at(0), &[]) })
+    Said::Verdict(Verdict { state: Some(Box::new(state)), ..Verdict::new(subject, at(0), &[]) })
 }
 
 /// A pod that the engine sees on a node.
@@ -212,7 +212,7 @@ fn a_node_is_the_one_that_the_token_is_bound_to() {
     let mut world = World::new();
     let healthy = |world: &World, token: &TokenEntry, seconds: u64| {
         let found = world.verdicts.of_node(token, at(seconds))?;
-        found.known.verdict.state.as_ref().map(NodeState::healthy)
+        found.known.verdict.state.as_deref().map(NodeState::healthy)
     };
     let bound = on_node("a", Some(("n1", Some("u1"))));
     let unnamed = on_node("a", None);

@@ -79,7 +79,7 @@ pub(crate) struct Own {
     /// Of a pod: the node that it is bound to.
     node: Option<String>,
     /// Of a node: how it is.
-    state: Option<NodeState>,
+    state: Option<Box<NodeState>>,
 }
 
 impl Own {
@@ -92,7 +92,7 @@ impl Own {
                 state: None,
             },
             Judged::Namespaces => Own::default(),
-            Judged::Nodes => Own { state: Some(NodeState::of(object)), ..Own::default() },
+            Judged::Nodes => Own { state: Some(Box::new(NodeState::of(object))), ..Own::default() },
         }
     }
 }
@@ -442,7 +442,7 @@ mod tests {
         };
         let Subject::Node { name, uid } = subject else { return String::new() };
         let word = match said {
-            Said::Verdict(verdict) if verdict.state.as_ref().is_some_and(NodeState::healthy) => "healthy",
+            Said::Verdict(verdict) if verdict.state.as_deref().is_some_and(NodeState::healthy) => "healthy",
             Said::Verdict(_) => "unwell",
             _ => "gone",
         };

@@ -187,7 +187,7 @@ fn node(change: impl FnOnce(&mut Value), rulings: &[Ruling]) -> Said {
     change(&mut object);
     let subject = Subject::Node { name: "node-3".to_owned(), uid: "node-uid".to_owned() };
     let verdict = Verdict::new(subject, keyward_core::Timestamp::EPOCH, rulings);
-    Said::Verdict(Verdict { state: Some(NodeState::of(&object)), ..verdict })
+    Said::Verdict(Verdict { state: Some(Box::new(NodeState::of(&object))), ..verdict })
 }
 
 #[test]

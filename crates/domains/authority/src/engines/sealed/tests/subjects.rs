@@ -226,7 +226,7 @@ fn the_node_that_a_pod_runs_on_can_be_demanded_to_be_healthy() {
         let subject = posture::Subject::Node { name: "n1".to_owned(), uid: "u1".to_owned() };
         let problems = problems.iter().map(|name| (*name).to_owned()).collect();
         let state = NodeState { ready: true, problems: Some(problems), ..NodeState::default() };
-        Verdict { state: Some(state), ..Verdict::new(subject, world.bench.clock.now(), &[]) }
+        Verdict { state: Some(Box::new(state)), ..Verdict::new(subject, world.bench.clock.now(), &[]) }
     };
     let verdict = node(&world, &[]);
     engine.say(&mut world, verdict);
