@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Manage ACL policies of the authority, and check admission policies in files
     #[command(subcommand, after_help = examples::POLICY)]
     Policy(policy::Policy),
-    /// Show which pods and namespaces comply with the policies of their cluster
+    /// Show which pods, namespaces and nodes comply with the policies of their cluster
     #[command(subcommand, after_help = examples::POSTURE)]
     Posture(posture::Posture),
     /// Manage tokens

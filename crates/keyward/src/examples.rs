@@ -91,7 +91,9 @@ pub(crate) const POSTURE: &str = "\
 Examples:
   keyward posture list --violating               # pods that are refused where posture.compliant is demanded
   keyward posture list --namespaces
+  keyward posture list --nodes                   # with what is wrong with them
   keyward posture get shop/api-7d9f              # policy by policy
+  keyward posture get --node worker-1
   keyward posture publishers";
 
 pub(crate) const SECRETS: &str = "\

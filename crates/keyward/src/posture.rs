@@ -1,4 +1,4 @@
-//! `keyward posture`: verdicts on pods and namespaces.
+//! `keyward posture`: verdicts on pods, namespaces and nodes.
 
 use crate::cli::{Failure, Session, output};
 use crate::data::nothing_there;
@@ -6,10 +6,10 @@ use clap::Subcommand;
 use keyward_authority_client::{Method, RequestOptions};
 use serde_json::{Value, json};
 
-/// Show which pods and namespaces comply with the policies of their cluster
+/// Show which pods, namespaces and nodes comply with the policies of their cluster
 #[derive(Subcommand)]
 pub(crate) enum Posture {
-    /// List pods, or namespaces, that verdicts are known of
+    /// List pods, namespaces or nodes that verdicts are known of
     List {
         /// Only pods of this namespace of the cluster
         #[arg(value_name = "NAMESPACE")]
@@ -17,6 +17,9 @@ pub(crate) enum Posture {
         /// Namespaces in the place of pods
         #[arg(long, conflicts_with = "within")]
         namespaces: bool,
+        /// Nodes in the place of pods
+        #[arg(long, conflicts_with_all = ["within", "namespaces"])]
+        nodes: bool,
         /// Only those that violate a critical policy
         #[arg(long)]
         violating: bool,
@@ -26,10 +29,13 @@ pub(crate) enum Posture {
         #[command(flatten)]
         cluster: Cluster,
     },
-    /// Show the verdict on a pod or a namespace, policy by policy
+    /// Show the verdict on a pod, a namespace or a node, policy by policy
     Get {
-        /// NAMESPACE/POD, or NAMESPACE
+        /// NAMESPACE/POD, NAMESPACE, or with --node NODE
         subject: String,
+        /// It is a node
+        #[arg(long)]
+        node: bool,
         #[command(flatten)]
         cluster: Cluster,
     },
@@ -52,24 +58,43 @@ impl Cluster {
     }
 }
 
-const LISTED: [&str; 6] = ["Subject", "Compliant", "Critical", "Violations", "Exceptions", "Since"];
+/// The columns of a list, by the names of fields.
+const LISTED: [(&str, &str); 6] = [
+    ("Subject", "subject"),
+    ("Compliant", "compliant"),
+    ("Critical", "critical"),
+    ("Violations", "violations"),
+    ("Exceptions", "exceptions"),
+    ("Since", "since"),
+];
+/// Those that nodes have besides.
+const OF_NODES: [(&str, &str); 3] =
+    [("Ready", "ready"), ("Problems", "problems"), ("Kubelet", "kubelet_version")];
 const RULINGS: [&str; 6] = ["Policy", "Result", "Tier", "Critical", "Rules", "Exceptions"];
 const SESSIONS: [&str; 5] = ["Pods log in at", "Cluster", "Counts", "Confirmed", "Key"];
 
 pub(crate) async fn run(session: &Session, command: &Posture) -> Result<(), Failure> {
     match command {
-        Posture::List { within, namespaces, violating, policy, cluster } => {
-            let kind = if *namespaces { "namespaces" } else { "pods" };
+        Posture::List { within, namespaces, nodes, violating, policy, cluster } => {
+            let (kind, columns) = match (namespaces, nodes) {
+                (true, _) => ("namespaces", LISTED.to_vec()),
+                (_, true) => ("nodes", [&LISTED[..2], &OF_NODES, &LISTED[2..]].concat()),
+                _ => ("pods", LISTED.to_vec()),
+            };
             let path = cluster.path(kind, within.as_deref().unwrap_or_default());
             let mut query = Vec::new();
             if *violating {
                 query.push(("compliant".to_owned(), "false".to_owned()));
             }
             query.extend(policy.iter().map(|policy| ("policy".to_owned(), policy.clone())));
-            list(session, &path, within.as_deref(), query).await
+            list(session, &path, within.as_deref(), query, &columns).await
         }
-        Posture::Get { subject, cluster } => {
-            let kind = if subject.contains('/') { "pods" } else { "namespaces" };
+        Posture::Get { subject, node, cluster } => {
+            let kind = match (node, subject.contains('/')) {
+                (true, _) => "nodes",
+                (false, true) => "pods",
+                (false, false) => "namespaces",
+            };
             let path = cluster.path(kind, subject);
             let reply = session.ask("Error reading the verdict", Method::Get, &path, None).await;
             let none = format!(
@@ -97,6 +122,7 @@ async fn list(
     path: &str,
     within: Option<&str>,
     query: Vec<(String, String)>,
+    columns: &[(&str, &str)],
 ) -> Result<(), Failure> {
     let options = RequestOptions { query, ..RequestOptions::default() };
     let reply = session.ask_with("Error listing verdicts", Method::List, path, None, &options).await?;
@@ -107,9 +133,9 @@ async fn list(
         one
     };
     let all: Vec<Value> = items(&data["keys"]).filter_map(Value::as_str).map(named).collect();
-    let names = ["subject", "compliant", "critical", "violations", "exceptions", "since"];
+    let (headers, names): (Vec<&str>, Vec<&str>) = columns.iter().copied().unzip();
     let rows: Vec<Vec<String>> = all.iter().map(|one| cells(one, &names)).collect();
-    session.output.rows(&LISTED, &rows, &json!(all))
+    session.output.rows(&headers, &rows, &json!(all))
 }
 
 fn one(session: &Session, subject: &str, verdict: &Value) -> Result<(), Failure> {
@@ -123,9 +149,34 @@ fn one(session: &Session, subject: &str, verdict: &Value) -> Result<(), Failure>
         text(&verdict["age"]),
         text(&verdict["digest"])
     ))?;
+    if verdict["ready"].is_boolean() {
+        output::line(&format!("{}\n", health(subject, verdict)))?;
+    }
     let names = ["policy", "result", "tier", "critical", "rules", "exceptions"];
     let rows: Vec<Vec<String>> = items(&verdict["rulings"]).map(|one| cells(one, &names)).collect();
     session.output.rows(&RULINGS, &rows, verdict)
+}
+
+/// How a node is.
+fn health(node: &str, verdict: &Value) -> String {
+    let ready = if verdict["ready"] == true { "ready" } else { "not ready" };
+    let pods = if verdict["schedulable"] == true { "" } else { " and cordoned" };
+    let problems = match &verdict["problems"] {
+        Value::Array(problems) if problems.is_empty() => "without a problem".to_owned(),
+        Value::Null => "with more problems than are named".to_owned(),
+        problems => format!("with {}", text(problems)),
+    };
+    let taints = match &verdict["taints"] {
+        Value::Array(taints) if !taints.is_empty() => format!("; taints {}", text(&verdict["taints"])),
+        _ => String::new(),
+    };
+    let versions =
+        ["kubelet_version", "container_runtime_version", "kernel_version", "os_image", "architecture"]
+            .map(|name| text(&verdict[name]));
+    let versions: Vec<&str> = versions.iter().map(String::as_str).filter(|one| !one.is_empty()).collect();
+    format!("{node} is {ready}{pods}, {problems}{taints}; {}", versions.join(", "))
+        .trim_end_matches("; ")
+        .to_owned()
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {

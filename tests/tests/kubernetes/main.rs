@@ -9,6 +9,7 @@ mod delivery;
 mod install;
 mod kms;
 mod login;
+mod nodes;
 mod objects;
 mod page;
 mod pod;

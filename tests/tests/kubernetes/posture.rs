@@ -124,7 +124,7 @@ impl Setup {
         refused.next().unwrap()["error"].as_str().unwrap().to_owned()
     }
 
-    fn posture(&self, words: &[&str]) -> String {
+    pub(crate) fn posture(&self, words: &[&str]) -> String {
         let mut command = self.world.cluster.command_in_namespace(keyward());
         command.arg("posture").args(words).env("VAULT_ADDR", self.server.url());
         command.env("VAULT_TOKEN", &self.server.keys().root).env("HOME", self.server.folder());

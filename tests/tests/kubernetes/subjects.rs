@@ -47,14 +47,14 @@ fn pods() -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
-struct World {
-    setup: Setup,
+pub(crate) struct World {
+    pub(crate) setup: Setup,
     author: Author,
 }
 
 impl World {
-    fn start() -> World {
-        let setup = Setup::start("test-subjects", &pods());
+    pub(crate) fn start(name: &str, pods: &str) -> World {
+        let setup = Setup::start(name, pods);
         let kubectl = |arguments: &[&str], input: &str| setup.world.kubectl(arguments, input).unwrap();
         kubectl(&["apply", "--filename=-"], RIGHTS);
         kubectl(&["label", "namespace", "prod", "env=prod"], "");
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// Seals an object, has the API server keep it, and registers what that gives back.
-    fn seal(&self, name: &str, narrower: impl FnOnce(&mut Bounds)) {
+    pub(crate) fn seal(&self, name: &str, narrower: impl FnOnce(&mut Bounds)) {
         let subjects = [Subject::parse("api", "prod").unwrap()].into();
         let mut bounds = Bounds { subjects, ..Bounds::in_cluster("prod") };
         narrower(&mut bounds);
@@ -89,17 +89,17 @@ impl World {
         self.setup.there(|| self.setup.server.root().write(&path, &json!({ "manifest": kept })).expect(200));
     }
 
-    fn pod(&self, name: &str) -> Client {
+    pub(crate) fn pod(&self, name: &str) -> Client {
         let answer = self.setup.log_in("workload", &self.setup.jwt(name)).expect(200).json();
         self.setup.server.guest().with_token(answer["auth"]["client_token"].as_str().unwrap())
     }
 
-    fn status(&self, pod: &Client, object: &str) -> u16 {
+    pub(crate) fn status(&self, pod: &Client, object: &str) -> u16 {
         self.setup.there(|| pod.read(&format!("sealed/open/prod/{object}")).status)
     }
 
     /// Waits until a pod is opened an object, or is not.
-    fn wait_until(&self, pod: &Client, object: &str, status: u16, engine: &Process) {
+    pub(crate) fn wait_until(&self, pod: &Client, object: &str, status: u16, engine: &Process) {
         wait_for("what was changed to reach the next read", REACHED, || {
             (self.status(pod, object) == status).then_some(())
         })
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Asserts that a pod is refused an object, for `why`, which only the audit log says.
-    fn refused(&self, pod: &Client, object: &str, why: &str) {
+    pub(crate) fn refused(&self, pod: &Client, object: &str, why: &str) {
         let answer = self.setup.there(|| pod.read(&format!("sealed/open/prod/{object}")));
         answer.refused(403, "permission denied");
         assert!(self.reason().contains(why), "{object}: {why}: {}", self.reason());
@@ -127,7 +127,7 @@ fn labels_images_and_posture_of_a_pod_decide_what_it_is_opened() {
     if !require(check(false)) {
         return;
     }
-    let world = World::start();
+    let world = World::start("test-subjects", &pods());
     world.seal("labelled", |bounds| bounds.namespace_selector = Some("env=prod".parse().unwrap()));
     world.seal("elsewhere", |bounds| bounds.namespace_selector = Some("env notin (prod)".parse().unwrap()));
     world.seal("pinned", |bounds| bounds.images = [digest('a'), digest('b')].into());

@@ -149,6 +149,7 @@ impl Signed {
 mod tests {
     use super::*;
     use crate::images::Images;
+    use crate::node::{NodeState, tests::largest};
     use crate::verdict::{Finding, Ruling, Tier};
     use keyward_testkit::fakes::SeededRandom;
     use proptest::prelude::*;
@@ -213,6 +214,68 @@ mod tests {
         let key = PublisherKey::read(&publisher.public()).unwrap();
         assert_eq!(signed.open(&key).map(|record| record.said), Ok(said));
         assert!(signed.text.ends_with(",\"unpinned\":1}}}}"), "{}", signed.text);
+    }
+
+    fn node(state: NodeState, rulings: &[Ruling]) -> Said {
+        let subject = Subject::Node { name: "n1".to_owned(), uid: "u2".to_owned() };
+        let at = Timestamp::from_secs(1_767_225_000);
+        Said::Verdict(Verdict { state: Some(Box::new(state)), ..Verdict::new(subject, at, rulings) })
+    }
+
+    #[test]
+    fn how_a_node_is_is_signed_and_a_pod_names_its_own() {
+        let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
+        let key = PublisherKey::read(&publisher.public()).unwrap();
+        let state = NodeState {
+            ready: true,
+            problems: Some(["DiskPressure".to_owned()].into()),
+            ..NodeState::default()
+        };
+        let pod = Said::Verdict(Verdict { node: Some("n1".to_owned()), ..verdict() });
+        let gone = Said::Gone(Subject::Node { name: "n1".to_owned(), uid: "u2".to_owned() });
+        for (said, end) in [
+            (
+                node(state, &[]),
+                "{\"verdict\":{\"subject\":{\"kind\":\"Node\",\"name\":\"n1\",\"uid\":\"u2\"},\"since\":\"2025-12-31T23:50:00Z\",\
+                 \"rulings\":[],\"state\":{\"ready\":true,\"schedulable\":false,\"problems\":[\"DiskPressure\"]}}}}",
+            ),
+            (pod, "\"rules\":[\"non-root\"]}],\"node\":\"n1\"}}}"),
+            (gone, "{\"gone\":{\"kind\":\"Node\",\"name\":\"n1\",\"uid\":\"u2\"}}}"),
+        ] {
+            let signed = publisher.sign(&record(1, said.clone())).unwrap();
+            assert!(signed.text.ends_with(end), "{}", signed.text);
+            assert_eq!(signed.open(&key).map(|record| record.said), Ok(said));
+        }
+    }
+
+    #[test]
+    fn the_largest_node_is_said_with_its_worst_policies() {
+        let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
+        let ruling = |n: usize| Ruling {
+            policy: format!("{n:0300}"),
+            result: Finding::Fail,
+            tier: None,
+            critical: n == 50,
+            rules: (0..16).map(|rule| format!("{rule:063}")).collect(),
+            exceptions: (0..16).map(|exception| format!("{exception:0300}")).collect(),
+        };
+        let rulings: Vec<Ruling> = (0..90).map(ruling).collect();
+        let signed = publisher.sign(&record(1, node(largest(), &rulings))).unwrap();
+        let key = PublisherKey::read(&publisher.public()).unwrap();
+        let Said::Verdict(short) = signed.open(&key).unwrap().said else { panic!("another record") };
+        assert_eq!(
+            (short.policies(), short.compliant(), short.state),
+            (90, false, Some(Box::new(largest())))
+        );
+    }
+
+    /// As engines wrote it that did not know of nodes.
+    #[test]
+    fn what_says_nothing_of_nodes_is_read() {
+        let text = publisher_text();
+        let record: Record = serde_json::from_str(&text).unwrap();
+        let Said::Verdict(verdict) = record.said else { panic!("another record") };
+        assert_eq!((verdict.node, verdict.state), (None, None));
     }
 
     fn publisher_text() -> String {

@@ -1,12 +1,15 @@
-//! What is said of a pod or a namespace.
+//! What is said of a pod, a namespace or a node.
 
 use crate::images::Images;
 use crate::moment;
+use crate::node::NodeState;
 use keyward_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Subjects of one cluster that verdicts are said of, and kept.
+pub const MOST_SUBJECTS: usize = 200_000;
 /// Policies that a verdict names; the worst come first, and the others are counted.
 pub const MOST_RULINGS: usize = 100;
 /// Rules and exceptions that a ruling names.
@@ -30,31 +33,20 @@ pub enum Subject {
         /// Its name.
         name: String,
     },
-}
-
-impl Subject {
-    /// What it is one of.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Subject::Pod { .. } => "pod",
-            Subject::Namespace { .. } => "namespace",
-        }
-    }
-
-    /// The namespace that it is in or is.
-    pub fn namespace(&self) -> &str {
-        match self {
-            Subject::Pod { namespace, .. } => namespace,
-            Subject::Namespace { name } => name,
-        }
-    }
+    /// A node, which its UID tells from others that had its name.
+    Node {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Subject::Pod { namespace, name, .. } => write!(f, "{namespace}/{name}"),
-            Subject::Namespace { name } => f.write_str(name),
+            Subject::Namespace { name } | Subject::Node { name, .. } => f.write_str(name),
         }
     }
 }
@@ -180,6 +172,12 @@ pub struct Verdict {
     /// Of a pod: what it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<Images>,
+    /// Of a pod: the name of the node that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Of a node: how it is; elsewhere, since there are a hundred pods to a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Box<NodeState>>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -207,7 +205,7 @@ impl Verdict {
         let left_out = rulings.len().saturating_sub(MOST_RULINGS);
         rulings.truncate(MOST_RULINGS);
         let left_out = left_out.try_into().unwrap_or(u32::MAX);
-        Verdict { subject, since, rulings, left_out, pods: None, images: None }
+        Verdict { subject, since, rulings, left_out, pods: None, images: None, node: None, state: None }
     }
 
     /// Leaves out the better half of its rulings.
@@ -244,9 +242,17 @@ impl Verdict {
 
     /// Whether another one says the same, whenever it began to.
     pub fn says_as(&self, other: &Verdict) -> bool {
-        let said = |verdict: &Verdict| (verdict.left_out, verdict.pods);
-        (&self.subject, &self.rulings, &self.images, said(self))
-            == (&other.subject, &other.rulings, &other.images, said(other))
+        let Verdict { subject, since: _, rulings, left_out, pods, images, node, state } = self;
+        (subject, rulings, left_out, pods, images, node, state)
+            == (
+                &other.subject,
+                &other.rulings,
+                &other.left_out,
+                &other.pods,
+                &other.images,
+                &other.node,
+                &other.state,
+            )
     }
 }
 

@@ -1,5 +1,5 @@
-//! Posture: what policies say of pods and namespaces, published to the authority as signed verdicts that its conditions may
-//! demand.
+//! Posture: what policies say of pods, namespaces and nodes, and how nodes are, published to the authority as signed verdicts that
+//! its conditions may demand.
 //!
 //! The background scan puts in what it finds; what changed is sent within a moment, and when nothing does, that everything still
 //! holds, a quarter of the validity after it was last said. Only who leads publishes, and only while it hears of changes: an engine
@@ -7,7 +7,7 @@
 
 mod ledger;
 
-pub(crate) use ledger::{Found, Judged, KINDS, ruling};
+pub(crate) use ledger::{Found, Judged, KINDS, Own, ruling};
 
 use crate::log::{self, Wall};
 use crate::metrics::Metrics;

@@ -13,7 +13,7 @@ use crate::sources::{Known, json_of};
 use crate::world::World;
 use keyward_admission::{Mode, Operation, Request, RuleKind, Status};
 use keyward_kubernetes::{Change, Cluster, Key, Kind, Selection};
-use keyward_posture::{Images, Ruling};
+use keyward_posture::Ruling;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -207,14 +207,14 @@ impl Looked {
             return false;
         }
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        let images = (self.judged == Some(Judged::Pods)).then(|| Images::of_spec(&object["spec"]));
+        let own = self.judged.map(|judged| posture::Own::of(judged, &object)).unwrap_or_default();
         let (said, rulings) = self.look(key, object).await;
         let failed = said.iter().any(|(_, rule)| rule.status == Status::Error);
         // The namespaces that are not looked at are objects too.
         if let Some((posture, judged)) = self.posture()
             && !(judged == Judged::Namespaces && self.scanner.exempt.contains(&*key.name))
         {
-            posture.put(judged, key, posture::Found { uid: &uid, said: rulings, images });
+            posture.put(judged, key, posture::Found { uid: &uid, said: rulings, own });
         }
         if let Some(reports) = &self.scanner.reports {
             let found = reports.put(&key.namespace, &self.scanned(key), &uid, said);

@@ -38,6 +38,7 @@ pub use explain::{Explanation, Matched, Source, explain};
 pub use expression::Expression;
 pub use filter::KeyFilter;
 pub use model::{Policy, PolicyError, Problem};
+pub(crate) use places::{number, texts};
 pub use templates::{Alias, Group, Subject, fill};
 
 use crate::identity::Holder;

@@ -81,10 +81,9 @@ pub(super) static VARIABLES: [Variable; 6] = [
             ("node_uid", |ask| said(ask, "node_uid")),
         ],
     },
-    // Of the node nothing is attested yet: `posture.node` is not there.
     Variable {
         name: "posture",
-        note: "; of the pod, and of its namespace in posture.namespace",
+        note: "; of the pod, of its namespace in posture.namespace, and of its node in posture.node, which also has healthy, ready, schedulable, problems, taints, labels",
         fields: &[
             ("compliant", |ask| of_pod(ask, "compliant")),
             ("critical", |ask| of_pod(ask, "critical")),
@@ -99,6 +98,10 @@ pub(super) static VARIABLES: [Variable; 6] = [
             ("namespace", |ask| {
                 let who = ask.who?;
                 Some(Val::Record(who.posture?.namespace(who.token, ask.now)?))
+            }),
+            ("node", |ask| {
+                let who = ask.who?;
+                Some(Val::Record(who.posture?.node(who.token, ask.now)?))
             }),
         ],
     },
@@ -118,11 +121,11 @@ fn of_pod<'a>(ask: &'a Ask<'_>, name: &str) -> Option<Val<'a>> {
     who.posture?.pod(who.token, ask.now)?.field(name)
 }
 
-fn number<'a>(number: u64) -> Val<'a> {
+pub(crate) fn number<'a>(number: u64) -> Val<'a> {
     Val::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Val<'a> {
+pub(crate) fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Val<'a> {
     Val::list(texts.into_iter().map(|text| Val::Str(text)).collect())
 }
 

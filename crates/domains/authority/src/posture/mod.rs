@@ -1,5 +1,5 @@
-//! What is attested of workloads: verdicts on pods and namespaces, which a policy engine reports (`sys/posture`) and conditions
-//! of policies ask for as `posture`.
+//! What is attested of workloads: verdicts on pods, namespaces and nodes, which a policy engine reports (`sys/posture`) and
+//! conditions of policies ask for as `posture`.
 //!
 //! Verdicts are evidence of the present moment, not state: they are in the memory of this process alone, and count for as long
 //! as their publisher goes on to confirm them. After a restart, or when the engine is dead, nothing is known, and what demands
@@ -19,14 +19,12 @@ pub use session::{Begun, MOST_RECORDS, Shown, Taken, Wanted};
 
 use crate::token::TokenEntry;
 use keyward_core::Timestamp;
-use keyward_posture::Verdict;
+use keyward_posture::{Subject, Verdict};
 use session::Session;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Subjects of one cluster that verdicts are kept of.
-pub const MOST_SUBJECTS: usize = 200_000;
 /// Bytes of their records. A verdict on 40 policies has 3 KB.
 pub const MOST_BYTES: usize = 512 << 20;
 
@@ -50,7 +48,9 @@ struct Cluster {
     pods: HashMap<String, Held>,
     /// By name.
     namespaces: HashMap<String, Held>,
-    /// Bytes of the records of both.
+    /// By name: where a token has no UID of its pod's node, that is all that is known of it.
+    nodes: HashMap<String, Held>,
+    /// Bytes of the records of all.
     bytes: usize,
 }
 
@@ -111,13 +111,36 @@ impl Verdicts {
         })
     }
 
-    /// All pods, or all namespaces, that verdicts count of: the mount of their cluster, and what is known. In no order.
+    /// The verdict on the node of a token's pod. That is the one that the token was bound to when it was issued, which the API server
+    /// signed; where it says nothing of a node, as those of older clusters, it is the one that the verdict on the pod names. A pod
+    /// never moves: where the two differ, one of them is not true, and nothing is known.
+    pub fn of_node(&self, token: &TokenEntry, now: Timestamp) -> Option<Found> {
+        let mount = mount_of(token)?;
+        self.read(|state| {
+            let cluster = state.clusters.get(mount)?;
+            let pod =
+                token.metadata.get("pod_uid").and_then(|uid| cluster.found(cluster.pods.get(uid)?, now));
+            let seen = pod.as_ref().and_then(|pod| pod.known.verdict.node.as_ref());
+            let name = match (token.metadata.get("node_name"), seen) {
+                (Some(bound), Some(seen)) if bound != seen => return None,
+                (bound, seen) => bound.or(seen)?,
+            };
+            let node = cluster.nodes.get(name)?;
+            // A node that was made anew under its name is another one.
+            let is_same =
+                token.metadata.get("node_uid").is_none_or(|bound| node.uid() == Some(bound.as_str()));
+            is_same.then(|| cluster.found(node, now)).flatten()
+        })
+    }
+
+    /// All subjects of a kind that verdicts count of: the mount of their cluster, and what is known. In no order.
     pub fn all(&self, of: Subjects, now: Timestamp) -> Vec<(String, Found)> {
         self.read(|state| {
             let of_cluster = |(mount, cluster): (&String, &Cluster)| {
                 let held = match of {
                     Subjects::Pods => &cluster.pods,
                     Subjects::Namespaces => &cluster.namespaces,
+                    Subjects::Nodes => &cluster.nodes,
                 };
                 let found = held.values().filter_map(|held| cluster.found(held, now));
                 found.map(|found| (mount.clone(), found)).collect::<Vec<_>>()
@@ -134,6 +157,18 @@ pub enum Subjects {
     Pods,
     /// Namespaces.
     Namespaces,
+    /// Nodes.
+    Nodes,
+}
+
+impl Held {
+    /// The UID of a pod or node.
+    fn uid(&self) -> Option<&str> {
+        match &self.known.verdict.subject {
+            Subject::Pod { uid, .. } | Subject::Node { uid, .. } => Some(uid),
+            Subject::Namespace { .. } => None,
+        }
+    }
 }
 
 impl Cluster {
@@ -151,7 +186,7 @@ impl Cluster {
     fn sweep(&mut self, now: Timestamp) {
         let last = self.sessions.last_key_value().map(|(number, _)| *number);
         self.sessions.retain(|number, session| Some(*number) == last || now < session.until);
-        for held in [&mut self.pods, &mut self.namespaces] {
+        for held in [&mut self.pods, &mut self.namespaces, &mut self.nodes] {
             held.retain(|_, held| {
                 let keep = self.sessions.contains_key(&held.session);
                 self.bytes -= if keep { 0 } else { held.known.signed.text.len() };

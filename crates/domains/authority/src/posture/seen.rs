@@ -2,10 +2,11 @@
 //! is decided and recorded of the request goes by the same verdict.
 
 use super::{Known, Verdicts};
+use crate::policy::{number, texts};
 use crate::token::TokenEntry;
 use keyward_core::Timestamp;
 use keyward_expressions::cel::{Record, Val};
-use keyward_posture::Subject;
+use keyward_posture::{NodeState, Subject};
 use serde_json::{Value, json};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub struct Found {
 pub struct Seen {
     pod: OnceCell<Option<Found>>,
     namespace: OnceCell<Option<Found>>,
+    node: OnceCell<Option<Found>>,
 }
 
 /// What is attested of who asks.
@@ -54,12 +56,17 @@ impl<'a> Attested<'a> {
     pub fn namespace(self, token: &TokenEntry, now: Timestamp) -> Option<&'a Found> {
         self.seen.namespace.get_or_init(|| self.verdicts.of_namespace(token, now)).as_ref()
     }
+
+    /// The verdict on the node that it runs on.
+    pub fn node(self, token: &TokenEntry, now: Timestamp) -> Option<&'a Found> {
+        self.seen.node.get_or_init(|| self.verdicts.of_node(token, now)).as_ref()
+    }
 }
 
 impl Seen {
     fn all(&self) -> impl Iterator<Item = (&'static str, &Option<Found>)> {
-        let both = [("pod", self.pod.get()), ("namespace", self.namespace.get())];
-        both.into_iter().filter_map(|(name, found)| Some((name, found?)))
+        let all = [("pod", self.pod.get()), ("namespace", self.namespace.get()), ("node", self.node.get())];
+        all.into_iter().filter_map(|(name, found)| Some((name, found?)))
     }
 
     /// Which verdicts were looked at, for audit records: their digests, or that there was none. Empty where no condition
@@ -90,13 +97,25 @@ fn words(name: &str, found: Option<&Found>) -> String {
     };
     let Known { verdict, digest, .. } = &*found.known;
     let critical: Vec<&str> = verdict.critical().collect();
-    let subject = &verdict.subject;
-    match critical.is_empty() {
-        true => format!("the {name} {subject} violates no critical policy (verdict {digest})"),
-        false => format!(
-            "the {name} {subject} violates critical policies: {} (verdict {digest})",
-            critical.join(", ")
-        ),
+    let complies = match critical.is_empty() {
+        true => "violates no critical policy".to_owned(),
+        false => format!("violates critical policies: {}", critical.join(", ")),
+    };
+    let state = verdict.state.as_ref().map(|state| format!(", and {}", health(state))).unwrap_or_default();
+    format!("the {name} {} {complies}{state} (verdict {digest})", verdict.subject)
+}
+
+/// How a node is, in words.
+fn health(state: &NodeState) -> String {
+    let problems = match &state.problems {
+        Some(problems) => problems.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        None => "more problems than are named".to_owned(),
+    };
+    match (state.ready, problems.is_empty()) {
+        (true, true) => "is healthy".to_owned(),
+        (true, false) => format!("is not healthy: {problems}"),
+        (false, true) => "is not ready".to_owned(),
+        (false, false) => format!("is not ready: {problems}"),
     }
 }
 
@@ -121,23 +140,54 @@ impl Found {
             shown["images"] = json!(images.digests);
             shown["unpinned"] = json!(images.unpinned);
         }
-        if let Subject::Pod { uid, .. } = &verdict.subject {
+        if let Some(node) = &verdict.node {
+            shown["node"] = json!(node);
+        }
+        if let Some(state) = &verdict.state {
+            if let (Value::Object(shown), Value::Object(told)) = (&mut shown, json!(state)) {
+                shown.extend(told);
+            }
+            shown["healthy"] = json!(state.healthy());
+        }
+        if let Subject::Pod { uid, .. } | Subject::Node { uid, .. } = &verdict.subject {
             shown["uid"] = json!(uid);
+        }
+        if let Subject::Node { name, .. } = &verdict.subject {
+            shown["name"] = json!(name);
         }
         shown
     }
 }
 
-/// The fields that a verdict has, of whomever it is.
-const FIELDS: [&str; 8] =
-    ["compliant", "critical", "violations", "exceptions", "policies", "since", "age", "digest"];
-/// Those that a verdict on a pod has besides.
-const OF_PODS: [&str; 2] = ["images", "unpinned"];
+/// The fields that a verdict may have. Which there are of whom, [`Found::field`] says.
+const FIELDS: [&str; 22] = [
+    "compliant",
+    "critical",
+    "violations",
+    "exceptions",
+    "policies",
+    "since",
+    "age",
+    "digest",
+    "images",
+    "unpinned",
+    "name",
+    "healthy",
+    "ready",
+    "schedulable",
+    "problems",
+    "taints",
+    "labels",
+    "kubelet_version",
+    "container_runtime_version",
+    "kernel_version",
+    "os_image",
+    "architecture",
+];
 
 impl Record for Found {
     fn field(&self, name: &str) -> Option<Val<'_>> {
         let verdict = &self.known.verdict;
-        let number = |number: u64| Val::Int(i64::try_from(number).unwrap_or(i64::MAX));
         Some(match name {
             "compliant" => Val::Bool(verdict.compliant()),
             "critical" => Val::list(verdict.critical().map(Val::Str).collect()),
@@ -147,17 +197,36 @@ impl Record for Found {
             "since" => number(verdict.since.secs()),
             "age" => number(self.age.as_secs()),
             "digest" => Val::Str(&self.known.digest),
-            "images" => {
-                let digests = &verdict.images.as_ref()?.digests;
-                Val::list(digests.iter().map(|digest| Val::Str(digest)).collect())
-            }
+            "images" => texts(&verdict.images.as_ref()?.digests),
             "unpinned" => number(u64::from(verdict.images.as_ref()?.unpinned)),
-            _ => return None,
+            "name" => match &verdict.subject {
+                Subject::Node { name, .. } => Val::Str(name),
+                Subject::Pod { .. } | Subject::Namespace { .. } => return None,
+            },
+            _ => return of_node(verdict.state.as_deref()?, name),
         })
     }
 
     fn names(&self) -> Vec<&str> {
-        let of_pods = if self.known.verdict.images.is_some() { OF_PODS.as_slice() } else { &[] };
-        [FIELDS.as_slice(), of_pods].concat()
+        FIELDS.into_iter().filter(|name| self.field(name).is_some()).collect()
+    }
+}
+
+/// A field of a node.
+fn of_node<'a>(state: &'a NodeState, name: &str) -> Option<Val<'a>> {
+    let version = |version: &'a Option<String>| version.as_deref().map(Val::Str);
+    match name {
+        "healthy" => Some(Val::Bool(state.healthy())),
+        "ready" => Some(Val::Bool(state.ready)),
+        "schedulable" => Some(Val::Bool(state.schedulable)),
+        "problems" => state.problems.as_ref().map(texts),
+        "taints" => state.taints.as_ref().map(texts),
+        "labels" => state.labels.as_ref().map(|labels| Val::Record(labels)),
+        "kubelet_version" => version(&state.kubelet_version),
+        "container_runtime_version" => version(&state.container_runtime_version),
+        "kernel_version" => version(&state.kernel_version),
+        "os_image" => version(&state.os_image),
+        "architecture" => version(&state.architecture),
+        _ => None,
     }
 }

@@ -1,9 +1,9 @@
 //! Who reports: sessions of publishers, each with a key of its own.
 
-use super::{Cluster, Held, Known, LONGEST_VALIDITY, MOST_BYTES, MOST_SUBJECTS, State, Verdicts};
+use super::{Cluster, Held, Known, LONGEST_VALIDITY, MOST_BYTES, State, Verdicts};
 use crate::refusal::Refusal;
 use keyward_core::{Random, Timestamp, random};
-use keyward_posture::{PublisherKey, Record, Said, Signed, Subject};
+use keyward_posture::{MOST_SUBJECTS, PublisherKey, Record, Said, Signed, Subject};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,7 +208,13 @@ impl Cluster {
         line: &Arc<str>,
         now: Timestamp,
     ) -> Result<Taken, Refusal> {
-        let (mut subjects, mut bytes) = (self.pods.len() + self.namespaces.len(), self.bytes);
+        let (pods, namespaces, nodes) = (&self.pods, &self.namespaces, &self.nodes);
+        let is_known = |subject: &Subject| match subject {
+            Subject::Pod { uid, .. } => pods.contains_key(uid),
+            Subject::Namespace { name } => namespaces.contains_key(name),
+            Subject::Node { name, .. } => nodes.contains_key(name),
+        };
+        let (mut subjects, mut bytes) = (pods.len() + namespaces.len() + nodes.len(), self.bytes);
         let Some(session) = self.sessions.get_mut(&number) else { return refused("the session has ended") };
         let (mut sequence, mut confirmed) = (session.sequence, session.confirmed);
         for (record, signed) in &records {
@@ -222,8 +228,9 @@ impl Cluster {
             }
             sequence = record.sequence;
             confirmed = confirmed.max(record.at.min(now));
-            if matches!(record.said, Said::Verdict(_)) {
-                (subjects, bytes) = (subjects + 1, bytes + signed.text.len());
+            if let Said::Verdict(verdict) = &record.said {
+                subjects += usize::from(!is_known(&verdict.subject));
+                bytes += signed.text.len();
             }
         }
         if subjects > MOST_SUBJECTS || bytes > MOST_BYTES {
@@ -246,10 +253,15 @@ impl Cluster {
             Said::Holds => None,
             Said::Gone(Subject::Pod { uid, .. }) => self.pods.remove(&uid),
             Said::Gone(Subject::Namespace { name }) => self.namespaces.remove(&name),
+            Said::Gone(Subject::Node { name, uid }) => {
+                let is_same = self.nodes.get(&name).is_some_and(|held| held.uid() == Some(uid.as_str()));
+                if is_same { self.nodes.remove(&name) } else { None }
+            }
             Said::Verdict(verdict) => {
                 let (held, key) = match &verdict.subject {
                     Subject::Pod { uid, .. } => (&mut self.pods, uid.clone()),
                     Subject::Namespace { name } => (&mut self.namespaces, name.clone()),
+                    Subject::Node { name, .. } => (&mut self.nodes, name.clone()),
                 };
                 let known =
                     Known { verdict, digest: signed.digest(), signed: signed.clone(), key: line.clone() };

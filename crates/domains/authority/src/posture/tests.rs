@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::refusal::Refusal;
-use keyward_posture::{Finding, Publisher, Record, Ruling, Said, Signed, Subject};
+use keyward_posture::{Finding, NodeState, Publisher, Record, Ruling, Said, Signed, Subject};
 use keyward_testkit::fakes::SeededRandom;
 
 const MOUNT: &str = "auth/kubernetes/";
@@ -184,6 +184,79 @@ fn what_is_kept_is_counted() {
     world.say(0, pod("a", true)).unwrap();
     begin(&world.verdicts, &world.publisher, 100).unwrap();
     assert_eq!(bytes(&world), 0, "what ended is not counted");
+}
+
+fn on_node(uid: &str, node: Option<(&str, Option<&str>)>) -> TokenEntry {
+    let mut token = token(uid);
+    let (name, uid) = node.unzip();
+    for (key, value) in [("node_name", name), ("node_uid", uid.flatten())] {
+        token.metadata.extend(value.map(|value| (key.to_owned(), value.to_owned())));
+    }
+    token
+}
+
+fn node(name: &str, uid: &str, ready: bool) -> Said {
+    let subject = Subject::Node { name: name.to_owned(), uid: uid.to_owned() };
+    let state = NodeState { ready, problems: Some([].into()), ..NodeState::default() };
+    Said::Verdict(Verdict { state: Some(Box::new(state)), ..Verdict::new(subject, at(0), &[]) })
+}
+
+/// A pod that the engine sees on a node.
+fn seen_on(uid: &str, node: &str) -> Said {
+    let Said::Verdict(verdict) = pod(uid, true) else { return Said::Holds };
+    Said::Verdict(Verdict { node: Some(node.to_owned()), ..verdict })
+}
+
+#[test]
+fn a_node_is_the_one_that_the_token_is_bound_to() {
+    let mut world = World::new();
+    let healthy = |world: &World, token: &TokenEntry, seconds: u64| {
+        let found = world.verdicts.of_node(token, at(seconds))?;
+        found.known.verdict.state.as_deref().map(NodeState::healthy)
+    };
+    let bound = on_node("a", Some(("n1", Some("u1"))));
+    let unnamed = on_node("a", None);
+    assert_eq!(healthy(&world, &bound, 0), None);
+    world.say(0, node("n1", "u1", true)).unwrap();
+    world.say(0, node("n2", "u2", false)).unwrap();
+    assert_eq!(healthy(&world, &bound, 0), Some(true), "whether or not the pod is known");
+    assert_eq!(healthy(&world, &unnamed, 0), None, "nobody says which node it is");
+    // Tokens of older clusters name no node, or no UID.
+    world.say(0, pod("a", true)).unwrap();
+    assert_eq!(healthy(&world, &unnamed, 0), None, "an engine that does not speak of nodes");
+    world.say(0, seen_on("a", "n1")).unwrap();
+    for token in [&bound, &unnamed, &on_node("a", Some(("n1", None)))] {
+        assert_eq!(healthy(&world, token, 0), Some(true));
+    }
+    assert_eq!(healthy(&world, &on_node("b", Some(("n2", Some("u2")))), 0), Some(false));
+    // A pod never moves.
+    world.say(0, seen_on("a", "n2")).unwrap();
+    assert_eq!((healthy(&world, &bound, 0), healthy(&world, &unnamed, 0)), (None, Some(false)));
+    world.say(0, seen_on("a", "n1")).unwrap();
+    // Made anew under its name, a node is another one, for whose sake the old one's end is not its own.
+    world.say(0, node("n1", "u9", true)).unwrap();
+    assert_eq!((healthy(&world, &bound, 0), healthy(&world, &unnamed, 0)), (None, Some(true)));
+    let gone = |uid: &str| Said::Gone(Subject::Node { name: "n1".to_owned(), uid: uid.to_owned() });
+    world.say(0, gone("u1")).unwrap();
+    assert_eq!(healthy(&world, &unnamed, 0), Some(true));
+    assert_eq!(world.verdicts.all(Subjects::Nodes, at(0)).len(), 2);
+    assert_eq!((healthy(&world, &unnamed, 59), healthy(&world, &unnamed, 60)), (Some(true), None), "too old");
+    world.say(50, gone("u9")).unwrap();
+    assert_eq!(healthy(&world, &unnamed, 50), None);
+    let stranger = TokenEntry { attested: false, ..bound };
+    world.say(50, node("n1", "u1", true)).unwrap();
+    assert_eq!(healthy(&world, &stranger, 50), None, "metadata that nobody proved");
+}
+
+#[test]
+fn nodes_are_among_the_subjects_that_are_counted() {
+    let mut world = World::new();
+    world.say(0, node("n1", "u1", true)).unwrap();
+    world.say(0, node("n1", "u1", false)).unwrap();
+    let bytes = |world: &World| world.verdicts.read(|state| state.clusters[MOUNT].bytes);
+    assert!(bytes(&world) > 0);
+    begin(&world.verdicts, &world.publisher, 100).unwrap();
+    assert_eq!((bytes(&world), world.verdicts.all(Subjects::Nodes, at(0)).len()), (0, 0));
 }
 
 #[test]

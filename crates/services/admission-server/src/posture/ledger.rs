@@ -1,31 +1,35 @@
-//! What is said of which pod and namespace, and what of it the authority does not know yet.
+//! What is said of which pod, namespace and node, and what of it the authority does not know yet.
 
+use crate::log;
 use crate::policies::Entry;
 use keyward_admission::{Action, RuleOutcome, Status};
 use keyward_core::Timestamp;
 use keyward_kubernetes::{Key, Kind};
-use keyward_posture::{Finding, Images, Pods, Ruling, Said, Subject, Tier, Verdict};
+use keyward_posture::{
+    Finding, Images, MOST_SUBJECTS, NodeState, Pods, Ruling, Said, Subject, Tier, Verdict,
+};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The kinds that are judged, whether or not a policy is for them: who violates nothing is compliant.
-pub(crate) const KINDS: [Kind; 2] =
-    [Kind::namespaced("", "v1", "Pod", "pods"), Kind::cluster_wide("", "v1", "Namespace", "namespaces")];
+pub(crate) const KINDS: [Kind; 3] = [
+    Kind::namespaced("", "v1", "Pod", "pods"),
+    Kind::cluster_wide("", "v1", "Namespace", "namespaces"),
+    Kind::cluster_wide("", "v1", "Node", "nodes"),
+];
 
-/// What an object that is judged is one of.
+/// What an object that is judged is one of, in the order of [`KINDS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judged {
     Pods,
     Namespaces,
+    Nodes,
 }
 
 impl Judged {
     pub(crate) fn of(kind: &Kind) -> Option<Judged> {
-        let [pods, namespaces] = &KINDS;
-        match (kind == pods, kind == namespaces) {
-            (true, _) => Some(Judged::Pods),
-            (_, true) => Some(Judged::Namespaces),
-            _ => None,
-        }
+        let all = [Judged::Pods, Judged::Namespaces, Judged::Nodes];
+        KINDS.iter().zip(all).find_map(|(known, judged)| (known == kind).then_some(judged))
     }
 }
 
@@ -63,8 +67,69 @@ pub(crate) struct Found<'a> {
     pub(crate) uid: &'a str,
     /// What policies say.
     pub(crate) said: Vec<Ruling>,
+    /// What it says itself.
+    pub(crate) own: Own,
+}
+
+/// What an object says of itself.
+#[derive(Default)]
+pub(crate) struct Own {
     /// Of a pod: what it runs.
-    pub(crate) images: Option<Images>,
+    images: Option<Images>,
+    /// Of a pod: the node that it is bound to.
+    node: Option<String>,
+    /// Of a node: how it is.
+    state: Option<Box<NodeState>>,
+}
+
+impl Own {
+    pub(crate) fn of(judged: Judged, object: &Value) -> Own {
+        let spec = &object["spec"];
+        match judged {
+            Judged::Pods => Own {
+                images: Some(Images::of_spec(spec)),
+                node: spec["nodeName"].as_str().filter(|name| !name.is_empty()).map(str::to_owned),
+                state: None,
+            },
+            Judged::Namespaces => Own::default(),
+            Judged::Nodes => Own { state: Some(Box::new(NodeState::of(object))), ..Own::default() },
+        }
+    }
+}
+
+/// Objects that are told apart by their UID.
+#[derive(Default)]
+struct Objects {
+    there: BTreeMap<Key, Verdict>,
+    /// Those of which something else is said than before.
+    changed: BTreeSet<Key>,
+}
+
+impl Objects {
+    /// Whether that is news, and who was there by this name before.
+    fn put(&mut self, key: &Key, verdict: Verdict) -> (bool, Option<Subject>) {
+        if self.there.get(key).is_some_and(|known| known.says_as(&verdict)) {
+            return (false, None);
+        }
+        let subject = verdict.subject.clone();
+        let before = self.there.insert(key.clone(), verdict).map(|before| before.subject);
+        self.changed.insert(key.clone());
+        (true, before.filter(|before| *before != subject))
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Subject> {
+        self.changed.remove(key);
+        self.there.remove(key).map(|verdict| verdict.subject)
+    }
+
+    /// What changed, until there are `most` that are said.
+    fn take(&mut self, most: usize, said: &mut Vec<Said>) {
+        while said.len() < most
+            && let Some(key) = self.changed.pop_first()
+        {
+            said.extend(self.there.get(&key).cloned().map(Said::Verdict));
+        }
+    }
 }
 
 /// A namespace.
@@ -78,56 +143,80 @@ struct Space {
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    pods: BTreeMap<Key, Verdict>,
+    pods: Objects,
+    nodes: Objects,
     namespaces: BTreeMap<Box<str>, Space>,
     /// Subjects that are there no longer.
     gone: Vec<Subject>,
-    /// Pods of which something else is said than before.
-    pods_changed: BTreeSet<Key>,
     /// Namespaces of which something else may be said.
     namespaces_changed: BTreeSet<Box<str>>,
-    /// Pods and namespaces: whether their changes are not heard of.
-    blind: [bool; 2],
+    /// Of each kind whether its changes are not heard of.
+    /// Of each of [`KINDS`] whether its changes are not heard of.
+    blind: [bool; 3],
+    /// Whether there are more subjects than are kept.
+    full: bool,
 }
 
 impl Ledger {
     pub(crate) fn put(&mut self, judged: Judged, key: &Key, found: Found<'_>, now: Timestamp) {
-        let Found { uid, said, images } = found;
-        if judged == Judged::Namespaces {
-            let space = self.namespaces.entry(key.name.clone()).or_default();
-            if space.own.as_ref() != Some(&said) {
-                space.own = Some(said);
-                self.namespaces_changed.insert(key.name.clone());
+        if !self.keeps(judged, key, MOST_SUBJECTS) {
+            return;
+        }
+        let Found { uid, said, own: Own { images, node, state } } = found;
+        let (name, uid) = (key.name.to_string(), uid.to_owned());
+        let verdict = |subject| Verdict { images, node, state, ..Verdict::new(subject, now, &said) };
+        let (is_news, gone) = match judged {
+            Judged::Pods => {
+                let subject = Subject::Pod { namespace: key.namespace.to_string(), name, uid };
+                self.pods.put(key, verdict(subject))
             }
-            return;
-        }
-        let subject = Subject::Pod {
-            namespace: key.namespace.to_string(),
-            name: key.name.to_string(),
-            uid: uid.to_owned(),
+            Judged::Nodes => self.nodes.put(key, verdict(Subject::Node { name, uid })),
+            Judged::Namespaces => {
+                let space = self.namespaces.entry(key.name.clone()).or_default();
+                if space.own.as_ref() != Some(&said) {
+                    space.own = Some(said);
+                    self.namespaces_changed.insert(key.name.clone());
+                }
+                return;
+            }
         };
-        let verdict = Verdict { images, ..Verdict::new(subject, now, &said) };
-        if self.pods.get(key).is_some_and(|known| known.says_as(&verdict)) {
-            return;
+        self.gone.extend(gone);
+        if is_news && judged == Judged::Pods {
+            self.namespaces_changed.insert(key.namespace.clone());
         }
-        if let Some(before) = self.pods.insert(key.clone(), verdict)
-            && Some(&before.subject) != self.pods.get(key).map(|now| &now.subject)
-        {
-            self.gone.push(before.subject);
+    }
+
+    /// Whether an object is among the `most` that verdicts are said of. The authority refuses what is said of too many, all of it: better
+    /// that nothing is known of some.
+    fn keeps(&mut self, judged: Judged, key: &Key, most: usize) -> bool {
+        let known = match judged {
+            Judged::Pods => self.pods.there.contains_key(key),
+            Judged::Nodes => self.nodes.there.contains_key(key),
+            Judged::Namespaces => self.namespaces.contains_key(&key.name),
+        };
+        // Each namespace that is new with its first pod counts too.
+        let spaces = self.namespaces.len() + self.namespaces_changed.len();
+        if known || self.pods.there.len() + self.nodes.there.len() + spaces < most {
+            return true;
         }
-        self.pods_changed.insert(key.clone());
-        self.namespaces_changed.insert(key.namespace.clone());
+        if !std::mem::replace(&mut self.full, true) {
+            log::warn(&format!(
+                "there are more than {most} pods, namespaces and nodes: of the others no verdict is published, and what \
+                 demands their posture is refused"
+            ));
+        }
+        false
     }
 
     pub(crate) fn remove(&mut self, judged: Judged, key: &Key) {
         match judged {
             Judged::Pods => {
-                if let Some(verdict) = self.pods.remove(key) {
-                    self.gone.push(verdict.subject);
-                    self.pods_changed.remove(key);
+                if let Some(subject) = self.pods.remove(key) {
+                    self.gone.push(subject);
                     self.namespaces_changed.insert(key.namespace.clone());
                 }
             }
+            Judged::Nodes => self.gone.extend(self.nodes.remove(key)),
             Judged::Namespaces => {
                 if let Some(space) = self.namespaces.get_mut(&key.name) {
                     space.own = None;
@@ -138,8 +227,12 @@ impl Ledger {
     }
 
     pub(crate) fn retain(&mut self, judged: Judged, there: &HashSet<Key>) {
+        let lacking = |objects: &Objects| -> Vec<Key> {
+            objects.there.keys().filter(|key| !there.contains(key)).cloned().collect()
+        };
         let known: Vec<Key> = match judged {
-            Judged::Pods => self.pods.keys().filter(|key| !there.contains(key)).cloned().collect(),
+            Judged::Pods => lacking(&self.pods),
+            Judged::Nodes => lacking(&self.nodes),
             Judged::Namespaces => {
                 let key = |name: &str| Key { namespace: "".into(), name: name.into() };
                 self.namespaces.keys().map(|name| key(name)).filter(|key| !there.contains(key)).collect()
@@ -160,27 +253,29 @@ impl Ledger {
     }
 
     pub(crate) fn is_pending(&self) -> bool {
-        !(self.gone.is_empty() && self.pods_changed.is_empty() && self.namespaces_changed.is_empty())
+        let changed = [&self.nodes.changed, &self.pods.changed];
+        !(self.gone.is_empty()
+            && changed.iter().all(|keys| keys.is_empty())
+            && self.namespaces_changed.is_empty())
     }
 
     /// Everything is to be said, since nothing is known of it.
     pub(crate) fn say_all(&mut self) {
         self.gone.clear();
-        self.pods_changed = self.pods.keys().cloned().collect();
+        for objects in [&mut self.pods, &mut self.nodes] {
+            objects.changed = objects.there.keys().cloned().collect();
+        }
         self.namespaces_changed = self.namespaces.keys().cloned().collect();
         for space in self.namespaces.values_mut() {
             space.said = None;
         }
     }
 
-    /// What is to be said now, at most so much of it: of pods before that of their namespaces.
+    /// What is to be said now, at most so much of it: of pods before that of their namespaces, and of nodes first.
     pub(crate) fn take(&mut self, most: usize, now: Timestamp) -> Vec<Said> {
         let mut said: Vec<Said> = self.gone.drain(..self.gone.len().min(most)).map(Said::Gone).collect();
-        while said.len() < most
-            && let Some(key) = self.pods_changed.pop_first()
-        {
-            said.extend(self.pods.get(&key).cloned().map(Said::Verdict));
-        }
+        self.nodes.take(most, &mut said);
+        self.pods.take(most, &mut said);
         while said.len() < most
             && let Some(name) = self.namespaces_changed.pop_first()
         {
@@ -193,7 +288,7 @@ impl Ledger {
     fn of_namespace(&mut self, name: &str, now: Timestamp) -> Option<Said> {
         let from = Key { namespace: name.into(), name: "".into() };
         let pods = || {
-            let after = self.pods.range(&from..);
+            let after = self.pods.there.range(&from..);
             after.take_while(|(key, _)| &*key.namespace == name).map(|(_, verdict)| verdict)
         };
         let mut counts = Pods::default();
@@ -224,7 +319,7 @@ mod tests {
     use super::*;
     use crate::policies::Set;
     use keyward_admission::{Loaded, load};
-    use serde_json::{Value, json};
+    use serde_json::json;
     use std::sync::Arc;
 
     fn key(namespace: &str, name: &str) -> Key {
@@ -244,7 +339,7 @@ mod tests {
     }
 
     fn found(uid: &str, said: Vec<Ruling>) -> Found<'_> {
-        Found { uid, said, images: None }
+        Found { uid, said, own: Own::default() }
     }
 
     /// What is said, as `subject compliant`, or `subject gone`.
@@ -289,20 +384,102 @@ mod tests {
         assert!(take(&mut ledger).is_empty());
     }
 
+    /// What is said when an object is put.
+    fn said_when(ledger: &mut Ledger, judged: Judged, key: &Key, uid: &str, object: &Value) -> Vec<Said> {
+        let found = Found { uid, said: Vec::new(), own: Own::of(judged, object) };
+        ledger.put(judged, key, found, Timestamp::EPOCH);
+        ledger.take(100, Timestamp::EPOCH)
+    }
+
     #[test]
-    fn another_image_is_news() {
+    fn another_image_is_news_and_another_node() {
         let mut ledger = Ledger::default();
-        let mut runs = |unpinned| {
-            let images = Some(Images { unpinned, ..Images::default() });
-            let found = Found { uid: "1", said: Vec::new(), images };
-            ledger.put(Judged::Pods, &key("shop", "a"), found, Timestamp::EPOCH);
-            ledger.take(100, Timestamp::EPOCH)
+        let mut said = |spec: Value| {
+            let object = json!({ "spec": spec });
+            match said_when(&mut ledger, Judged::Pods, &key("shop", "a"), "1", &object).into_iter().next() {
+                Some(Said::Verdict(Verdict { images: Some(images), node, .. })) => {
+                    Some((images.unpinned, node))
+                }
+                _ => None,
+            }
         };
-        let images = |said: Vec<Said>| match said.into_iter().next() {
-            Some(Said::Verdict(verdict)) => verdict.images.map(|images| images.unpinned),
-            _ => None,
+        let one = json!({"containers": [{"image": "a"}], "nodeName": ""});
+        assert_eq!([said(json!({})), said(one.clone()), said(one)], [Some((0, None)), Some((1, None)), None]);
+        let bound = json!({"containers": [{"image": "a"}], "nodeName": "n1"});
+        assert_eq!([said(bound.clone()), said(bound)], [Some((1, Some("n1".to_owned()))), None]);
+    }
+
+    #[test]
+    fn a_heartbeat_of_a_node_is_no_news() {
+        let mut ledger = Ledger::default();
+        let node = |pressure: &str, at: &str| {
+            let condition =
+                |name: &str, status: &str| json!({"type": name, "status": status, "lastHeartbeatTime": at});
+            json!({"metadata": {"resourceVersion": at},
+                "status": {"conditions": [condition("Ready", "True"), condition("DiskPressure", pressure)]}})
         };
-        assert_eq!([images(runs(0)), images(runs(0)), images(runs(1))], [Some(0), None, Some(1)]);
+        let mut put = |uid: &str, pressure: &str, at: &str| {
+            let said = said_when(&mut ledger, Judged::Nodes, &key("", "n1"), uid, &node(pressure, at));
+            said.iter().map(of_node).collect::<Vec<_>>()
+        };
+        assert_eq!(put("1", "False", "a"), ["n1 1 healthy"]);
+        assert!(put("1", "False", "b").is_empty());
+        assert_eq!(put("1", "True", "c"), ["n1 1 unwell"]);
+        assert!(put("1", "True", "d").is_empty());
+        // Made again under its name, it is another node.
+        assert_eq!(put("2", "True", "e"), ["n1 1 gone", "n1 2 unwell"]);
+        ledger.say_all();
+        assert!(ledger.is_pending());
+        assert_eq!(take(&mut ledger), ["n1 true"]);
+        ledger.retain(Judged::Nodes, &HashSet::new());
+        assert_eq!(take(&mut ledger), ["n1 gone"]);
+        assert!(!ledger.is_pending());
+    }
+
+    fn of_node(said: &Said) -> String {
+        let (Said::Verdict(Verdict { subject, .. }) | Said::Gone(subject)) = said else {
+            return String::new();
+        };
+        let Subject::Node { name, uid } = subject else { return String::new() };
+        let word = match said {
+            Said::Verdict(verdict) if verdict.state.as_deref().is_some_and(NodeState::healthy) => "healthy",
+            Said::Verdict(_) => "unwell",
+            _ => "gone",
+        };
+        format!("{name} {uid} {word}")
+    }
+
+    #[test]
+    fn of_more_than_are_kept_nothing_is_said() {
+        let mut ledger = Ledger::default();
+        ledger.put(Judged::Nodes, &key("", "n1"), found("1", Vec::new()), Timestamp::EPOCH);
+        ledger.put(Judged::Pods, &key("shop", "a"), found("2", Vec::new()), Timestamp::EPOCH);
+        ledger.put(Judged::Namespaces, &key("", "shop"), found("3", Vec::new()), Timestamp::EPOCH);
+        assert_eq!(take(&mut ledger), ["n1 true", "shop/a true", "shop true"]);
+        let keeps = |ledger: &mut Ledger, judged, key: &Key| ledger.keeps(judged, key, 3);
+        for (judged, known, new) in [
+            (Judged::Nodes, key("", "n1"), key("", "n2")),
+            (Judged::Pods, key("shop", "a"), key("shop", "b")),
+            (Judged::Namespaces, key("", "shop"), key("", "dev")),
+        ] {
+            assert!(keeps(&mut ledger, judged, &known) && !keeps(&mut ledger, judged, &new), "{judged:?}");
+            assert!(ledger.keeps(judged, &new, 4), "{judged:?}");
+        }
+        assert!(ledger.full);
+        // Who goes makes room.
+        ledger.remove(Judged::Nodes, &key("", "n1"));
+        assert!(keeps(&mut ledger, Judged::Pods, &key("shop", "b")));
+    }
+
+    #[test]
+    fn every_kind_is_judged_as_what_it_is() {
+        let judged = KINDS.each_ref().map(Judged::of);
+        assert_eq!(judged, [Some(Judged::Pods), Some(Judged::Namespaces), Some(Judged::Nodes)]);
+        assert_eq!(Judged::of(&Kind::namespaced("", "v1", "Secret", "secrets")), None);
+        let mut ledger = Ledger::default();
+        let found = found("1", said_of("no-ssh", true));
+        ledger.put(Judged::Nodes, &key("", "n1"), found, Timestamp::EPOCH);
+        assert_eq!(take(&mut ledger), ["n1 false"]);
     }
 
     #[test]
@@ -344,6 +521,8 @@ mod tests {
         assert!(ledger.is_blind());
         ledger.sees(Judged::Pods, true);
         assert!(!ledger.is_blind());
+        ledger.sees(Judged::Nodes, false);
+        assert!(ledger.is_blind());
     }
 
     /// The ruling of a policy of a tier with an action on a pod that it is against, and whether it enforces in `elsewhere`.

@@ -1,4 +1,4 @@
-//! `sys/posture/`: verdicts on workloads, reported by a policy engine and read by who may. See [`crate::posture`].
+//! `sys/posture/`: verdicts on workloads and nodes, reported by a policy engine and read by who may. See [`crate::posture`].
 
 use crate::context::Context;
 use crate::mounts;
@@ -56,6 +56,11 @@ pub(super) const ROUTES: &[Route] = &[
         "posture/namespaces/{subject*}",
         &[(Operation::Read, namespace), (Operation::List, namespaces)],
         "The verdict on a namespace, MOUNT/NAME, and the list of those that are known.",
+    ),
+    of(
+        "posture/nodes/{subject*}",
+        &[(Operation::Read, node), (Operation::List, nodes)],
+        "The verdict on a node, MOUNT/NAME, and the list of those that are known.",
     ),
 ];
 
@@ -118,12 +123,20 @@ fn namespaces(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     list(cx, Subjects::Namespaces)
 }
 
+fn nodes(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    list(cx, Subjects::Nodes)
+}
+
 fn pod(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     read(cx, Subjects::Pods)
 }
 
 fn namespace(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     read(cx, Subjects::Namespaces)
+}
+
+fn node(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    read(cx, Subjects::Nodes)
 }
 
 /// How a subject is named: by the mount below `auth/` of its cluster, and where it is there.

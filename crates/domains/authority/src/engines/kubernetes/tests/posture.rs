@@ -4,7 +4,7 @@ use super::{Cluster, HOST, log_in, reason};
 use crate::request::Operation::{List, Read, Update};
 use crate::testing::{Answer, Bench, now};
 use keyward_core::Clock;
-use keyward_posture::{Finding, Publisher, Record, Ruling, Said, Subject, Verdict};
+use keyward_posture::{Finding, NodeState, Publisher, Record, Ruling, Said, Subject, Verdict};
 use keyward_testkit::fakes::SeededRandom;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,6 +15,12 @@ const GATED: &str = r#"
     path "secret/strict" { capabilities = ["read"]
         condition = "posture.age < 30 && size(posture.violations) == 0 && posture.namespace.compliant" }
     path "secret/plain" { capabilities = ["read"] }
+    path "secret/node" { capabilities = ["read"]
+        condition = "posture.compliant && posture.node.compliant && posture.node.healthy" }
+    path "secret/pool" { capabilities = ["read"]
+        condition = "posture.node.labels['node-restriction.kubernetes.io/pool'] == 'pci' && posture.node.taints.all(t, t != 'quarantine')" }
+    path "secret/version" { capabilities = ["read"]
+        condition = "semver(posture.node.kubelet_version, true).compareTo(semver('1.33.0')) >= 0 && posture.node.architecture == 'arm64'" }
     path "sys/policies/explain" { capabilities = ["update"] }"#;
 const ENGINE: &str = r#"path "sys/posture/*" { capabilities = ["read", "update", "list"] }"#;
 
@@ -71,16 +77,19 @@ fn pod(name: &str) -> Subject {
     Subject::Pod { namespace: "prod".to_owned(), name: name.to_owned(), uid: format!("uid-of-{name}") }
 }
 
-fn violating(subject: Subject, critical: bool) -> Said {
-    let ruling = Ruling {
+fn ruling(critical: bool) -> Ruling {
+    Ruling {
         policy: "no-root".to_owned(),
         result: Finding::Fail,
         tier: None,
         critical,
         rules: vec!["non-root".to_owned()],
         exceptions: Vec::new(),
-    };
-    Said::Verdict(Verdict::new(subject, keyward_core::Timestamp::EPOCH, &[ruling]))
+    }
+}
+
+fn violating(subject: Subject, critical: bool) -> Said {
+    Said::Verdict(Verdict::new(subject, keyward_core::Timestamp::EPOCH, &[ruling(critical)]))
 }
 
 fn compliant(subject: Subject) -> Said {
@@ -116,7 +125,7 @@ impl World {
         bench.policy("engine", ENGINE);
         mount(&mut bench, "kubernetes", &cluster);
         bench.write("sys/mounts/secret", r#"{"type": "kv"}"#);
-        for name in ["gated", "open", "strict", "plain"] {
+        for name in ["gated", "open", "strict", "plain", "node", "pool", "version"] {
             bench.write(&format!("secret/{name}"), r#"{"a": "b"}"#);
         }
         let token = token(&mut bench, &cluster, "kubernetes", "engine", "engine-1");
@@ -165,6 +174,111 @@ fn a_verdict_that_turns_bad_refuses_the_next_read_of_a_token_already_issued() {
     assert_eq!(world.reads(&token), [403, 200, 403, 200]);
     world.bench.ask(&token, Read, "secret/plain", "");
     assert_eq!(world.bench.last_records().0["auth"]["policy_results"].get("posture"), None);
+}
+
+/// What the Node object of the pods' node says, with what `change` makes of it.
+fn node(change: impl FnOnce(&mut Value), rulings: &[Ruling]) -> Said {
+    let mut object = json!({
+        "metadata": {"labels": {"node-restriction.kubernetes.io/pool": "pci"}},
+        "spec": {},
+        "status": {"conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}],
+            "nodeInfo": {"kubeletVersion": "v1.34.1", "architecture": "arm64"}},
+    });
+    change(&mut object);
+    let subject = Subject::Node { name: "node-3".to_owned(), uid: "node-uid".to_owned() };
+    let verdict = Verdict::new(subject, keyward_core::Timestamp::EPOCH, rulings);
+    Said::Verdict(Verdict { state: Some(Box::new(NodeState::of(&object))), ..verdict })
+}
+
+#[test]
+fn the_node_of_a_pod_decides_what_it_reads() {
+    let mut world = World::new();
+    let token = world.token("api-1");
+    world.say(compliant(pod("api-1")));
+    let reads = |world: &mut World| {
+        ["node", "pool", "version"]
+            .map(|name| world.bench.ask(&token, Read, &format!("secret/{name}"), "").status)
+    };
+    assert_eq!(reads(&mut world), [403, 403, 403], "an engine that does not speak of nodes");
+    world.bench.ask(&token, Read, "secret/node", "");
+    assert!(reason(&world.bench).contains("no verdict on the node is known"), "{}", reason(&world.bench));
+    world.say(node(|_| {}, &[]));
+    assert_eq!(reads(&mut world), [200, 200, 200]);
+    world.say(node(|node| node["status"]["conditions"][0]["status"] = json!("True"), &[]));
+    assert_eq!(reads(&mut world), [403, 200, 200]);
+    world.bench.ask(&token, Read, "secret/node", "");
+    let (request, _) = world.bench.last_records();
+    let why = reason(&world.bench);
+    let wanted =
+        "the node node-3 violates no critical policy, and is not healthy: DiskPressure (verdict sha256:";
+    assert!(why.contains(wanted), "{why}");
+    let digest = &request["auth"]["policy_results"]["posture"]["node"];
+    assert!(why.contains(digest.as_str().unwrap()), "{request}");
+    world.say(node(|node| node["status"]["conditions"][1]["status"] = json!("Unknown"), &[]));
+    assert_eq!(reads(&mut world), [403, 200, 200]);
+    world.bench.ask(&token, Read, "secret/node", "");
+    assert!(reason(&world.bench).contains("and is not ready (verdict"), "{}", reason(&world.bench));
+    world.say(node(|node| node["spec"]["taints"] = json!([{"key": "quarantine"}]), &[]));
+    assert_eq!(reads(&mut world), [200, 403, 200]);
+    world.say(node(|node| node["metadata"]["labels"] = json!({}), &[]));
+    assert_eq!(reads(&mut world), [200, 403, 200]);
+    world.say(node(|node| node["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.32.9"), &[]));
+    assert_eq!(reads(&mut world), [200, 200, 403]);
+    world.say(node(|node| node["status"]["nodeInfo"] = json!({}), &[]));
+    assert_eq!(reads(&mut world), [200, 200, 403], "what is not known is not there");
+    world.say(node(|_| {}, &[ruling(true)]));
+    assert_eq!(reads(&mut world), [403, 200, 200]);
+    world.bench.ask(&token, Read, "secret/node", "");
+    let wanted = "the node node-3 violates critical policies: no-root, and is healthy";
+    assert!(reason(&world.bench).contains(wanted), "{}", reason(&world.bench));
+    is_shown(&mut world, &token);
+    world.say(node(|_| {}, &[]));
+    world.say(Said::Gone(Subject::Node { name: "node-3".to_owned(), uid: "node-uid".to_owned() }));
+    assert_eq!(reads(&mut world), [403, 403, 403]);
+    // Made anew under its name, it is not the one that the token is bound to.
+    let Said::Verdict(verdict) = node(|_| {}, &[]) else { return };
+    let subject = Subject::Node { name: "node-3".to_owned(), uid: "another".to_owned() };
+    world.say(Said::Verdict(Verdict { subject, ..verdict }));
+    assert_eq!(reads(&mut world), [403, 403, 403]);
+}
+
+/// The verdict on a node that violates a policy.
+fn is_shown(world: &mut World, token: &str) {
+    for (query, wanted) in [
+        ("sys/posture/nodes", json!(["kubernetes/node-3"])),
+        ("sys/posture/nodes/kubernetes", json!(["node-3"])),
+        ("sys/posture/nodes?compliant=true", json!([])),
+        ("sys/posture/nodes?policy=no-root", json!(["kubernetes/node-3"])),
+        ("sys/posture/nodes/elsewhere", json!([])),
+    ] {
+        assert_eq!(world.bench.root(List, query, "").data()["keys"], wanted, "{query}");
+    }
+    let read = world.bench.read("sys/posture/nodes/kubernetes/node-3");
+    let data = read.data();
+    for (field, wanted) in [
+        ("name", json!("node-3")),
+        ("uid", json!("node-uid")),
+        ("compliant", json!(false)),
+        ("healthy", json!(true)),
+        ("ready", json!(true)),
+        ("schedulable", json!(true)),
+        ("problems", json!([])),
+        ("taints", json!([])),
+        ("labels", json!({"node-restriction.kubernetes.io/pool": "pci"})),
+        ("kubelet_version", json!("v1.34.1")),
+        ("subject", json!({"kind": "Node", "name": "node-3", "uid": "node-uid"})),
+    ] {
+        assert_eq!(data[field], wanted, "{field}: {data}");
+    }
+    assert_eq!(data.get("os_image"), None);
+    let body = r#"{"path": "secret/node", "operation": "read"}"#;
+    let explained = world.bench.ask(token, Update, "sys/policies/explain", body);
+    assert_eq!(explained.data()["posture"]["node"]["critical"], json!(["no-root"]));
+    let text = explained.data()["text"].as_str().unwrap();
+    assert!(
+        text.contains("posture: the node node-3 violates critical policies: no-root, and is healthy"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use super::*;
 use crate::outside::Credential;
 use keyward_intent::Scope;
-use keyward_posture::{self as posture, Finding, Images, Publisher, Record, Ruling, Said, Verdict};
+use keyward_posture::{
+    self as posture, Finding, Images, NodeState, Publisher, Record, Ruling, Said, Verdict,
+};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -211,6 +213,46 @@ fn conditions_are_asked_with_every_reading() {
     world.denied(&other, "db", "no verdict on the pod");
     world.bench.pass(Duration::from_secs(60));
     world.denied(&token, "db", "no verdict on the pod");
+}
+
+#[test]
+fn the_node_that_a_pod_runs_on_can_be_demanded_to_be_healthy() {
+    let mut world = World::at_bootstrap();
+    let db = world.seal("db", 1, under(&world, &["posture.compliant && posture.node.healthy"]));
+    world.registered(&db);
+    let token = world.token(&WEB);
+    let mut engine = Engine::begin(&mut world);
+    let node = |world: &World, problems: &[&str]| {
+        let subject = posture::Subject::Node { name: "n1".to_owned(), uid: "u1".to_owned() };
+        let problems = problems.iter().map(|name| (*name).to_owned()).collect();
+        let state = NodeState { ready: true, problems: Some(problems), ..NodeState::default() };
+        Verdict { state: Some(Box::new(state)), ..Verdict::new(subject, world.bench.clock.now(), &[]) }
+    };
+    let verdict = node(&world, &[]);
+    engine.say(&mut world, verdict);
+    engine.judge(&mut world, true);
+    world.denied(&token, "db", "no verdict on the node is known");
+    // The token names no node, and so it is the one that the engine sees the pod on.
+    let subject = posture::Subject::Pod {
+        namespace: "shop".to_owned(),
+        name: "web-1".to_owned(),
+        uid: "uid-of-web-1".to_owned(),
+    };
+    let verdict = Verdict::new(subject, world.bench.clock.now(), &[]);
+    engine.say(&mut world, Verdict { node: Some("n1".to_owned()), ..verdict });
+    assert_eq!(world.open(&token, "db").status, 200);
+    let facts = world.bench.last_records().1["response"]["facts"].clone();
+    assert!(facts["posture_node"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{facts}");
+    let verdict = node(&world, &["DiskPressure", "KernelDeadlock"]);
+    engine.say(&mut world, verdict);
+    world.denied(
+        &token,
+        "db",
+        "the node n1 violates no critical policy, and is not healthy: DiskPressure, KernelDeadlock",
+    );
+    let verdict = node(&world, &[]);
+    engine.say(&mut world, verdict);
+    assert_eq!(world.open(&token, "db").status, 200);
 }
 
 #[test]
