@@ -68,22 +68,63 @@ async fn connection(stream: TcpStream, content: Arc<impl Content>, watches: Arc<
 
 /// Who watches which path. They stay as long as the server, so that no watch ends.
 #[derive(Default)]
-pub(crate) struct Watches(Mutex<Vec<(String, UnboundedSender<Bytes>)>>);
+pub(crate) struct Watches(Mutex<Vec<(String, Wanted, UnboundedSender<Bytes>)>>);
+
+/// What is sent of objects.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Everything,
+    Metadata,
+}
+
+impl Wanted {
+    /// As a request asks for it (Kubernetes API concepts, "Receiving resources as PartialObjectMetadata").
+    fn by(request: &Request<Incoming>) -> Wanted {
+        let accepted = request.headers().get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+        match accepted.is_some_and(|accepted| accepted.contains("as=PartialObjectMetadata")) {
+            true => Wanted::Metadata,
+            false => Wanted::Everything,
+        }
+    }
+
+    fn of(self, object: &Value) -> Value {
+        match self {
+            Wanted::Everything => object.clone(),
+            Wanted::Metadata => {
+                let kind = "PartialObjectMetadata";
+                json!({"apiVersion": "meta.k8s.io/v1", "kind": kind, "metadata": object["metadata"]})
+            }
+        }
+    }
+
+    /// An answer: an object or a list.
+    fn of_answer(self, answer: Value) -> Value {
+        match (self, answer["items"].as_array()) {
+            (Wanted::Everything, _) => answer,
+            (Wanted::Metadata, None) => self.of(&answer),
+            (Wanted::Metadata, Some(items)) => {
+                let items: Vec<Value> = items.iter().map(|item| self.of(item)).collect();
+                let kind = "PartialObjectMetadataList";
+                json!({"apiVersion": "meta.k8s.io/v1", "kind": kind, "metadata": answer["metadata"], "items": items})
+            }
+        }
+    }
+}
 
 impl Watches {
-    fn begin(&self, path: &str) -> Watch {
+    fn begin(&self, path: &str, wanted: Wanted) -> Watch {
         let (sender, receiver) = unbounded_channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), sender));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), wanted, sender));
         Watch(receiver)
     }
 
     /// Tells everybody who watches `path` that `object` has changed.
     pub(crate) fn modified(&self, path: &str, object: &Value) {
-        let event = Bytes::from(format!("{}\n", json!({"type": "MODIFIED", "object": object})));
         let watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, watcher) in watches.iter().filter(|(watched, _)| watched == path) {
+        for (_, wanted, watcher) in watches.iter().filter(|(watched, ..)| watched == path) {
+            let event = json!({"type": "MODIFIED", "object": wanted.of(object)});
             // Who has gone away is told nothing.
-            let _ = watcher.send(event.clone());
+            let _ = watcher.send(Bytes::from(format!("{event}\n")));
         }
     }
 }
@@ -103,12 +144,13 @@ impl hyper::body::Body for Watch {
 }
 
 async fn respond(request: Request<Incoming>, content: &impl Content, watches: &Watches) -> Response<Body> {
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let (method, uri, wanted) = (request.method().clone(), request.uri().clone(), Wanted::by(&request));
     let sent = request.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
     let (status, body) = if uri.query().is_some_and(|query| query.contains("watch=true")) {
-        (StatusCode::OK, watches.begin(uri.path()).boxed())
+        (StatusCode::OK, watches.begin(uri.path(), wanted).boxed())
     } else {
         let (status, body) = content.answer(&method, &uri, &sent, watches);
+        let body = if status.is_success() { wanted.of_answer(body) } else { body };
         (status, Full::new(Bytes::from(body.to_string())).boxed())
     };
     let mut response = Response::new(body);

@@ -1,9 +1,10 @@
-//! The floor: a server of the same HTTP library and the same headers that only answers. Over TLS it is a webhook that allows
-//! everything: it reads a review to answer with its uid.
+//! The floor: a server of the same HTTP library and the same headers that only answers, or makes a certificate before. Over TLS it
+//! is a webhook that allows everything: it reads a review to answer with its uid.
 
 use crate::Failure;
+use crate::certificate::Issuer;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,6 +16,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
@@ -25,17 +27,29 @@ pub(crate) fn command(body: usize) -> Result<Command, Failure> {
     Ok(command)
 }
 
+/// The same that makes a certificate for each answer, which it does not send.
+pub(crate) fn certifying(body: usize) -> Result<Command, Failure> {
+    let mut command = command(body)?;
+    command.arg("--certify");
+    Ok(command)
+}
+
 /// Serves until it is ended; over TLS with a certificate and its key.
-pub(crate) fn run(body: usize, tls: Option<(PathBuf, PathBuf)>) -> Result<(), Failure> {
+pub(crate) fn run(body: usize, certify: bool, tls: Option<(PathBuf, PathBuf)>) -> Result<(), Failure> {
     let acceptor = tls.map(|(certificate, key)| {
         let files = TlsFiles { certificate, key, clients: Clients::Silent, tls12: false };
         configure(&files).map(TlsAcceptor::from)
     });
     let acceptor = acceptor.transpose()?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(body, acceptor))
+    let issuer = certify.then(Issuer::new).transpose()?.map(Arc::new);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(body, issuer, acceptor))
 }
 
-async fn serve(body: usize, acceptor: Option<TlsAcceptor>) -> Result<(), Failure> {
+async fn serve(
+    body: usize,
+    issuer: Option<Arc<Issuer>>,
+    acceptor: Option<TlsAcceptor>,
+) -> Result<(), Failure> {
     let body = Bytes::from(vec![b'x'; body]);
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -45,10 +59,16 @@ async fn serve(body: usize, acceptor: Option<TlsAcceptor>) -> Result<(), Failure
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (body, acceptor) = (body.clone(), acceptor.clone());
+        let (body, issuer, acceptor) = (body.clone(), issuer.clone(), acceptor.clone());
         tokio::spawn(async move {
             match acceptor {
-                None => connection(stream, move |_| body.clone()).await,
+                None => {
+                    let answer = move |_| {
+                        let made = issuer.as_ref().map_or(Ok(()), |issuer| issuer.issue());
+                        made.is_ok().then(|| body.clone())
+                    };
+                    connection(stream, answer).await;
+                }
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
                         connection(stream, allow).await;
@@ -60,21 +80,28 @@ async fn serve(body: usize, acceptor: Option<TlsAcceptor>) -> Result<(), Failure
 }
 
 /// What a webhook answers that allows everything.
-fn allow(review: Bytes) -> Bytes {
+fn allow(review: Bytes) -> Option<Bytes> {
     let review: Value = serde_json::from_slice(&review).unwrap_or_default();
     let answer = json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "response": {"uid": review["request"]["uid"], "allowed": true},
     });
-    answer.to_string().into()
+    Some(answer.to_string().into())
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(Bytes) -> Bytes + Clone) {
+/// What has no answer ends the measurement.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: impl Fn(Bytes) -> Option<Bytes> + Clone,
+) {
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let answer = answer.clone();
         async move {
             let asked = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-            let mut response = http::Response::new(Full::new(answer(asked.unwrap_or_default())));
+            let answered = answer(asked.unwrap_or_default());
+            let status = if answered.is_some() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+            let mut response = http::Response::new(Full::new(answered.unwrap_or_default()));
+            *response.status_mut() = status;
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -5,6 +5,7 @@ mod admission;
 mod api_server;
 mod authority;
 mod bare;
+mod certificate;
 mod kms;
 mod load;
 mod measure;
@@ -44,6 +45,9 @@ enum Command {
     Bare {
         /// Bytes of the answer's body
         body: usize,
+        /// Make a certificate for each answer
+        #[arg(long)]
+        certify: bool,
         /// A certificate chain in PEM, for one over TLS
         #[arg(requires = "key")]
         certificate: Option<PathBuf>,
@@ -60,7 +64,7 @@ fn main() -> ExitCode {
         Command::Seal(arguments) => seal::run(&arguments),
         Command::Admission(arguments) => admission::run(&arguments),
         Command::Load(arguments) => load::report(&arguments),
-        Command::Bare { body, certificate, key } => bare::run(body, certificate.zip(key)),
+        Command::Bare { body, certify, certificate, key } => bare::run(body, certify, certificate.zip(key)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

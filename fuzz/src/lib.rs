@@ -2,7 +2,8 @@
 //!
 //! A target gets any bytes and must neither panic nor hang; most also hold what they read to something, such as
 //! that what was read is written the same. Its seeds are made here, in code. The test below runs each target on its
-//! seeds and on thousands of small changes of them, without a fuzzer: that is what `cargo xtask test` runs.
+//! seeds and on small changes of them, without a fuzzer: that is what `cargo xtask test` runs, for a second each, and
+//! for eight where `CI=true`.
 
 #![allow(
     clippy::unwrap_used,
@@ -45,7 +46,10 @@ fn texts(seeds: &[&str]) -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
     use keyward_core::Random;
+    use keyward_testkit::continuous_integration;
     use keyward_testkit::fakes::SeededRandom;
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
     /// `seed` with a few bytes flipped, cut out, doubled or put in.
@@ -75,22 +79,43 @@ mod tests {
         u32::from_le_bytes(bytes) as usize
     }
 
+    /// A panic is told with what makes it come again.
+    fn stand(target: &Target, bytes: &[u8]) {
+        if std::panic::catch_unwind(|| (target.run)(bytes)).is_err() {
+            panic!("{} does not stand what is {} in hexadecimal", target.name, hex::encode(bytes));
+        }
+    }
+
+    /// What is near the seeds, as far as there is time: other changes with each run.
+    fn stand_what_is_near(target: &Target, seeds: &[Vec<u8>], span: Duration) {
+        let random = SeededRandom::new(RandomState::new().build_hasher().finish());
+        let began = Instant::now();
+        for seed in seeds.iter().cycle() {
+            if began.elapsed() > span {
+                break;
+            }
+            stand(target, &changed(seed, &random));
+        }
+    }
+
     #[test]
     fn every_target_stands_its_seeds_and_what_is_near_them() {
-        for target in TARGETS {
-            let (random, began) = (SeededRandom::new(7), Instant::now());
-            let seeds = (target.seeds)();
-            assert!(!seeds.is_empty(), "{}", target.name);
-            (target.run)(b"");
-            seeds.iter().for_each(|seed| (target.run)(seed));
-            // Some targets make keys or open connections: as many changes as fit into a second.
-            for seed in seeds.iter().cycle().take(4_000) {
-                if began.elapsed() > Duration::from_secs(1) {
-                    break;
-                }
-                (target.run)(&changed(seed, &random));
+        // Minutes in all where nobody waits.
+        let span = Duration::from_secs(if continuous_integration() { 8 } else { 1 });
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(target) = TARGETS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let seeds = (target.seeds)();
+                assert!(!seeds.is_empty(), "{}", target.name);
+                stand(target, b"");
+                seeds.iter().for_each(|seed| stand(target, seed));
+                stand_what_is_near(target, &seeds, span);
             }
-        }
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            (0..workers).for_each(|_| drop(scope.spawn(work)));
+        });
     }
 
     #[test]

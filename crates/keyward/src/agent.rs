@@ -2,7 +2,7 @@
 
 use crate::cli::{Connection, Failure, client_config};
 use crate::services::{ClusterArgs, LogArgs, LoginArgs, duration, until_stopped};
-use keyward_agent::{AgentError, Options, To, check, run as deliver};
+use keyward_agent::{self as delivery, AgentError, Options, To, check, run as deliver};
 use keyward_consumption::Layout;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,11 +46,11 @@ pub(crate) struct AgentArgs {
     on_disk: bool,
     /// Write Secrets of the objects' names instead, for what can read nothing else. They rest in etcd, and whoever may read
     /// Secrets reads them; the pod's ServiceAccount must be a sealed subject, and may write Secrets
-    #[arg(long, requires = "at_rest", conflicts_with_all = ["to", "layout", "mode", "on_disk"])]
+    #[arg(long, conflicts_with_all = ["to", "layout", "mode", "on_disk"])]
     to_secrets: bool,
-    /// With --to-secrets: how etcd keeps Secrets (`keyward kms doctor` looks)
-    #[arg(long, value_enum, value_name = "HOW", requires = "to_secrets")]
-    at_rest: Option<AtRest>,
+    /// With --to-secrets: how etcd keeps Secrets
+    #[arg(long, value_enum, value_name = "HOW", default_value = "verified", requires = "to_secrets")]
+    at_rest: AtRest,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Ask the agent whose --state it is whether everything is delivered; exit code 2 and the reason when it is not
@@ -66,7 +66,9 @@ pub(crate) struct AgentArgs {
 /// How the API server has etcd keep Secrets.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum AtRest {
-    /// Encrypted by the KMS plugin
+    /// Encrypted by a KMS plugin, as the API server's metrics say; else nothing is written
+    Verified,
+    /// Encrypted, on your word
     Encrypted,
     /// In plaintext, or it is not known: accepted
     Plaintext,
@@ -85,11 +87,15 @@ pub(crate) fn run(connection: &Connection, args: AgentArgs) -> Result<(), Failur
     if let (true, Some(state)) = (args.check, &args.state) {
         return check(state, args.wait).map_err(Failure::Remote);
     }
-    if args.at_rest == Some(AtRest::Plaintext) {
+    if args.at_rest == AtRest::Plaintext {
         eprintln!("WARNING: values are written to Secrets, which etcd and its backups keep in plaintext");
     }
     let to = match args.to_secrets {
-        true => To::Secrets(args.cluster.source()),
+        true => {
+            let verified = args.at_rest == AtRest::Verified;
+            let at_rest = if verified { delivery::AtRest::Verified } else { delivery::AtRest::Accepted };
+            To::Secrets(args.cluster.source(), at_rest)
+        }
         false => To::Files { folder: args.to, layout: args.layout, mode: args.mode, on_disk: args.on_disk },
     };
     let options = Options {

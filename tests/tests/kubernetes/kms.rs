@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use keyward_kubernetes::Source;
 use keyward_testkit::cluster::{Cluster, Component, Error, Options, check};
 use keyward_testkit::process::{Finished, run, wait_for};
 use keyward_testkit::require;
@@ -187,6 +188,7 @@ fn secrets_rest_as_ciphertext_whatever_happens_to_the_parts() {
     let plugin = Plugin::stopped(&server.url(), &["--key", KEY]).with(&files);
     let mut here = Encrypted::start("test-kms", plugin.started());
     etcd_holds_ciphertext_alone(&here);
+    who_writes_secrets_sees_that_they_are_encrypted(&here);
     a_moved_ciphertext_is_refused(&here);
     a_rotation_leaves_nothing_under_the_old_key(&here, &server);
     an_absent_authority_stops_no_reads(&mut here, &mut server);
@@ -194,6 +196,18 @@ fn secrets_rest_as_ciphertext_whatever_happens_to_the_parts() {
     the_api_server_starts_after_the_plugin(&mut here);
     the_doctor_tells_right_from_wrong(&mut here, &server);
     assert!(!here.plugin.output().contains(CANARY) && !server.output().contains(CANARY));
+}
+
+fn who_writes_secrets_sees_that_they_are_encrypted(here: &Encrypted) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let source = Source { kubeconfig: Some(here.cluster.kubeconfig()), context: None };
+    let verified = runtime.block_on(async {
+        let cluster = keyward_kubernetes::Cluster::connect(&source).await.unwrap();
+        keyward_agent::verify_at_rest(&cluster, "default").await
+    });
+    verified.unwrap();
+    let left = here.cluster.kubectl(&["get", "secrets", "--output=name"], "").unwrap();
+    assert_eq!(left.trim(), "secret/app");
 }
 
 fn etcd_holds_ciphertext_alone(here: &Encrypted) {

@@ -20,7 +20,7 @@ pub use election::{Election, Leadership};
 pub use error::{Error, Why};
 pub use events::{About, Events, Severity};
 pub use kind::Kind;
-pub use kube::core::DynamicObject as Object;
+pub use kube::core::{DynamicObject as Object, ObjectMeta as Metadata};
 pub use objects::{Dependents, Key, Objects, Pages, Selection};
 pub use served::Served;
 pub use watch::{Change, Changes};

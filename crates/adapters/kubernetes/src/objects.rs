@@ -7,10 +7,12 @@ use kube::api::{
     Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
     ValidationDirective,
 };
-use kube::{Client, ResourceExt};
+use kube::core::DynamicResourceScope;
+use kube::discovery::ApiResource;
+use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
 
-use crate::{Error, Kind, Object, Why};
+use crate::{Error, Kind, Metadata, Object, Why};
 
 /// The longest that any request but a watch may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -29,9 +31,15 @@ pub struct Key {
 impl Key {
     /// The key of an object as the API server gives it.
     pub fn of(object: &Object) -> Key {
+        Key::from(&object.metadata)
+    }
+}
+
+impl From<&Metadata> for Key {
+    fn from(metadata: &Metadata) -> Key {
         Key {
-            namespace: object.metadata.namespace.as_deref().unwrap_or_default().into(),
-            name: object.metadata.name.as_deref().unwrap_or_default().into(),
+            namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
+            name: metadata.name.as_deref().unwrap_or_default().into(),
         }
     }
 }
@@ -59,17 +67,27 @@ pub struct Selection {
 pub struct Objects {
     pub(crate) api: Api<Object>,
     kind: Kind,
-    namespace: Option<Box<str>>,
+    pub(crate) namespace: Option<Box<str>>,
+}
+
+/// What is served of a kind, in one namespace or in all.
+pub(crate) fn api<K>(client: Client, kind: &Kind, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    match namespace.filter(|_| kind.namespaced) {
+        Some(namespace) => Api::namespaced_with(client, namespace, &kind.resource()),
+        None => Api::all_with(client, &kind.resource()),
+    }
 }
 
 impl Objects {
     pub(crate) fn new(client: Client, kind: &Kind, namespace: Option<&str>) -> Objects {
-        let resource = kind.resource();
-        let api = match namespace.filter(|_| kind.namespaced) {
-            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        };
-        Objects { api, kind: kind.clone(), namespace: namespace.map(Into::into) }
+        Objects {
+            api: api(client, kind, namespace),
+            kind: kind.clone(),
+            namespace: namespace.map(Into::into),
+        }
     }
 
     /// Their kind.

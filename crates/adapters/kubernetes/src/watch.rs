@@ -1,12 +1,13 @@
 //! What changes among objects.
 
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
+use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
-use crate::objects::PAGE;
-use crate::{Error, Key, Object, Objects, Selection, Why};
+use crate::objects::{PAGE, api};
+use crate::{Error, Key, Metadata, Object, Objects, Selection, Why};
 
 /// What happened. `P` is what the projection left of an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,26 +59,52 @@ impl Objects {
     pub fn changes<P: Send + 'static>(
         &self,
         selection: &Selection,
-        mut project: impl FnMut(Object) -> P + Send + 'static,
+        project: impl FnMut(Object) -> P + Send + 'static,
     ) -> Changes<P> {
-        let how = watch::Config {
-            label_selector: selection.labels.clone(),
-            field_selector: selection.fields.clone(),
-            page_size: Some(PAGE),
-            ..watch::Config::default()
-        };
+        let events = watch::watcher(self.api.clone(), selection.watched());
+        self.follow(events, |object| &object.metadata, project)
+    }
+
+    /// The same for who looks at metadata alone: nothing else is sent by the API server.
+    pub fn changes_of_metadata<P: Send + 'static>(
+        &self,
+        selection: &Selection,
+        mut project: impl FnMut(Metadata) -> P + Send + 'static,
+    ) -> Changes<P> {
+        let api: Api<PartialObjectMeta<Object>> =
+            api(self.api.clone().into_client(), self.kind(), self.namespace.as_deref());
+        let events = watch::watcher(api, selection.watched());
+        self.follow(events, |object| &object.metadata, move |object| project(object.metadata))
+    }
+
+    fn follow<K: Send + 'static, P: Send + 'static>(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+        metadata: fn(&K) -> &Metadata,
+        mut project: impl FnMut(K) -> P + Send + 'static,
+    ) -> Changes<P> {
         let doing = self.doing("watching", "");
-        let events = watch::watcher(self.api.clone(), how).default_backoff();
-        let changes = events.map(move |event| match event {
+        let changes = events.default_backoff().map(move |event| match event {
             Ok(Event::Init) => Change::Listing,
             Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                Change::There(Key::of(&object), project(object))
+                Change::There(Key::from(metadata(&object)), project(object))
             }
             Ok(Event::InitDone) => Change::Listed,
-            Ok(Event::Delete(object)) => Change::Gone(Key::of(&object)),
+            Ok(Event::Delete(object)) => Change::Gone(Key::from(metadata(&object))),
             Err(error) => Change::Trouble(Error::new(doing.clone(), why(error))),
         });
         Changes { stream: changes.chain(stream::pending()).boxed() }
+    }
+}
+
+impl Selection {
+    fn watched(&self) -> watch::Config {
+        watch::Config {
+            label_selector: self.labels.clone(),
+            field_selector: self.fields.clone(),
+            page_size: Some(PAGE),
+            ..watch::Config::default()
+        }
     }
 }
 

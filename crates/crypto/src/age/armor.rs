@@ -131,7 +131,7 @@ impl<R: BufRead> Reader<R> {
 
     fn begin(&mut self) -> Result<(), Error> {
         self.skip_space()?;
-        match self.line()?.trim_end() == BEGIN {
+        match self.line()?.trim_ascii_end() == BEGIN {
             true => Ok(()),
             false => Err(Error::Armor(
                 "it begins neither with age-encryption.org/v1 nor with -----BEGIN AGE ENCRYPTED FILE-----",
@@ -154,7 +154,7 @@ impl<R: BufRead> Reader<R> {
         }
         while self.state != State::Ended && self.decoded.len() < AHEAD {
             let line = self.line()?;
-            if line.trim_end() == END {
+            if line.trim_ascii_end() == END {
                 self.end()?;
                 self.state = State::Ended;
                 break;

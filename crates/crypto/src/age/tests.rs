@@ -149,6 +149,11 @@ fn a_file_cut_anywhere_or_changed_anywhere_does_not_open() {
     assert_eq!(opened(&longer, &identity), Err(Error::Payload));
     let armored = armor::encode(&file).unwrap();
     // Without the last line feed it is whole.
+    // A vertical tab is no white space to ASCII.
+    for (behind, opens) in [("\r\n \t\n", true), ("\u{b}", false), ("\u{a0}\n", false)] {
+        let armored = format!("{}{behind}", armored.trim_end());
+        assert_eq!(opened(armored.as_bytes(), &identity).is_ok(), opens, "{behind:?}");
+    }
     for cut in 0..armored.len() - 1 {
         assert!(opened(&armored.as_bytes()[..cut], &identity).is_err(), "cut at {cut}");
     }

@@ -22,6 +22,8 @@ pub enum AgentError {
     NotUnderstood(String),
     /// The API server cannot be asked, or refuses.
     Cluster(String),
+    /// Etcd does not keep Secrets encrypted, or nobody can tell.
+    AtRest(String),
     /// A Secret is there that somebody else made.
     Taken(String),
 }
@@ -71,6 +73,12 @@ impl fmt::Display for AgentError {
                  ServiceAccount is among its subjects, and that the role allows to open it"
             ),
             AgentError::Cluster(why) => write!(f, "the Secret cannot be written: {why}"),
+            AgentError::AtRest(why) => write!(
+                f,
+                "no values are written to Secrets, for etcd would keep them in the open: {why}; have the API server encrypt \
+                 Secrets by a KMS plugin (keyward kms doctor), let this ServiceAccount read /metrics (the ClusterRole \
+                 system:monitoring), or say with --at-rest how they are kept"
+            ),
             AgentError::Taken(why) => f.write_str(why),
             AgentError::NotUnderstood(why) => write!(f, "the authority's answer cannot be understood: {why}"),
         }

@@ -5,6 +5,7 @@
 //! deleted from the authority therefore does not leave running pods; restart them. Values are never in this process longer
 //! than it takes to write them.
 
+mod at_rest;
 mod error;
 mod fetch;
 mod folder;
@@ -13,7 +14,8 @@ mod serve;
 mod state;
 mod target;
 
+pub use at_rest::verify as verify_at_rest;
 pub use error::AgentError;
 pub use serve::{Options, run};
 pub use state::check;
-pub use target::To;
+pub use target::{AtRest, To};

@@ -8,32 +8,43 @@ use base64::engine::general_purpose::STANDARD;
 use keyward_kubernetes::{Cluster, Error, Kind, Object, Objects, Source};
 use serde_json::{Map, Value, json};
 
-use crate::AgentError;
 use crate::fetch::Opened;
+use crate::target::AtRest;
+use crate::{AgentError, at_rest};
 
-const SECRETS: Kind = Kind::namespaced("", "v1", "Secret", "secrets");
+pub(crate) const SECRETS: Kind = Kind::namespaced("", "v1", "Secret", "secrets");
 const SEALED: Kind = Kind::namespaced("keyward.io", "v1alpha1", "SealedSecret", "sealedsecrets");
 const MANAGER: &str = "keyward-agent";
 /// On every Secret that is ours, with the object's digest.
 const DIGEST: &str = "keyward.io/materialized-from";
 
 pub(crate) struct Secrets {
+    /// To be asked before values are written how etcd keeps them; none where somebody has given their word.
+    asked: Option<Cluster>,
     namespace: String,
     secrets: Objects,
     sealed: Objects,
 }
 
 impl Secrets {
-    pub(crate) async fn connect(source: &Source, namespace: &str) -> Result<Secrets, AgentError> {
+    pub(crate) async fn connect(
+        source: &Source,
+        namespace: &str,
+        at_rest: AtRest,
+    ) -> Result<Secrets, AgentError> {
         let cluster = Cluster::connect(source).await.map_err(unreachable)?;
         Ok(Secrets {
             namespace: namespace.to_owned(),
             secrets: cluster.objects(&SECRETS, Some(namespace)),
             sealed: cluster.objects(&SEALED, Some(namespace)),
+            asked: (at_rest == AtRest::Verified).then_some(cluster),
         })
     }
 
     pub(crate) async fn deliver(&self, objects: Vec<Opened>) -> Result<(), AgentError> {
+        if let Some(cluster) = &self.asked {
+            at_rest::verify(cluster, &self.namespace).await?;
+        }
         for opened in objects.into_iter().filter(|opened| opened.items.is_some()) {
             self.write(opened).await?;
         }

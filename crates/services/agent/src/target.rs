@@ -26,7 +26,16 @@ pub enum To {
         on_disk: bool,
     },
     /// Into Secrets of the same names in the agent's namespace, where they rest in etcd and whoever may read Secrets reads them.
-    Secrets(Source),
+    Secrets(Source, AtRest),
+}
+
+/// How etcd keeps the Secrets that the API server writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtRest {
+    /// It is looked at each time that values are to be written, and where no KMS plugin encrypts them, they are not.
+    Verified,
+    /// Somebody gives their word, or accepts what it is.
+    Accepted,
 }
 
 pub(crate) enum Target {
@@ -49,7 +58,9 @@ impl Target {
                 let folder = Folder::open(folder, *mode, *on_disk)?;
                 Ok(Target::Files { folder, layout: *layout, files: BTreeMap::new() })
             }
-            To::Secrets(source) => Ok(Target::Secrets(Box::new(Secrets::connect(source, namespace).await?))),
+            To::Secrets(source, at_rest) => {
+                Ok(Target::Secrets(Box::new(Secrets::connect(source, namespace, *at_rest).await?)))
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use keyward_kubernetes::{About, Key, Kind, Object};
+use keyward_kubernetes::{About, Key, Kind, Metadata, Object};
 use serde_json::{Map, Value, json};
 
 /// Our own kind.
@@ -50,10 +50,10 @@ impl fmt::Display for Id {
 }
 
 /// What changes when there is something to do: not when the status is written.
-pub(crate) fn mark(object: &Object) -> u64 {
+pub(crate) fn mark(metadata: &Metadata) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    (&object.metadata.uid, object.metadata.generation).hash(&mut hasher);
+    (&metadata.uid, metadata.generation).hash(&mut hasher);
     hasher.finish()
 }
 

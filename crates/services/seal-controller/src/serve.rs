@@ -125,7 +125,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
 async fn lead(shared: &Arc<Shared>, resync: Duration) {
     let watch = |which: Which| {
         let objects = shared.cluster.objects(which.kind(), None);
-        objects.changes(&Selection::default(), |object| object::mark(&object))
+        objects.changes_of_metadata(&Selection::default(), |metadata| object::mark(&metadata))
     };
     let mut leader = Leader {
         desk: Desk::default(),

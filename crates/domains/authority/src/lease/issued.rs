@@ -1,8 +1,9 @@
 //! Leases of what engines hand out, and what has to be done outside when they begin, go on and end.
 //!
 //! A lease is committed before what it is for is made, and removed after that is gone, so that at no moment there is
-//! anything outside without a lease. Its one due entry says when somebody must look at it next: when making it takes too
-//! long, when it ends, or when another try at taking it back is due.
+//! anything outside without a lease. Its due entry says when somebody must look at it next: when making it takes too
+//! long, when it ends, or when another try at taking it back is due. That may be sooner than it must: the entry of one that is
+//! made stays as it is, and whoever looks then records when it ends, with many others in one commit.
 
 use super::{ENTRIES, Lease, Times, delete, key, put};
 use crate::act::{About, Act, Done, Undertaking};
@@ -373,6 +374,7 @@ pub fn come_due(txn: &mut Txn<'_>, id: &str, now: Timestamp) -> Result<Option<Un
     let Some(Lease::Issued(mut lease)) = txn.get_json::<Lease>(&key(id))? else { return Ok(None) };
     let was_due = lease.due();
     if was_due > now.nanos() {
+        expiry::remember(txn, was_due, name(id), &Due::Lease(id.to_owned()))?;
         return Ok(None);
     }
     let (tries, force) = match lease.state {
@@ -450,7 +452,10 @@ pub fn conclude(
             *state = State::Live;
             lease.expires = ends.map_or(lease.expires, |ends| ends.nanos().min(lease.expires));
             let good = lease.expires > now.nanos();
-            turn(txn, id, lease, was_due)?;
+            match lease.expires > was_due {
+                true => put(txn, id, &Lease::Issued(Box::new(lease)))?,
+                false => turn(txn, id, lease, was_due)?,
+            }
             return Ok(good);
         }
         (About::Make(..), _, State::Ending { next, .. }) => {

@@ -1,7 +1,7 @@
 //! What was made: how an object tells where it came from, and which objects there are.
 
 use super::work::Reference;
-use keyward_kubernetes::Object;
+use keyward_kubernetes::Metadata;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,8 +27,8 @@ pub(crate) struct Made {
 
 impl Made {
     /// As an object says it of itself.
-    pub(crate) fn read(object: &Object) -> Option<Made> {
-        let text = object.metadata.annotations.as_ref()?.get(ANNOTATION)?;
+    pub(crate) fn read(metadata: &Metadata) -> Option<Made> {
+        let text = metadata.annotations.as_ref()?.get(ANNOTATION)?;
         let value: Value = serde_json::from_str(text).ok()?;
         let part = |value: &Value| value.as_str().map(str::to_owned);
         let trigger = &value["trigger"];
@@ -234,8 +234,8 @@ mod tests {
         );
         assert_eq!(labels["generate.kyverno.io/rule-name"].as_str().unwrap().len(), 63);
         assert_eq!(labels["generate.kyverno.io/trigger-group"], "");
-        let object: Object = serde_json::from_value(value).unwrap();
-        assert_eq!(Made::read(&object), Some(made));
+        let metadata: Metadata = serde_json::from_value(value["metadata"].clone()).unwrap();
+        assert_eq!(Made::read(&metadata), Some(made));
     }
 
     #[test]

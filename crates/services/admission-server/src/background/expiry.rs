@@ -6,7 +6,7 @@ use super::work::{Extent, Reference, Work};
 use crate::log::{self, Wall};
 use keyward_admission::{Operation, Propagation};
 use keyward_core::{Clock as _, Timestamp, parse_duration};
-use keyward_kubernetes::{Change, Kind, Object, Selection};
+use keyward_kubernetes::{Change, Kind, Metadata, Selection};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,7 @@ impl Expiry {
 /// # Errors
 ///
 /// Why that cannot be meant.
-pub(super) fn of(object: &Object) -> Result<Option<Expiry>, String> {
-    let metadata = &object.metadata;
+pub(super) fn of(metadata: &Metadata) -> Result<Option<Expiry>, String> {
     let Some(text) = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL)) else { return Ok(None) };
     let created = metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
     let created = Timestamp::from_secs(u64::try_from(created).unwrap_or_default());
@@ -74,7 +73,7 @@ fn moment(text: &str, created: Timestamp) -> Result<Timestamp, String> {
 pub(super) async fn follow(desk: Arc<Desk>, kind: Kind) {
     let selection = Selection { labels: Some(LABEL.to_owned()), fields: None };
     let objects = desk.around.cluster.objects(&kind, None);
-    let mut changes = objects.changes(&selection, |object| of(&object));
+    let mut changes = objects.changes_of_metadata(&selection, |metadata| of(&metadata));
     let mut times: BTreeSet<(Timestamp, Reference)> = BTreeSet::new();
     let mut there: HashMap<Reference, Timestamp> = HashMap::new();
     let mut listing: Option<BTreeSet<Reference>> = None;

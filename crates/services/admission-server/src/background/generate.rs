@@ -296,7 +296,7 @@ impl Desk {
             return Ok(());
         };
         // What is there now may be somebody else's by the same name.
-        if Made::read(&there).is_some() {
+        if Made::read(&there.metadata).is_some() {
             objects.delete(&object.name, there.metadata.uid.as_deref()).await?;
         }
         self.downstreams.gone(object);

@@ -32,7 +32,7 @@ impl Desk {
                 }
                 (entry.policy.removal().and_then(|removal| removal.propagation), Some(entry))
             }
-            None => match expiry::of(&there) {
+            None => match expiry::of(&there.metadata) {
                 Ok(Some(expiry)) if expiry.is_over() => (expiry.propagation, None),
                 _ => return Ok(()),
             },

@@ -109,7 +109,7 @@ async fn watch(desk: Arc<Desk>, source: Source) {
     let fields = source.name.as_ref().map(|name| format!("metadata.name={name}"));
     let namespace = Some(&*source.namespace).filter(|name| !name.is_empty());
     let objects = desk.around.cluster.objects(&source.kind, namespace);
-    let mut changes = objects.changes(&Selection { labels: None, fields }, |_| ());
+    let mut changes = objects.changes_of_metadata(&Selection { labels: None, fields }, |_| ());
     let mut listing = false;
     loop {
         match changes.next().await {

@@ -56,8 +56,8 @@ async fn may_delete(desk: &Desk, kind: &Kind) -> bool {
 async fn watch(desk: Arc<Desk>, kind: Kind) {
     let selection = Selection { labels: Some(LABEL.to_owned()), fields: None };
     let objects = desk.around.cluster.objects(&kind, None);
-    let mut changes = objects.changes(&selection, |object| {
-        (Made::read(&object), object.metadata.resource_version.unwrap_or_default())
+    let mut changes = objects.changes_of_metadata(&selection, |metadata| {
+        (Made::read(&metadata), metadata.resource_version.unwrap_or_default())
     });
     let mut listing: Option<BTreeSet<Reference>> = None;
     loop {

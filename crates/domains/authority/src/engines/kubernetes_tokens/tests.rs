@@ -306,6 +306,8 @@ fn tokens_that_no_one_can_take_back_are_made_if_that_is_asked_for() {
     let short = creds(&mut bench, "existing", &json!({ "ttl": 60 }));
     assert!(short.errors().contains("for less than 600 seconds"), "{short:?}");
     bench.write("sys/leases/revoke-prefix/kubernetes", "");
+    // Until when making it would have taken too long.
+    bench.pass(crate::lease::GUARD);
     assert_eq!(bench.count("lease/"), 0);
 }
 
