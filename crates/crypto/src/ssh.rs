@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData, RsaPublicKey};
@@ -67,12 +69,19 @@ pub enum Kind {
 pub struct PublicKey(ssh_key::PublicKey);
 
 impl PublicKey {
-    /// From a line as `authorized_keys` has it, without options.
+    /// From a line as `authorized_keys` has it, without options, or from its BASE64 alone.
     pub fn read(line: &str) -> Result<PublicKey, Error> {
         if line.len() > MOST {
             return Err(Error::Public);
         }
-        let read = ssh_key::PublicKey::from_openssh(line.trim()).map_err(|_| Error::Public)?;
+        let line = line.trim();
+        let read = match line.contains(' ') {
+            true => ssh_key::PublicKey::from_openssh(line).map_err(|_| Error::Public)?,
+            false => {
+                let wire = STANDARD.decode(line).map_err(|_| Error::Public)?;
+                ssh_key::PublicKey::from_bytes(&wire).map_err(|_| Error::Public)?
+            }
+        };
         match read.key_data() {
             KeyData::Dsa(_) => Err(Error::Key("DSA keys are not available: make an Ed25519 key")),
             KeyData::Other(_) => Err(Error::Key("keys of this type are not available: make an Ed25519 key")),

@@ -181,6 +181,43 @@ fn passwords_are_changed_without_locking_us_out() {
 }
 
 #[test]
+fn the_clock_changes_the_connections_own_password() {
+    let Some((_server, root, postgres)) = with_postgresql(&json!({})) else { return };
+    postgres
+        .sql("CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'first'; CREATE ROLE legacy LOGIN PASSWORD 'kept'");
+    let config = json!({ "username": "admin", "password": "first", "rotation_period": "10s" });
+    root.write("database/config/db", &config).expect(204);
+    let kept = json!({
+        "db_name": "db", "username": "legacy", "rotation_period": "1h", "skip_import_rotation": true, "password": "kept",
+    });
+    root.write("database/static-roles/legacy", &kept).expect(204);
+    postgres.try_sql("admin", "first", "SELECT 1").unwrap();
+    let stands = || postgres.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'admin'");
+    let mut before = stands();
+    for _ in 0..2 {
+        wait_for("another password", SOON, || (stands() != before).then_some(())).unwrap();
+        before = stands();
+        assert!(postgres.try_sql("admin", "first", "SELECT 1").is_err());
+        wait_for("users", SOON, || (root.read("database/creds/app").status == 200).then_some(())).unwrap();
+    }
+    wait_for("the time of it", SOON, || {
+        root.read("database/config/db").expect(200).data()["last_vault_rotation"].is_string().then_some(())
+    })
+    .unwrap();
+    root.write("database/config/db", &json!({ "disable_automated_rotation": true })).expect(204);
+    wait_for("the clock to be stopped", SOON, || {
+        root.read("database/config/db").expect(200).data()["next_vault_rotation"].is_null().then_some(())
+    })
+    .unwrap();
+    // Nobody changed the password that was to stay.
+    let handed_out = root.read("database/static-creds/legacy").expect(200).data();
+    assert_eq!(handed_out["password"], "kept");
+    postgres.try_sql("legacy", "kept", "SELECT 1").unwrap();
+    root.write("database/rotate-role/legacy", &json!({})).expect(204);
+    assert!(postgres.try_sql("legacy", "kept", "SELECT 1").is_err());
+}
+
+#[test]
 fn a_database_that_is_away_is_waited_for() {
     let Some((_server, root, mut postgres)) = with_postgresql(&json!({})) else { return };
     let one = made(&root.read("database/creds/app").expect(200));

@@ -1,5 +1,6 @@
 //! Connections: how a database is reached, and as whom.
 
+use super::super::automated::{self, Rotation};
 use super::address::{self, Address};
 use super::dialect::{self, Values};
 use super::username::UsernameTemplate;
@@ -30,8 +31,8 @@ const MOST_OPEN: i64 = 100;
 const REDIS_PORT: u16 = 6379;
 
 // house: what one request configures is one entry, so that nobody sees half of it
-/// A connection as stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A connection as stored. It holds a password: no `Debug`.
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Stored {
     pub(super) plugin: String,
@@ -39,9 +40,8 @@ pub(super) struct Stored {
     pub(super) url: String,
     pub(super) username: String,
     pub(super) password: String,
-    /// Going to be the password, or already: see [`super::root`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<Next>,
+    /// Of the password.
+    pub(super) rotation: Rotation,
     pub(super) rotation_statements: Vec<String>,
     pub(super) password_policy: String,
     pub(super) username_template: String,
@@ -64,15 +64,8 @@ pub(super) struct Stored {
     pub(super) persistence: String,
     /// Changed to have sessions closed.
     pub(super) resets: u32,
-}
-
-/// A password that is being set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Next {
-    pub(super) password: String,
-    /// When somebody must look at it next.
-    pub(super) due: u64,
-    pub(super) tries: u32,
+    /// New static roles leave the password as it is, unless they say otherwise.
+    pub(super) skip_import: bool,
 }
 
 /// A connection, read once per change.
@@ -153,10 +146,9 @@ impl Connection {
         let filled = |text: &str, password: &str| {
             text.replace("{{username}}", &self.stored.username).replace("{{password}}", password)
         };
-        let next = self.stored.next.iter().map(|next| &next.password);
-        let passwords = std::iter::once(&self.stored.password).chain(next);
+        let passwords = std::iter::once(self.stored.password.as_str()).chain(self.stored.rotation.next());
         let passwords = passwords.map(|one| match self.address.password.as_str() {
-            "{{password}}" => Arc::new(Hidden::new(one.clone())),
+            "{{password}}" => Arc::new(Hidden::new(one)),
             other => Arc::new(Hidden::new(filled(other, one))),
         });
         Server {
@@ -221,12 +213,17 @@ fn redis(stored: &Stored) -> Result<Address, Refusal> {
     })
 }
 
-fn path(name: &str) -> String {
+pub(super) fn path(name: &str) -> String {
     format!("{DIRECTORY}{name}")
 }
 
+/// Says that the connection `name` is not there.
+pub(super) fn absent(name: &str) -> Refusal {
+    Refusal::invalid(format!("failed to find entry for connection with name: {name:?}"))
+}
+
 /// The storage key of the connection `name` of the mount `uuid`.
-pub(super) fn key(uuid: &str, name: &str) -> String {
+fn key(uuid: &str, name: &str) -> String {
     mounts::prefix(uuid) + &path(name)
 }
 
@@ -237,7 +234,7 @@ pub(super) fn find(txn: &mut Txn<'_>, uuid: &str, name: &str) -> Result<Arc<Conn
     let found = txn.built(&key, |plain| {
         Connection::of(serde_json::from_slice(plain).map_err(|_| corrupt())?).map_err(|_| corrupt())
     })?;
-    found.ok_or_else(|| Refusal::invalid(format!("failed to find entry for connection with name: {name:?}")))
+    found.ok_or_else(|| absent(name))
 }
 
 /// The server of the connection `name`, with what was found of it.
@@ -279,7 +276,10 @@ pub(super) fn list(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let path = path(cx.param("name"));
-    cx.delete(&path);
+    if let Some(stored) = cx.get_json::<Stored>(&path)? {
+        let uuid = cx.mount.uuid.clone();
+        super::place(&uuid, &path).delete(cx.txn, stored.rotation.due());
+    }
     Ok(Response::empty())
 }
 
@@ -326,15 +326,20 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if stored.skip_verify {
         show("tls_skip_verify", json!(true));
     }
-    Response::data(&json!({
+    let mut shown = json!({
         "allowed_roles": stored.allowed_roles,
         "connection_details": details,
         "password_policy": stored.password_policy,
         "plugin_name": stored.plugin,
         "plugin_version": "",
         "root_credentials_rotate_statements": stored.rotation_statements,
+        "skip_static_role_import_rotation": stored.skip_import,
         "verify_connection": stored.verify,
-    }))
+    });
+    for (name, value) in stored.rotation.describe() {
+        shown[name] = value;
+    }
+    Response::data(&shown)
 }
 
 pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -342,8 +347,10 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let path = path(&name);
     let new = Stored { open: OPEN, idle: u32::MAX, verify: true, ..Stored::default() };
     let mut stored = cx.get_json::<Stored>(&path)?.unwrap_or(new);
-    let sent = &cx.request.fields;
+    let was_due = stored.rotation.due();
+    let sent = cx.fields();
     take_over(&mut stored, sent)?;
+    stored.rotation.take(sent, sent.has("password"), cx.now)?;
     let mut response = Response::empty();
     if stored.password.is_empty() && !stored.url.contains("{{password}}") && stored.url.contains("://") {
         response = response.warn(
@@ -351,12 +358,13 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
              it as password",
         );
     }
-    cx.put_json(&path, &stored)?;
+    let uuid = cx.mount.uuid.clone();
+    automated::configure(cx.txn, &super::place(&uuid, &path), &stored, was_due)?;
     let connection = Connection::of(stored)?;
     crate::password_policy::wanted(cx.txn, &connection.stored.password_policy)?;
     if connection.stored.verify {
         // Not yet the connections of what is stored: a pool of its own.
-        let server = connection.server(&cx.mount.uuid, &format!("{name} (new)"), cx.now.nanos());
+        let server = connection.server(&uuid, &format!("{name} (new)"), cx.now.nanos());
         cx.effects.push(Effect::Prove(Act::Database(Box::new(Deed {
             server: Arc::new(server),
             work: Work::Verify,
@@ -366,11 +374,9 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 }
 
 /// Parameters of Vault's that are not here: whoever sends one would find out too late that it was passed over.
-const ABSENT: [(&str, &str); 4] = [
+const ABSENT: [(&str, &str); 2] = [
     ("auth_type", "logins by a cloud's identity are not available: send username and password"),
     ("self_managed", "connections without a user of their own are not available: send username and password"),
-    ("rotation_period", "have a timer call rotate-root/NAME: it is not called by itself"),
-    ("rotation_schedule", "have a timer call rotate-root/NAME: it is not called by itself"),
 ];
 
 /// Refuses what is `absent`, unless it is sent as nothing.
@@ -420,8 +426,6 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
     }
     if let Some(password) = sent.string("password")? {
         stored.password = password;
-        // What was being set is not what the operator says it is now.
-        stored.next = None;
     }
     if let Some(both) = sent.string("tls_certificate_key")? {
         let at = both.find("-----BEGIN").and_then(|first| {
@@ -443,6 +447,7 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
         ("verify_connection", &mut stored.verify),
         ("tls_skip_verify", &mut stored.skip_verify),
         ("tls", &mut stored.tls),
+        ("skip_static_role_import_rotation", &mut stored.skip_import),
     ] {
         if let Some(sent) = sent.bool(name)? {
             *flag = sent;

@@ -1,23 +1,23 @@
 //! Static roles: users that are there already, whose passwords are changed by the clock.
 //!
-//! As in [`super::root`], the password that is going to be set is stored first, and set again until the server has taken
+//! As in [`crate::engines::automated`], the password that is going to be set is stored first, and set again until the server has taken
 //! it. Clients are shown the last one it is known to have.
 
+use super::super::journaled::Place;
+use super::super::rotation_times::Times;
 use super::config;
 use super::dialect;
+use super::place;
 use super::role;
 use crate::act::database::Deed;
 use crate::act::{Act, Done, Undertaking};
 use crate::context::Context;
-use crate::expiry;
-use crate::fields::Fields;
 use crate::lease::GUARD;
-use crate::mounts;
 use crate::refusal::Refusal;
 use crate::response::Response;
 use crate::route::Resumed;
 use crate::txn::Txn;
-use keyward_core::{Schedule, Timestamp};
+use keyward_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -27,39 +27,33 @@ pub(super) const DIRECTORY: &str = "static-role/";
 
 /// The shortest period, in seconds; as in Vault.
 const SHORTEST: u64 = 5;
-/// The shortest window, in seconds; as in Vault.
-const SHORTEST_WINDOW: u64 = 3600;
 /// Before another try, in the beginning.
 const PAUSE: Duration = Duration::from_secs(10);
+/// What Vault's clients are told, and can read, where there was no rotation.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Parameters of Vault's that are not here.
-const ABSENT: [(&str, &str); 2] = [
-    (
-        "skip_import_rotation",
-        "a new role's password is always changed, for nobody else may know it: leave it out",
-    ),
-    ("self_managed_password", "the connection's own user changes passwords: leave it out"),
-];
+const ABSENT: [(&str, &str); 1] =
+    [("self_managed_password", "the connection's own user changes passwords: leave it out")];
 
 /// A role as stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Fixed {
     db_name: String,
     username: String,
-    /// Seconds; zero with a schedule.
-    period: u64,
-    /// As `cron` has it; empty with a period.
-    schedule: String,
-    /// Seconds after a scheduled moment that tries may begin in; any number when zero.
-    window: u64,
-    /// The scheduled moment that tries belong to.
+    times: Times,
+    /// The moment that was planned, which tries belong to.
     scheduled: u64,
     statements: Vec<String>,
     credential: BTreeMap<String, String>,
-    /// The last that the server is known to have; empty before the first.
+    /// Sent with the role, or that of its connection.
+    skip_import: bool,
+    /// The role stays, whatever comes of the next try: the server has taken a password, or was not to be asked at first.
+    made: bool,
+    /// The last that the server is known to have; empty where it is not known.
     password: String,
-    /// When it took that, in nanoseconds since the epoch.
+    /// When it took that from us, in nanoseconds since the epoch; zero before the first time.
     rotated: u64,
     /// Going to be the password, or already.
     next: Option<String>,
@@ -70,53 +64,43 @@ struct Fixed {
     tries: u32,
 }
 
+impl Fixed {
+    /// The next change is a period after the last one, or when the schedule has it.
+    fn plan(&mut self, now: Timestamp) {
+        let since = if self.rotated == 0 { now } else { Timestamp::from_nanos(self.rotated) };
+        self.due = self.times.next(since, now).unwrap_or(u64::MAX);
+        self.scheduled = self.due;
+    }
+}
+
 fn path(name: &str) -> String {
     format!("{DIRECTORY}{name}")
-}
-
-fn key(uuid: &str, name: &str) -> String {
-    mounts::prefix(uuid) + &path(name)
-}
-
-fn put(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed, was_due: u64) -> Result<(), Refusal> {
-    let due_name = format!("{uuid}/{}", path(name));
-    if was_due != role.due && was_due != 0 {
-        expiry::forget(txn, was_due, &due_name);
-    }
-    expiry::remember(txn, role.due, &due_name, &super::due_entry(uuid, path(name)))?;
-    txn.put_json(&key(uuid, name), role)
-}
-
-/// Has the next password set; `role` must have one.
-fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str, role: &Fixed) -> Result<Undertaking, Refusal> {
-    let (connection, server) = config::for_role(txn, uuid, &role.db_name, name)?;
-    let password = role.next.as_deref().unwrap_or_default();
-    let work = connection.set_password(&role.username, password, &role.statements, txn.random())?;
-    let act = Act::Database(Box::new(Deed { server, work }));
-    Ok(Undertaking { act, about: super::about(uuid, path(name)) })
 }
 
 /// Stores the next password, and says what sets it.
 fn begin(
     txn: &mut Txn<'_>,
-    uuid: &str,
+    place: &Place<'_>,
     name: &str,
     mut role: Fixed,
     now: Timestamp,
 ) -> Result<Undertaking, Refusal> {
-    if role.next.is_none() {
-        let connection = config::find(txn, uuid, &role.db_name)?;
-        let password = role::policy(txn, &role.credential, &connection)?.generate(txn.random())?;
-        dialect::check_password(&password)?;
-        role.next = Some(password);
-        role.untried = true;
-    } else {
-        role.untried = false;
-    }
+    role.untried = role.next.is_none();
+    let next = match role.next.take() {
+        Some(next) => next,
+        None => {
+            let connection = config::find(txn, place.uuid, &role.db_name)?;
+            role::policy(txn, &role.credential, &connection)?.generate(txn.random())?
+        }
+    };
+    dialect::check_password(&next)?;
+    let (connection, server) = config::for_role(txn, place.uuid, &role.db_name, name)?;
+    let work = connection.set_password(&role.username, &next, &role.statements, txn.random())?;
     let was_due = role.due;
     role.due = now.plus(GUARD).nanos();
-    put(txn, uuid, name, &role, was_due)?;
-    undertaking(txn, uuid, name, &role)
+    role.next = Some(next);
+    place.put(txn, &role, (was_due, role.due))?;
+    Ok(Undertaking { act: Act::Database(Box::new(Deed { server, work })), about: place.about() })
 }
 
 pub(super) fn exists(cx: &mut Context<'_, '_>) -> Result<bool, Refusal> {
@@ -135,15 +119,10 @@ fn named(cx: &mut Context<'_, '_>) -> Result<Option<Fixed>, Refusal> {
 
 pub(super) fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if let Some(role) = named(cx)? {
-        let path = path(cx.param("name"));
-        expiry::forget(cx.txn, role.due, &format!("{}/{path}", cx.mount.uuid));
-        cx.delete(&path);
+        let (uuid, path) = (cx.mount.uuid.clone(), path(cx.param("name")));
+        place(&uuid, &path).delete(cx.txn, role.due);
     }
     Ok(Response::empty())
-}
-
-fn last_rotation(role: &Fixed) -> String {
-    Timestamp::from_nanos(role.rotated).to_string()
 }
 
 pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
@@ -153,48 +132,63 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         "username": role.username,
         "rotation_statements": role.statements,
         "credential_type": "password",
-        "last_vault_rotation": last_rotation(&role),
+        "skip_import_rotation": role.skip_import,
     });
-    show_rotation(&role, &mut shown);
+    if role.rotated != 0 {
+        shown["last_vault_rotation"] = json!(last_rotation(&role));
+    }
+    show_rotation(&role.times, &mut shown);
     if !role.credential.is_empty() {
         shown["credential_config"] = json!(role.credential);
     }
     Response::data(&shown)
 }
 
+fn last_rotation(role: &Fixed) -> String {
+    match role.rotated {
+        0 => NEVER.to_owned(),
+        rotated => Timestamp::from_nanos(rotated).to_string(),
+    }
+}
+
 pub(super) fn creds(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("name").to_owned();
     let role = named(cx)?.ok_or_else(|| Refusal::invalid(format!("unknown role: {name}")))?;
     if role.password.is_empty() {
-        return Err(Refusal::invalid(
-            "the role's password has not been set yet: the database could not be reached so far",
-        ));
+        return Err(Refusal::invalid(match role.made {
+            true => format!(
+                "the password is not known before it is changed at {}, for the role was made with skip_import_rotation: \
+                 send it as password to static-roles/{name}, or have it changed now by rotate-role/{name}",
+                Timestamp::from_nanos(role.scheduled)
+            ),
+            false => "the role's password has not been set yet: the database could not be reached so far"
+                .to_owned(),
+        }));
     }
-    let next = Timestamp::from_nanos(next_due(&role, cx.now)?);
     let mut shown = json!({
         "username": role.username,
         "password": role.password,
         "last_vault_rotation": last_rotation(&role),
-        "ttl": next.since(cx.now).as_secs(),
+        "ttl": Timestamp::from_nanos(role.scheduled).since(cx.now).as_secs(),
     });
-    show_rotation(&role, &mut shown);
+    show_rotation(&role.times, &mut shown);
     Response::data(&shown)
 }
 
-fn show_rotation(role: &Fixed, shown: &mut Value) {
-    if role.schedule.is_empty() {
-        shown["rotation_period"] = json!(role.period);
+fn show_rotation(times: &Times, shown: &mut Value) {
+    if times.schedule.is_empty() {
+        shown["rotation_period"] = json!(times.period);
     } else {
-        shown["rotation_schedule"] = json!(role.schedule);
-        if role.window > 0 {
-            shown["rotation_window"] = json!(role.window);
+        shown["rotation_schedule"] = json!(times.schedule);
+        if times.window > 0 {
+            shown["rotation_window"] = json!(times.window);
         }
     }
 }
 
 pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("name").to_owned();
-    let uuid = cx.mount.uuid.clone();
+    let (uuid, path) = (cx.mount.uuid.clone(), path(&name));
     let known = named(cx)?;
     let new = known.is_none();
     let mut role = known.unwrap_or_default();
@@ -215,44 +209,35 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     if let Some(credential) = role::credential(sent)? {
         role.credential = credential;
     }
-    let rotation = (role.period, role.schedule.clone());
-    take_over_rotation(&mut role, sent)?;
+    let before = role.times.clone();
+    role.times.take(sent, SHORTEST)?;
     check(&role)?;
+    let skip = sent.bool("skip_import_rotation")?;
+    let password = sent.string("password")?.filter(|password| !password.is_empty());
     // Finds out whether the connection is there and lets the role use it, before anything is kept.
-    config::for_role(cx.txn, &uuid, &role.db_name, &name)?;
-    if new {
-        let undertaking = begin(cx.txn, &uuid, &name, role, cx.now)?;
+    let (connection, _) = config::for_role(cx.txn, &uuid, &role.db_name, &name)?;
+    role.skip_import = skip.unwrap_or(if new { connection.stored.skip_import } else { role.skip_import });
+    role.made |= new && role.skip_import;
+    if let Some(password) = password {
+        if !role.made || role.rotated != 0 {
+            return Err(Refusal::invalid(
+                "password is for roles made with skip_import_rotation, before the first change of their password: leave it \
+                 out",
+            ));
+        }
+        role.password = password;
+    }
+    if new && !role.skip_import {
+        let undertaking = begin(cx.txn, &place(&uuid, &path), &name, role, cx.now)?;
         cx.undertake(undertaking);
     } else {
         let was_due = role.due;
-        if role.next.is_none() && rotation != (role.period, role.schedule.clone()) {
-            role.due = next_due(&role, cx.now)?;
-            role.scheduled = role.due;
+        if role.next.is_none() && role.times != before {
+            role.plan(cx.now);
         }
-        put(cx.txn, &uuid, &name, &role, was_due)?;
+        place(&uuid, &path).put(cx.txn, &role, (was_due, role.due))?;
     }
     Ok(Response::empty())
-}
-
-fn take_over_rotation(role: &mut Fixed, sent: &Fields) -> Result<(), Refusal> {
-    let period =
-        sent.duration("rotation_period")?.map(|period| period.as_secs()).filter(|period| *period > 0);
-    let schedule = sent.string("rotation_schedule")?.filter(|schedule| !schedule.is_empty());
-    match (period, schedule) {
-        (Some(_), Some(_)) => {
-            return Err(Refusal::invalid(
-                "mutually exclusive fields rotation_period and rotation_schedule were both specified; only one of \
-                 them can be provided",
-            ));
-        }
-        (Some(period), None) => (role.period, role.schedule, role.window) = (period, String::new(), 0),
-        (None, Some(schedule)) => (role.period, role.schedule) = (0, schedule),
-        (None, None) => {}
-    }
-    if let Some(window) = sent.duration("rotation_window")? {
-        role.window = window.as_secs();
-    }
-    Ok(())
 }
 
 fn check(role: &Fixed) -> Result<(), Refusal> {
@@ -267,99 +252,64 @@ fn check(role: &Fixed) -> Result<(), Refusal> {
     if role.username.chars().any(hostile) {
         return refuse("username cannot have quotes, backslashes, semicolons or control characters");
     }
-    if role.window > 0 && role.schedule.is_empty() {
-        return refuse("rotation_window is invalid with use of rotation_period");
-    }
-    if role.window > 0 && role.window < SHORTEST_WINDOW {
-        return Err(Refusal::invalid(format!("rotation_window must be {SHORTEST_WINDOW} seconds or more")));
-    }
-    match role.schedule.as_str() {
-        "" if role.period == 0 => {
+    match role.times.any() {
+        true => Ok(()),
+        false => {
             refuse("one of rotation_schedule or rotation_period must be provided to create a static account")
         }
-        "" if role.period < SHORTEST => {
-            Err(Refusal::invalid(format!("rotation_period must be {SHORTEST} seconds or more")))
-        }
-        "" => Ok(()),
-        schedule => match Schedule::parse(schedule) {
-            Ok(_) => Ok(()),
-            Err(why) => Err(Refusal::invalid(format!("could not parse rotation_schedule: {why}"))),
-        },
     }
-}
-
-/// When the password is changed next, after `now` where there is a schedule.
-fn next_due(role: &Fixed, now: Timestamp) -> Result<u64, Refusal> {
-    if role.schedule.is_empty() {
-        let last = Timestamp::from_nanos(role.rotated);
-        return Ok(last.plus(Duration::from_secs(role.period)).nanos());
-    }
-    let unreadable = |_| Refusal::Internal("a stored schedule cannot be read".to_owned());
-    let schedule = Schedule::parse(&role.schedule).map_err(unreadable)?;
-    Ok(schedule.next_after(now).map_or(u64::MAX, Timestamp::nanos))
-}
-
-/// True when it is too late for the moment that was scheduled, and nothing has been begun that must be finished.
-fn missed(role: &Fixed, now: Timestamp) -> bool {
-    let ends = Timestamp::from_nanos(role.scheduled).plus(Duration::from_secs(role.window));
-    role.window > 0 && role.next.is_none() && now > ends
 }
 
 pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let name = cx.param("name").to_owned();
-    let uuid = cx.mount.uuid.clone();
+    let (uuid, path) = (cx.mount.uuid.clone(), path(&name));
     let role = named(cx)?.ok_or_else(|| Refusal::invalid("no static role found for role name"))?;
-    let undertaking = begin(cx.txn, &uuid, &name, role, cx.now)?;
+    let undertaking = begin(cx.txn, &place(&uuid, &path), &name, role, cx.now)?;
     cx.undertake(undertaking);
     Ok(Response::empty())
 }
 
-pub(super) fn due(txn: &mut Txn<'_>, uuid: &str, name: &str, now: Timestamp) -> Resumed {
-    let Some(mut role) = txn.get_json::<Fixed>(&key(uuid, name))? else { return Ok(None) };
-    if role.due > now.nanos() {
+pub(super) fn due(txn: &mut Txn<'_>, place: &Place<'_>, name: &str, now: Timestamp) -> Resumed {
+    let Some(mut role) = place.get::<Fixed>(txn)? else { return Ok(None) };
+    let was_due = role.due;
+    if was_due > now.nanos() {
         return Ok(None);
     }
-    if missed(&role, now) {
-        let was_due = role.due;
-        role.due = next_due(&role, now)?;
-        (role.scheduled, role.tries) = (role.due, 0);
-        put(txn, uuid, name, &role, was_due)?;
-        return Ok(None);
-    }
-    role.tries = role.tries.saturating_add(1);
-    match begin(txn, uuid, name, role.clone(), now) {
-        Err(Refusal::Storage(fault)) => Err(fault.into()),
-        // The connection is gone, or does not allow it any more: perhaps it will again.
-        Err(_) => {
-            let was_due = role.due;
-            role.due = now.plus(PAUSE.saturating_mul(role.tries.min(60))).nanos();
-            put(txn, uuid, name, &role, was_due).map(|()| None)
+    // What has been begun must be finished, however late it is.
+    if role.next.is_none() && role.times.missed(role.scheduled, now) {
+        role.plan(now);
+        role.tries = 0;
+    } else {
+        role.tries = role.tries.saturating_add(1);
+        match begin(txn, place, name, role.clone(), now) {
+            Err(Refusal::Storage(fault)) => return Err(fault.into()),
+            Ok(undertaking) => return Ok(Some(undertaking)),
+            // The connection is gone, or does not allow it any more: perhaps it will again.
+            Err(_) => role.due = now.plus(PAUSE.saturating_mul(role.tries.min(60))).nanos(),
         }
-        Ok(undertaking) => Ok(Some(undertaking)),
     }
+    place.put(txn, &role, (was_due, role.due)).map(|()| None)
 }
 
 pub(super) fn conclude(
     txn: &mut Txn<'_>,
-    uuid: &str,
-    name: &str,
+    place: &Place<'_>,
     done: &Done,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let Some(mut role) = txn.get_json::<Fixed>(&key(uuid, name))? else { return Ok(()) };
+    let Some(mut role) = place.get::<Fixed>(txn)? else { return Ok(()) };
     let was_due = role.due;
     match (done, role.next.take()) {
         (Ok(()), Some(password)) => {
             role.password = password;
+            role.made = true;
             role.rotated = now.nanos();
             role.tries = 0;
-            role.due = next_due(&role, now)?;
-            role.scheduled = role.due;
+            role.plan(now);
         }
         // It could not be made, and is not there.
-        (Err(failure), _) if failure.nothing_done && role.rotated == 0 => {
-            expiry::forget(txn, was_due, &format!("{uuid}/{}", path(name)));
-            txn.delete(&key(uuid, name));
+        (Err(failure), _) if failure.nothing_done && role.untried && !role.made => {
+            place.delete(txn, was_due);
             return Ok(());
         }
         (Err(failure), next) => {
@@ -368,5 +318,5 @@ pub(super) fn conclude(
         }
         (Ok(()), None) => return Ok(()),
     }
-    put(txn, uuid, name, &role, was_due)
+    place.put(txn, &role, (was_due, role.due))
 }

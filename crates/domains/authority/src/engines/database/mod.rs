@@ -17,13 +17,14 @@ mod username;
 
 pub(crate) use dialect::PLUGINS;
 
-use crate::act::{About, Done};
-use crate::engines::automated::SCHEDULE;
-use crate::expiry::Due;
+use super::automated;
+use super::journaled::Place;
+use super::rotation_times::SCHEDULE;
+use crate::act::Done;
 use crate::lease;
 use crate::refusal::Refusal;
 use crate::request::Operation;
-use crate::route::{Backend, Field, Journal, Kind, Resumed, Route, field};
+use crate::route::{Backend, Field, Journal, Kind, Resumed, Route, field, joined};
 use crate::txn::Txn;
 use keyward_core::Timestamp;
 
@@ -42,7 +43,9 @@ pub static BACKEND: Backend = Backend {
     ..Backend::EMPTY
 };
 
-const CONFIG: &[Field] = &[
+const CONFIG: &[Field] = &joined::<32>(&[CONNECTION, &automated::FIELDS]);
+
+const CONNECTION: &[Field] = &[
     field("plugin_name", Kind::Text, "postgresql-, mysql- or redis-database-plugin."),
     field("plugin_version", Kind::Text, "Every kind of database is built in and has one version."),
     field("verify_connection", Kind::Bool, "Connect before the configuration is stored; yes by default."),
@@ -86,6 +89,11 @@ const CONFIG: &[Field] = &[
     ),
     field("host", Kind::Text, "Redis: the server."),
     field("port", Kind::Int, "Redis: its port; 6379 by default."),
+    field(
+        "skip_static_role_import_rotation",
+        Kind::Bool,
+        "New static roles leave the password as it is until its first time, unless they say otherwise.",
+    ),
 ];
 
 const CREATE: Field =
@@ -107,19 +115,21 @@ const ROLE: &[Field] = &[
     field("credential_config", Kind::Pairs, "`password_policy`: another than the connection's."),
 ];
 
-const STATIC_ROLE: &[Field] = &[
+const STATIC_ROLE: &[Field] = &joined::<10>(&[FIXED, &SCHEDULE]);
+
+const FIXED: &[Field] = &[
     field("db_name", Kind::Text, "The connection."),
     field("username", Kind::Text, "A user that is there."),
     field("rotation_period", Kind::Duration, "Change the password this often, at least 5 s."),
     field("rotation_statements", Kind::List, "What changes the password; the usual way when empty."),
     field("credential_type", Kind::Text, "`password`: users of these databases have no others."),
     field("credential_config", Kind::Pairs, "`password_policy`: another than the connection's."),
-    SCHEDULE,
     field(
-        "rotation_window",
-        Kind::Duration,
-        "Only so long after a scheduled time, at least an hour: what has not succeeded then waits for the next.",
+        "skip_import_rotation",
+        Kind::Bool,
+        "Counts when the role is made: leave the password as it is until its first time.",
     ),
+    field("password", Kind::Text, "With `skip_import_rotation`: the password as it is, to be handed out."),
 ];
 
 const ROUTES: &[Route] = &[
@@ -209,33 +219,21 @@ const ROUTES: &[Route] = &[
     },
 ];
 
-/// What the journal says an act is about.
-fn about(uuid: &str, what: String) -> About {
-    About::Engine { mount: uuid.to_owned(), kind: BACKEND.kind.to_owned(), what }
-}
-
-/// The due entry that goes on with it.
-fn due_entry(uuid: &str, what: String) -> Due {
-    Due::Engine { mount: uuid.to_owned(), kind: BACKEND.kind.to_owned(), what }
-}
-
-/// The name after `directory` in what a journal entry is about.
-fn named<'w>(what: &'w str, directory: &str) -> Option<&'w str> {
-    what.strip_prefix(directory)
+/// The entry at the path `what` of the mount `uuid`.
+fn place<'p>(uuid: &'p str, what: &'p str) -> Place<'p> {
+    Place { kind: BACKEND.kind, uuid, what }
 }
 
 fn due(txn: &mut Txn<'_>, uuid: &str, what: &str, now: Timestamp) -> Resumed {
-    match (named(what, config::DIRECTORY), named(what, fixed::DIRECTORY)) {
-        (Some(name), _) => root::due(txn, uuid, name, now),
-        (_, Some(name)) => fixed::due(txn, uuid, name, now),
-        _ => Ok(None),
+    match what.strip_prefix(fixed::DIRECTORY) {
+        Some(name) => fixed::due(txn, &place(uuid, what), name, now),
+        None => automated::due::<config::Stored>(txn, &place(uuid, what), now),
     }
 }
 
 fn conclude(txn: &mut Txn<'_>, uuid: &str, what: &str, done: &Done, now: Timestamp) -> Result<(), Refusal> {
-    match (named(what, config::DIRECTORY), named(what, fixed::DIRECTORY)) {
-        (Some(name), _) => root::conclude(txn, uuid, name, done, now),
-        (_, Some(name)) => fixed::conclude(txn, uuid, name, done, now),
-        _ => Ok(()),
+    match what.starts_with(fixed::DIRECTORY) {
+        true => fixed::conclude(txn, &place(uuid, what), done, now),
+        false => automated::conclude::<config::Stored>(txn, &place(uuid, what), done, now),
     }
 }

@@ -1,103 +1,53 @@
 //! Changing a connection's own password.
-//!
-//! The new password is stored beside the old one before the server is asked. Until it is known which of the two the
-//! server has, connections try both; setting it once more does no harm.
 
-use super::config::{self, Next, Stored};
+use super::super::automated::{self, Own, Rotation};
+use super::super::journaled::Place;
+use super::config::{self, Stored};
 use super::dialect;
-use crate::act::database::Deed;
-use crate::act::{Act, Done, Undertaking};
+use crate::act::Act;
+use crate::act::database::{Deed, Dialect};
 use crate::context::Context;
-use crate::expiry;
-use crate::lease::GUARD;
-use crate::password_policy;
 use crate::refusal::Refusal;
 use crate::response::Response;
-use crate::route::Resumed;
 use crate::txn::Txn;
-use keyward_core::Timestamp;
-use std::time::Duration;
 
-/// Before another try.
-const PAUSE: Duration = Duration::from_secs(30);
+impl Own for Stored {
+    fn rotation(&self) -> &Rotation {
+        &self.rotation
+    }
 
-/// What the journal calls it.
-fn what(name: &str) -> String {
-    format!("{}{name}", config::DIRECTORY)
-}
+    fn parts(&mut self) -> (&mut Rotation, &mut String) {
+        (&mut self.rotation, &mut self.password)
+    }
 
-fn due_name(uuid: &str, name: &str) -> String {
-    format!("{uuid}/{}", what(name))
-}
+    fn policy(&self) -> &str {
+        &self.password_policy
+    }
 
-fn undertaking(txn: &mut Txn<'_>, uuid: &str, name: &str) -> Result<Option<Undertaking>, Refusal> {
-    let (connection, server) = config::server(txn, uuid, name)?;
-    let Some(next) = &connection.stored.next else { return Ok(None) };
-    let stored = &connection.stored;
-    let own = &stored.rotation_statements;
-    let work = connection.set_password(&stored.username, &next.password, own, txn.random())?;
-    let act = Act::Database(Box::new(Deed { server, work }));
-    Ok(Some(Undertaking { act, about: super::about(uuid, what(name)) }))
+    fn check(&self) -> Result<(), Refusal> {
+        let refuse = |why: &str| Err(Refusal::invalid(format!("unable to rotate root credentials: {why}")));
+        if self.username.is_empty() || self.password.is_empty() {
+            return refuse("no username or password in the configuration, apart from its URL");
+        }
+        // The URL of a Redis server is its address alone.
+        if Dialect::of_plugin(&self.plugin)? != Dialect::Redis && !self.url.contains("{{password}}") {
+            return refuse("no {{password}} in connection_url, which would go on with another password");
+        }
+        Ok(())
+    }
+
+    fn act(&self, txn: &mut Txn<'_>, place: &Place<'_>) -> Result<Act, Refusal> {
+        let name = place.what.strip_prefix(config::DIRECTORY).unwrap_or_default();
+        let (connection, server) = config::server(txn, place.uuid, name)?;
+        let next = self.rotation.next().unwrap_or_default();
+        dialect::check_password(next)?;
+        let work = connection.set_password(&self.username, next, &self.rotation_statements, txn.random())?;
+        Ok(Act::Database(Box::new(Deed { server, work })))
+    }
 }
 
 pub(super) fn rotate(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let name = cx.param("name").to_owned();
-    let uuid = cx.mount.uuid.clone();
-    let connection = config::find(cx.txn, &uuid, &name)?;
-    let mut stored = connection.stored.clone();
-    if stored.username.is_empty() || stored.password.is_empty() {
-        return Err(Refusal::invalid(
-            "unable to rotate root credentials: no username or password in the configuration, apart from its URL",
-        ));
-    }
-    let policy = password_policy::find(cx.txn, &stored.password_policy)?;
-    let policy =
-        policy.ok_or_else(|| Refusal::invalid("the connection's password policy is not there any more"))?;
-    // A password that was perhaps set already is set once more, rather than a third one.
-    let (password, was_due) = match stored.next.take() {
-        Some(next) => (next.password, Some(next.due)),
-        None => (policy.generate(cx.random())?, None),
-    };
-    dialect::check_password(&password)?;
-    if let Some(was_due) = was_due {
-        expiry::forget(cx.txn, was_due, &due_name(&uuid, &name));
-    }
-    let due = cx.now.plus(GUARD).nanos();
-    stored.next = Some(Next { password, due, tries: 0 });
-    cx.txn.put_json(&config::key(&uuid, &name), &stored)?;
-    expiry::remember(cx.txn, due, &due_name(&uuid, &name), &super::due_entry(&uuid, what(&name)))?;
-    if let Some(undertaking) = undertaking(cx.txn, &uuid, &name)? {
-        cx.undertake(undertaking);
-    }
-    Ok(Response::empty())
-}
-
-pub(super) fn due(txn: &mut Txn<'_>, uuid: &str, name: &str, now: Timestamp) -> Resumed {
-    let Some(mut stored) = txn.get_json::<Stored>(&config::key(uuid, name))? else { return Ok(None) };
-    let Some(next) = stored.next.as_mut().filter(|next| next.due <= now.nanos()) else { return Ok(None) };
-    next.tries = next.tries.saturating_add(1);
-    next.due = now.plus(GUARD.max(PAUSE.saturating_mul(next.tries.min(20)))).nanos();
-    expiry::remember(txn, next.due, &due_name(uuid, name), &super::due_entry(uuid, what(name)))?;
-    txn.put_json(&config::key(uuid, name), &stored)?;
-    undertaking(txn, uuid, name)
-}
-
-pub(super) fn conclude(
-    txn: &mut Txn<'_>,
-    uuid: &str,
-    name: &str,
-    done: &Done,
-    _now: Timestamp,
-) -> Result<(), Refusal> {
-    let Some(mut stored) = txn.get_json::<Stored>(&config::key(uuid, name))? else { return Ok(()) };
-    let Some(next) = stored.next.take() else { return Ok(()) };
-    match done {
-        Ok(()) => stored.password = next.password,
-        // The first try did not get through: there is nothing to go on with.
-        Err(failure) if failure.nothing_done && next.tries == 0 => {}
-        // The stored due entry sees to another try.
-        Err(_) => return Ok(()),
-    }
-    expiry::forget(txn, next.due, &due_name(uuid, name));
-    txn.put_json(&config::key(uuid, name), &stored)
+    let (uuid, name) = (cx.mount.uuid.clone(), cx.param("name").to_owned());
+    let what = config::path(&name);
+    automated::rotate::<Stored>(cx, &super::place(&uuid, &what), || config::absent(&name))
 }

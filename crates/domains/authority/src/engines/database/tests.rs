@@ -361,15 +361,87 @@ fn the_connections_own_password_is_changed() {
 }
 
 #[test]
+fn the_connections_own_password_is_changed_by_the_clock() {
+    let (mut bench, database) = bench();
+    database.borrow_mut().own.push("first".to_owned());
+    let times = |database: &Shared| database.borrow().own.len();
+    bench.write("database/config/postgres", r#"{"rotation_period":"1h"}"#);
+    bench.pass(HOUR - Duration::from_secs(1));
+    assert_eq!(times(&database), 1);
+    for wanted in 2..5 {
+        bench.pass(HOUR);
+        assert_eq!(times(&database), wanted);
+        creds(&mut bench);
+    }
+    // Other settings leave it as it is, and who cannot be reached is asked the next time.
+    bench.write("database/config/postgres", r#"{"max_open_connections":8}"#);
+    database.borrow_mut().down = true;
+    bench.pass(HOUR);
+    database.borrow_mut().down = false;
+    assert_eq!(times(&database), 4);
+    // It is done, and nobody hears of it: the same is set again.
+    database.borrow_mut().mute = true;
+    bench.pass(HOUR);
+    database.borrow_mut().mute = false;
+    creds(&mut bench);
+    bench.pass(Duration::from_secs(61));
+    let own = database.borrow().own.clone();
+    assert!(own.len() == 6 && own[4] == own[5], "{own:?}");
+    let shown = bench.read("database/config/postgres").data().clone();
+    assert_eq!(
+        (&shown["rotation_period"], &shown["disable_automated_rotation"]),
+        (&json!(3600), &json!(false))
+    );
+    let at = |name: &str| shown[name].as_str().unwrap()[11..19].to_owned();
+    assert_eq!(
+        (at("last_vault_rotation"), at("next_vault_rotation")),
+        ("06:01:00".into(), "07:01:00".into())
+    );
+    bench.write("database/config/postgres", r#"{"rotation_schedule":"0 3 * * *","rotation_window":"1h"}"#);
+    let shown = bench.read("database/config/postgres").data().clone();
+    assert_eq!((&shown["rotation_period"], &shown["rotation_window"]), (&json!(0), &json!(3600)));
+    bench.pass(19 * HOUR);
+    assert_eq!(times(&database), 6);
+    bench.pass(2 * HOUR);
+    assert_eq!(times(&database), 7);
+    bench.write("database/config/postgres", r#"{"disable_automated_rotation":true}"#);
+    bench.pass(48 * HOUR);
+    assert_eq!(times(&database), 7);
+    assert_eq!(bench.read("database/config/postgres").data()["next_vault_rotation"], Value::Null);
+    bench.write("database/config/postgres", r#"{"disable_automated_rotation":false}"#);
+    assert_eq!(bench.root(Delete, "database/config/postgres", "").status, 204);
+    assert_eq!(bench.count("lease/due/"), bench.count("lease/id/"), "no more than the users are due");
+}
+
+#[test]
+fn what_the_clock_could_not_change_is_refused() {
+    let (mut bench, _) = bench();
+    let literal = "postgresql://keyward:first@postgres:5432/production";
+    for (body, words) in [
+        (json!({ "rotation_period": 5 }), "rotation_period must be 10 seconds or more"),
+        (json!({ "rotation_period": 60, "rotation_schedule": "0 0 * * *" }), "mutually exclusive fields"),
+        (json!({ "rotation_period": 60, "rotation_window": "1h" }), "rotation_window is invalid with"),
+        (json!({ "rotation_period": 60, "password": "" }), "no username or password"),
+        (json!({ "rotation_period": 60, "connection_url": literal }), "no {{password}} in connection_url"),
+    ] {
+        let refused = bench.root(Update, "database/config/postgres", &body.to_string());
+        assert!(refused.status == 400 && refused.errors().contains(words), "{body}: {refused:?}");
+    }
+    bench.write("database/config/postgres", &json!({ "connection_url": literal }).to_string());
+    let refused = bench.root(Update, "database/rotate-root/postgres", "");
+    assert!(refused.errors().contains("no {{password}} in connection_url"), "{refused:?}");
+    let refused = bench.root(Update, "database/rotate-root/none", "");
+    assert!(refused.errors().contains("failed to find entry for connection"), "{refused:?}");
+}
+
+#[test]
 fn what_is_not_there_is_refused_and_not_passed_over() {
     let (mut bench, database) = bench();
     let before = database.borrow().asked;
     for (path, name, value) in [
         ("config/postgres", "auth_type", json!("gcp_iam")),
         ("config/postgres", "self_managed", json!(true)),
-        ("config/postgres", "rotation_period", json!("24h")),
-        ("config/postgres", "rotation_schedule", json!("0 0 * * *")),
-        ("static-roles/fixed", "skip_import_rotation", json!(true)),
+        ("config/postgres", "rotation_policy", json!("gentle")),
         ("static-roles/fixed", "self_managed_password", json!("x")),
     ] {
         let body =
@@ -380,7 +452,7 @@ fn what_is_not_there_is_refused_and_not_passed_over() {
     }
     assert_eq!(database.borrow().asked, before);
     for nothing in [json!(0), json!(""), json!(false), Value::Null] {
-        bench.write("database/config/postgres", &json!({ "rotation_period": nothing }).to_string());
+        bench.write("database/config/postgres", &json!({ "auth_type": nothing }).to_string());
     }
 }
 
@@ -434,11 +506,76 @@ fn fixed_users_change_their_password_by_the_clock() {
     assert_eq!(bench.read("database/static-creds/fixed").data()["password"], now(&database));
     assert_eq!(bench.root(Delete, "database/static-roles/fixed", "").status, 204);
     assert_eq!(bench.count("lease/due/"), 0);
+    // A try that does not get through says nothing of one before, which perhaps did.
+    database.borrow_mut().mute = true;
+    assert_eq!(bench.root(Update, "database/static-roles/fixed", &role).status, 502);
+    (database.borrow_mut().mute, database.borrow_mut().down) = (false, true);
+    bench.pass(Duration::from_secs(61));
+    database.borrow_mut().down = false;
+    bench.pass(Duration::from_secs(601));
+    assert_eq!(bench.read("database/static-creds/fixed").data()["password"], now(&database));
+    assert_eq!(bench.root(Delete, "database/static-roles/fixed", "").status, 204);
     // One that cannot be made is not there.
     database.borrow_mut().down = true;
     assert_eq!(bench.root(Update, "database/static-roles/fixed", &role).status, 502);
     assert_eq!(bench.root(Read, "database/static-roles/fixed", "").status, 404);
     assert_eq!(bench.count("lease/due/"), 0);
+}
+
+#[test]
+fn fixed_users_may_keep_their_password_until_its_first_time() {
+    let (mut bench, database) = bench();
+    database.borrow_mut().users.insert("legacy".to_owned(), "old".to_owned());
+    let now = |database: &Shared| database.borrow().users["legacy"].clone();
+    let role = |more: Value| {
+        let mut role = json!({ "db_name": "postgres", "username": "legacy", "rotation_period": "1h" });
+        role.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        role.to_string()
+    };
+    bench.write("database/static-roles/fixed", &role(json!({ "skip_import_rotation": true })));
+    let unknown = bench.root(Read, "database/static-creds/fixed", "");
+    assert!(
+        unknown.status == 400 && unknown.errors().contains("not known before it is changed"),
+        "{unknown:?}"
+    );
+    bench.write("database/static-roles/fixed", r#"{"password":"old"}"#);
+    bench.pass(HOUR / 2);
+    let shown = bench.read("database/static-creds/fixed").data().clone();
+    assert_eq!((&shown["password"], &shown["ttl"]), (&json!("old"), &json!(1800)));
+    assert_eq!(shown["last_vault_rotation"], "0001-01-01T00:00:00Z");
+    let shown = bench.read("database/static-roles/fixed").data().clone();
+    assert_eq!((&shown["skip_import_rotation"], &shown["last_vault_rotation"]), (&json!(true), &Value::Null));
+    assert_eq!((now(&database), shown.to_string().contains("old")), ("old".to_owned(), false));
+    // Its first time comes when nobody is there: the role stays.
+    database.borrow_mut().down = true;
+    bench.pass(HOUR / 2);
+    assert_eq!(bench.read("database/static-creds/fixed").data()["password"], "old");
+    database.borrow_mut().down = false;
+    bench.pass(Duration::from_secs(11));
+    let second = now(&database);
+    assert_ne!(second, "old");
+    assert_eq!(bench.read("database/static-creds/fixed").data()["password"], second);
+    let refused = |bench: &mut Bench, body: &str| {
+        let refused = bench.root(Update, "database/static-roles/fixed", body);
+        assert!(
+            refused.status == 400 && refused.errors().contains("made with skip_import_rotation"),
+            "{refused:?}"
+        );
+    };
+    refused(&mut bench, r#"{"password":"old"}"#);
+    bench.root(Delete, "database/static-roles/fixed", "");
+    refused(&mut bench, &role(json!({ "password": "old" })));
+    // The connection says it for all roles that do not say otherwise.
+    bench.write("database/config/postgres", r#"{"skip_static_role_import_rotation":true}"#);
+    assert_eq!(bench.read("database/config/postgres").data()["skip_static_role_import_rotation"], true);
+    bench.write("database/static-roles/fixed", &role(json!({ "password": second })));
+    assert_eq!(now(&database), second);
+    bench.write("database/rotate-role/fixed", "");
+    assert_ne!(now(&database), second);
+    bench.root(Delete, "database/static-roles/fixed", "");
+    let third = now(&database);
+    bench.write("database/static-roles/fixed", &role(json!({ "skip_import_rotation": "false" })));
+    assert_ne!(now(&database), third);
 }
 
 #[test]

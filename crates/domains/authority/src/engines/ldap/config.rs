@@ -1,9 +1,9 @@
 //! The configuration of a mount.
 
-use super::super::automated::Automated;
+use super::super::automated::{self, Rotation};
 use super::super::token_params::TokenParams;
 use super::names::{fill, filter_value, name_value};
-use super::root::{self, Next};
+use super::root;
 use crate::context::Context;
 use crate::fields::Fields;
 use crate::outside::ldap::{Aliases, Search, Server, Versions};
@@ -11,7 +11,6 @@ use crate::outside::{Hidden, Roots};
 use crate::password_policy;
 use crate::refusal::Refusal;
 use crate::response::Response;
-use keyward_core::Timestamp;
 use keyward_crypto::keys::Key;
 use keyward_crypto::x509::{Certificate, PublicKey, pem};
 use serde::{Deserialize, Serialize};
@@ -47,15 +46,9 @@ pub(super) struct Stored {
     only_tls13: bool,
     pub(super) binddn: String,
     pub(super) bindpass: String,
-    /// Going to be `bindpass`, or already: see [`super::root`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<Next>,
     pub(super) password_policy: String,
-    pub(super) rotation: Automated,
-    /// When `bindpass` was last changed by us, in nanoseconds since the epoch; zero before the first time.
-    pub(super) rotated: u64,
-    /// When somebody must look at `bindpass` next, in nanoseconds since the epoch; never when zero.
-    pub(super) due: u64,
+    /// Of `bindpass`.
+    pub(super) rotation: Rotation,
     userdn: String,
     userattr: String,
     userfilter: String,
@@ -88,11 +81,8 @@ impl Default for Stored {
             only_tls13: false,
             binddn: String::new(),
             bindpass: String::new(),
-            next: None,
             password_policy: String::new(),
-            rotation: Automated::default(),
-            rotated: 0,
-            due: 0,
+            rotation: Rotation::default(),
             userdn: String::new(),
             userattr: "cn".to_owned(),
             userfilter: USER_FILTER.to_owned(),
@@ -207,7 +197,7 @@ impl Config {
 
     /// Another password of theirs, while it is not known which the directory has.
     pub(super) fn service_next(&self) -> Option<Hidden> {
-        self.stored.next.as_ref().map(|next| Hidden::new(next.password.as_str()))
+        self.stored.rotation.next().map(Hidden::new)
     }
 
     /// Whether groups are searched for as nobody in particular, whoever else there is.
@@ -387,9 +377,8 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         shown.insert(name.to_owned(), value);
     }
     shown.insert("password_policy".to_owned(), json!(stored.password_policy));
-    stored.rotation.show(&mut shown);
-    if stored.rotated > 0 {
-        let rotated = Timestamp::from_nanos(stored.rotated).to_string();
+    shown.extend(stored.rotation.describe().map(|(name, value)| (name.to_owned(), value)));
+    if let Some(rotated) = stored.rotation.last() {
         shown.insert("last_bind_password_rotation".to_owned(), json!(rotated));
     }
     Response::data(&shown)
@@ -403,22 +392,18 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let sent = cx.fields();
     let mut warnings = stored.token.read(sent, &[])?;
     warnings.extend(stored.token.check_limits(cx.max_ttl())?);
-    let (before, pending) = (stored.rotation.clone(), stored.next.is_some());
+    let was_due = stored.rotation.due();
     take_over(&mut stored, sent)?;
+    stored.rotation.take(sent, sent.has("bindpass"), cx.now)?;
     if stored.url.split(',').any(|url| url.trim().starts_with("ldap://")) && !stored.starttls {
         warnings.push(
             "passwords are sent to the directory unencrypted: use ldaps:// or starttls=true".to_owned(),
         );
     }
-    let was_due = stored.due;
-    if stored.next.is_none() {
-        let again = stored.due == 0 || pending || stored.rotation != before;
-        stored.due = if again { stored.rotation.next_after(cx.now).unwrap_or(0) } else { stored.due };
-    }
     let config = Config::new(stored)?;
     password_policy::wanted(cx.txn, &config.stored.password_policy)?;
     let uuid = cx.mount.uuid.clone();
-    root::put(cx.txn, &uuid, &config.stored, was_due)?;
+    automated::configure(cx.txn, &root::place(&uuid), &config.stored, was_due)?;
     Ok(Response { warnings, ..Response::empty() })
 }
 
@@ -444,10 +429,7 @@ fn take_over(stored: &mut Stored, sent: &Fields) -> Result<(), Refusal> {
     }
     if let Some(password) = sent.string("bindpass")? {
         stored.bindpass = password;
-        // What was being set is not what the operator says it is now.
-        stored.next = None;
     }
-    stored.rotation.take(sent)?;
     if let Some(attribute) = sent.string("userattr")? {
         stored.userattr = attribute.to_lowercase();
     }

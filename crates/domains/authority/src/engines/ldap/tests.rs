@@ -442,6 +442,11 @@ fn the_password_of_searches_is_changed_by_the_clock() {
         (&config["rotation_period"], &config["disable_automated_rotation"]),
         (&json!(3600), &json!(true))
     );
+    assert_eq!(config["last_vault_rotation"], config["last_bind_password_rotation"]);
+    assert!(config["last_vault_rotation"].is_string() && config["next_vault_rotation"].is_null());
+    let nobody = json!({"disable_automated_rotation": false, "binddn": ""}).to_string();
+    let refused = bench.root(Operation::Update, "auth/ldap/config", &nobody);
+    assert!(refused.status == 400 && refused.errors().contains("no password to rotate"), "{refused:?}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub(super) fn read(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 }
 
 pub(super) fn public_key(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let authority = required(cx)?;
+    let authority = find(cx)?.ok_or(Refusal::missing())?;
     Ok(Response::raw("text/plain", format!("{}\n", authority.public.line()).into_bytes()))
 }
 
@@ -88,6 +88,13 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
         return Err(Refusal::invalid("keys are already configured; delete them before reconfiguring"));
     }
     let sent = cx.fields();
+    for name in ["managed_key_name", "managed_key_id"] {
+        if sent.string(name)?.is_some_and(|named| !named.is_empty()) {
+            return Err(Refusal::invalid(format!(
+                "{name}: keys in other systems are not available: leave it out, and the key is made and kept here"
+            )));
+        }
+    }
     let private = Zeroizing::new(sent.string("private_key")?.unwrap_or_default());
     let public = sent.string("public_key")?.unwrap_or_default();
     let refuse = |why: &str| Err(Refusal::invalid(why));

@@ -1,7 +1,7 @@
 //! SSH: certificates for users and hosts, signed by an authority whose key stays here (OpenSSH's PROTOCOL.certkeys), and
 //! one-time passwords for servers that ask us about them.
 //!
-//! Absent, and refused: several authorities in one mount, signatures with SHA-1.
+//! Absent, and refused: several authorities in one mount, keys of authorities in other systems, signatures with SHA-1.
 
 mod ca;
 mod otp;
@@ -10,11 +10,15 @@ mod sign;
 #[cfg(test)]
 mod tests;
 
-use super::named::Routes;
+use super::named;
+use crate::context::Context;
 use crate::lease;
+use crate::refusal::Refusal;
 use crate::request::Operation;
+use crate::response::Response;
 use crate::route::{Backend, Field, Kind, Route, Traits, field, joined};
 use role::Role;
+use serde_json::{Map, json};
 
 /// See the module.
 pub static BACKEND: Backend = Backend {
@@ -178,8 +182,43 @@ const PASSWORDS: &[Route] = &[
     },
 ];
 
-const ROLES: &[Route] = &Routes::<Role>::table(
-    ("roles", "Lists the roles."),
-    ("roles/{role}", "Which certificates may be asked for."),
-    ROLE,
-);
+const ROLES: &[Route] = &[
+    Route {
+        pattern: "roles",
+        operations: &[(Operation::List, list)],
+        help: "Lists the roles and their types.",
+        ..Route::EMPTY
+    },
+    // As in Vault, making a role needs no other capability than changing it.
+    Route {
+        pattern: "roles/{role}",
+        operations: &[
+            (Operation::Read, named::read::<Role>),
+            (Operation::Update, named::write::<Role>),
+            (Operation::Delete, delete),
+        ],
+        fields: ROLE,
+        help: "Which certificates or passwords may be asked for.",
+        ..Route::EMPTY
+    },
+];
+
+fn list(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let mut info = Map::new();
+    for name in cx.list(<Role as named::Named>::DIRECTORY)? {
+        if let Some(role) = named::find::<Role>(cx, &name)? {
+            info.insert(name, json!({ "key_type": role.key_type() }));
+        }
+    }
+    let names: Vec<String> = info.keys().cloned().collect();
+    match names.is_empty() {
+        true => Err(Refusal::missing()),
+        false => Response::data(&json!({ "keys": names, "key_info": info })),
+    }
+}
+
+fn delete(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
+    let name = cx.param("role").to_owned();
+    otp::forget(cx, &name)?;
+    named::delete::<Role>(cx)
+}

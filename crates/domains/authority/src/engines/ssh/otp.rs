@@ -2,7 +2,7 @@
 //! true once.
 
 use super::super::named;
-use super::role::Role;
+use super::role::{Role, listing};
 use crate::cidr;
 use crate::context::Context;
 use crate::fields::Fields;
@@ -37,16 +37,13 @@ pub(super) struct Passwords {
 impl Passwords {
     /// Reads a role as it is written.
     pub(super) fn read(sent: &Fields) -> Result<Passwords, Refusal> {
-        let port = sent.int("port")?.unwrap_or(22);
+        let port = sent.int("port")?.filter(|port| *port != 0).unwrap_or(22);
         let passwords = Passwords {
             default_user: sent.string("default_user")?.unwrap_or_default(),
-            allowed_users: sent.strings("allowed_users")?.unwrap_or_default().join(","),
+            allowed_users: listing(sent, "allowed_users")?,
             networks: sent.strings("cidr_list")?.unwrap_or_default(),
             excluded: sent.strings("exclude_cidr_list")?.unwrap_or_default(),
-            port: u16::try_from(port)
-                .ok()
-                .filter(|port| *port > 0)
-                .ok_or_else(|| Refusal::invalid("port must be from 1 to 65535"))?,
+            port: u16::try_from(port).ok().ok_or_else(|| Refusal::invalid("port must be from 1 to 65535"))?,
         };
         cidr::check(&passwords.networks)?;
         cidr::check(&passwords.excluded)?;
@@ -73,7 +70,7 @@ impl Passwords {
         let is_allowed = |user: &str| {
             user == self.default_user
                 || self.allowed_users == "*"
-                || self.allowed_users.split(',').any(|allowed| allowed == user)
+                || self.allowed_users.split(',').any(|allowed| allowed.trim() == user)
         };
         match sent.filter(|user| !user.is_empty()) {
             None => Ok(self.default_user.clone()),
@@ -104,7 +101,10 @@ fn path(password: &str) -> String {
 
 fn address(cx: &Context<'_, '_>) -> Result<IpAddr, Refusal> {
     let sent = cx.fields().required("ip")?;
-    sent.parse().map_err(|_| Refusal::invalid("ip must be an address: 10.0.0.1 or 2001:db8::1"))
+    let ip: IpAddr =
+        sent.parse().map_err(|_| Refusal::invalid("ip must be an address: 10.0.0.1 or 2001:db8::1"))?;
+    // Servers compare it with their own addresses.
+    Ok(ip.to_canonical())
 }
 
 fn zero_address(cx: &mut Context<'_, '_>) -> Result<Vec<String>, Refusal> {
@@ -112,7 +112,7 @@ fn zero_address(cx: &mut Context<'_, '_>) -> Result<Vec<String>, Refusal> {
 }
 
 pub(super) fn create(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
-    let name = named::name::<Role>(cx);
+    let name = cx.param("role").to_owned();
     let role = named::wanted::<Role>(cx)?;
     let role = role.ok_or_else(|| Refusal::invalid(format!("role {name:?} not found")))?;
     let Some(passwords) = &role.passwords else {
@@ -171,7 +171,6 @@ pub(super) fn read_zero_address(cx: &mut Context<'_, '_>) -> Result<Response, Re
 
 pub(super) fn write_zero_address(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
     let roles = cx.fields().strings("roles")?.unwrap_or_default();
-    let roles: Vec<String> = roles.iter().map(|role| role.to_lowercase()).collect();
     if roles.is_empty() {
         return Err(Refusal::invalid("missing roles"));
     }
@@ -183,6 +182,16 @@ pub(super) fn write_zero_address(cx: &mut Context<'_, '_>) -> Result<Response, R
     }
     cx.put_json(ZERO_ADDRESS, &roles)?;
     Ok(Response::empty())
+}
+
+/// Takes the role `name`, which is no more, off the list: one that is made by this name later is another.
+pub(super) fn forget(cx: &mut Context<'_, '_>, name: &str) -> Result<(), Refusal> {
+    let mut roles = zero_address(cx)?;
+    if roles.iter().any(|role| role == name) {
+        roles.retain(|role| role != name);
+        cx.put_json(ZERO_ADDRESS, &roles)?;
+    }
+    Ok(())
 }
 
 pub(super) fn delete_zero_address(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {

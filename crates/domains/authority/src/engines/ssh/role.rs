@@ -3,6 +3,7 @@
 use super::super::named::Named;
 use super::super::token_params::seconds;
 use super::otp::Passwords;
+use crate::context::Context;
 use crate::fields::Fields;
 use crate::refusal::Refusal;
 use keyward_crypto::keys::Hash;
@@ -49,6 +50,11 @@ pub(super) struct Role {
 const USUAL: &str = "default";
 
 impl Role {
+    /// What it is for.
+    pub(super) fn key_type(&self) -> &'static str {
+        if self.passwords.is_some() { "otp" } else { "ca" }
+    }
+
     /// What RSA keys sign with.
     pub(super) fn hash(&self) -> Hash {
         if self.algorithm == "rsa-sha2-512" { Hash::Sha2_512 } else { Hash::Sha2_256 }
@@ -112,20 +118,35 @@ fn key_lengths(sent: &Fields) -> Result<BTreeMap<String, Vec<u64>>, Refusal> {
         Some(Value::String(text)) => serde_json::from_str(&text).map_err(|_| bad())?,
         Some(_) => return Err(bad()),
     };
-    let number = |value: &Value| match value {
-        Value::String(text) => text.trim().parse().map_err(|_| bad()),
+    let number = |text: &str| text.trim().parse().map_err(|_| bad());
+    let one = |value: &Value| match value {
+        Value::String(text) => number(text),
         value => value.as_u64().ok_or_else(bad),
     };
     let sizes = |value: &Value| match value {
-        Value::Array(several) => several.iter().map(number).collect(),
-        one => number(one).map(|one| vec![one]),
+        Value::Array(several) => several.iter().map(one).collect(),
+        Value::String(several) => several.split(',').map(number).collect(),
+        value => one(value).map(|one| vec![one]),
     };
     object.iter().map(|(name, value)| Ok((name.clone(), sizes(value)?))).collect()
+}
+
+/// A text that is a list, as it was sent: clients compare it with what is read back.
+pub(super) fn listing(sent: &Fields, name: &str) -> Result<String, Refusal> {
+    match sent.value(name)? {
+        Some(Value::Array(_)) => Ok(sent.strings(name)?.unwrap_or_default().join(",")),
+        _ => Ok(sent.string(name)?.unwrap_or_default()),
+    }
 }
 
 impl Named for Role {
     const DIRECTORY: &'static str = "role/";
     const PARAM: &'static str = "role";
+
+    /// Names have case.
+    fn fold(_: &mut Context<'_, '_>, name: &str) -> Result<String, Refusal> {
+        Ok(name.to_owned())
+    }
 
     /// Replaces the role whole: what is not sent is at its default again.
     fn take(&mut self, sent: &Fields, _: Duration) -> Result<Vec<String>, Refusal> {
@@ -145,18 +166,18 @@ impl Named for Role {
             passwords: None,
             users: flag("allow_user_certificates")?,
             hosts: flag("allow_host_certificates")?,
-            allowed_users: sent.strings("allowed_users")?.unwrap_or_default().join(","),
+            allowed_users: listing(sent, "allowed_users")?,
             allowed_users_template: flag("allowed_users_template")?,
             default_user: text("default_user")?,
             default_user_template: flag("default_user_template")?,
-            allowed_domains: sent.strings("allowed_domains")?.unwrap_or_default().join(","),
+            allowed_domains: listing(sent, "allowed_domains")?,
             allowed_domains_template: flag("allowed_domains_template")?,
             bare_domains: flag("allow_bare_domains")?,
             subdomains: flag("allow_subdomains")?,
             empty_principals: flag("allow_empty_principals")?,
-            allowed_critical_options: sent.strings("allowed_critical_options")?.unwrap_or_default().join(","),
+            allowed_critical_options: listing(sent, "allowed_critical_options")?,
             default_critical_options: pairs("default_critical_options")?,
-            allowed_extensions: sent.strings("allowed_extensions")?.unwrap_or_default().join(","),
+            allowed_extensions: listing(sent, "allowed_extensions")?,
             default_extensions: pairs("default_extensions")?,
             default_extensions_template: flag("default_extensions_template")?,
             user_key_ids: flag("allow_user_key_ids")?,

@@ -145,19 +145,19 @@ fn principals(
         true => (&role.allowed_domains, role.allowed_domains_template),
         false => (&role.allowed_users, role.allowed_users_template),
     };
-    let mut wanted = match cx.fields().string("valid_principals")? {
-        Some(asked) => listed(&asked).map(str::to_owned).collect(),
-        None if host => Vec::new(),
-        None => filled(&role.default_user, role.default_user_template, subject)?,
-    };
+    let asked = cx.fields().string("valid_principals")?.unwrap_or_default();
+    let mut wanted: Vec<String> = listed(&asked).map(str::to_owned).collect();
+    if wanted.is_empty() && !host {
+        wanted = filled(&role.default_user, role.default_user_template, subject)?;
+    }
     wanted.sort_unstable();
     wanted.dedup();
     if wanted.is_empty() {
-        return match role.empty_principals || allowed_text == "*" {
+        return match role.empty_principals {
             true => Ok(wanted),
+            // However many names the role allows: without any, a certificate is good for all there will ever be.
             false => Err(Refusal::invalid(
-                "refusing to issue unsafe, globally-valid certificate with no principals specified; set valid_principals \
-                 or default_user",
+                "empty valid principals not allowed by role: set valid_principals, or the role's default_user",
             )),
         };
     }

@@ -90,14 +90,18 @@ fn principals_are_those_the_role_allows() {
     let mut bench = bench();
     role(&mut bench, &json!({}));
     refused(&sign(&mut bench, &json!({"valid_principals": "ubuntu,eve"})), "eve is not a valid value");
-    refused(&sign(&mut bench, &json!({"valid_principals": ""})), "refusing to issue unsafe");
+    refused(&sign(&mut bench, &json!({"valid_principals": ""})), "empty valid principals not allowed");
     refused(&sign(&mut bench, &json!({"cert_type": "host"})), "cert_type 'host' is not allowed by role");
     refused(&sign(&mut bench, &json!({"cert_type": "odd"})), "cert_type must be either");
     role(&mut bench, &json!({"allowed_users": ""}));
     refused(&sign(&mut bench, &json!({})), "role is not configured to allow any principals");
     role(&mut bench, &json!({"allowed_users": "*"}));
     assert!(texts(&sign(&mut bench, &json!({"valid_principals": "eve"}))).contains("eve"));
+    refused(&sign(&mut bench, &json!({"valid_principals": ""})), "empty valid principals not allowed");
+    role(&mut bench, &json!({"allowed_users": "*", "allow_empty_principals": true}));
     assert_eq!(sign(&mut bench, &json!({"valid_principals": ""})).status, 200);
+    role(&mut bench, &json!({"default_user": "root"}));
+    assert!(texts(&sign(&mut bench, &json!({"valid_principals": ""}))).contains("root"));
 
     let host = json!({"cert_type": "host"});
     let hosts = |bench: &mut Bench, more: Value| {
@@ -116,6 +120,27 @@ fn principals_are_those_the_role_allows() {
     let below =
         json!({"allow_host_certificates": true, "allowed_domains": "example.com", "allow_subdomains": true});
     assert_eq!(hosts(&mut bench, below), [false, true, false, false, false]);
+}
+
+#[test]
+fn roles_are_what_was_written_under_names_with_case() {
+    let mut bench = bench();
+    // As in Vault, `update` is enough to make one.
+    bench.policy("maker", r#"path "ssh/roles/*" { capabilities = ["update"] }"#);
+    let maker = bench.token(&["maker"]);
+    let body = json!({"key_type": "ca", "allow_user_certificates": true, "allowed_users": "ubuntu, root"});
+    assert_eq!(bench.ask(&maker, Operation::Update, "ssh/roles/r", &body.to_string()).status, 204);
+    assert_eq!(bench.read("ssh/roles/r").data()["allowed_users"], "ubuntu, root");
+    assert!(texts(&sign(&mut bench, &json!({"valid_principals": "root"}))).contains("root"));
+    bench.write("ssh/roles/R", &json!({"key_type": "otp", "default_user": "a", "port": 0}).to_string());
+    assert_eq!(bench.read("ssh/roles/R").data()["port"], 22);
+    assert_eq!(bench.read("ssh/roles/r").data()["key_type"], "ca");
+    let keys = bench.root(Operation::List, "ssh/roles", "").data()["keys"].clone();
+    assert_eq!(keys, json!(["R", "r"]));
+    // A key without its type, as some clients send it.
+    let line = line(KeyType::Ed25519);
+    let bare = line.split(' ').nth(1).unwrap();
+    assert_eq!(sign(&mut bench, &json!({"public_key": bare})).status, 200);
 }
 
 #[test]
@@ -176,7 +201,7 @@ fn names_may_come_from_an_identity() {
     refused(&sign_as(&mut bench, &comma, &json!({"valid_principals": "eve"})), "not a valid value");
     // Who has no identity has no such name.
     refused(&sign(&mut bench, &json!({"valid_principals": "dev-"})), "role is not configured to allow any");
-    refused(&sign(&mut bench, &json!({"valid_principals": null})), "refusing to issue unsafe");
+    refused(&sign(&mut bench, &json!({"valid_principals": null})), "empty valid principals not allowed");
     role(
         &mut bench,
         &json!({"default_extensions": {"a@example.com": named, "permit-pty": ""}, "default_extensions_template": true}),
@@ -196,6 +221,7 @@ fn only_keys_the_role_allows_are_signed() {
         (json!({"ec": [256]}), [false, true, false, false]),
         (json!({"ecdsa-sha2-nistp384": 0}), [false, false, true, false]),
         (json!({"rsa": "2048"}), [false, false, false, true]),
+        (json!({"rsa": "2048, 3072", "ec": "384,521"}), [false, false, true, true]),
         (json!({"ssh-rsa": [3072, 4096]}), [false, false, false, false]),
         (json!("{\"rsa\": 2048, \"ssh-ed25519\": 0}"), [true, false, false, true]),
     ] {
@@ -244,7 +270,8 @@ fn roles_are_replaced_whole() {
     assert_eq!(bench.read("ssh/roles/r").data(), &shown);
     role(&mut bench, &json!({}));
     assert_eq!(bench.read("ssh/roles/r").data()["default_user"], "");
-    assert_eq!(bench.root(Operation::List, "ssh/roles", "").data(), &json!({"keys": ["r"]}));
+    let listed = bench.root(Operation::List, "ssh/roles", "");
+    assert_eq!(listed.data(), &json!({"keys": ["r"], "key_info": {"r": {"key_type": "ca"}}}));
     bench.root(Operation::Delete, "ssh/roles/r", "");
     assert_eq!(bench.root(Operation::Read, "ssh/roles/r", "").status, 404);
 }
@@ -254,6 +281,7 @@ fn the_authority_is_made_or_given() {
     let mut bench = Bench::new();
     bench.write("sys/mounts/ssh", r#"{"type":"ssh"}"#);
     refused(&bench.root(Operation::Read, "ssh/config/ca", ""), "haven't been configured yet");
+    assert_eq!(bench.ask("", Operation::Read, "ssh/public_key", "").status, 404);
     let key = Key::generate(KeyType::EcdsaP256, 0, &SystemRandom).unwrap();
     let (private, public) = (private_text(&key).unwrap(), PublicKey::of(&key).unwrap().line());
     let private = private.expose();
@@ -265,6 +293,7 @@ fn the_authority_is_made_or_given() {
         (json!({"public_key": "odd", "private_key": private}), "could not parse public_key provided"),
         (json!({"public_key": line(KeyType::Ed25519), "private_key": private}), "not that of private_key"),
         (json!({"key_type": "dsa"}), "there are no \"dsa\" keys"),
+        (json!({"managed_key_name": "hsm"}), "keys in other systems are not available"),
     ] {
         refused(&bench.root(Operation::Update, "ssh/config/ca", &body.to_string()), words);
     }
@@ -359,6 +388,15 @@ fn passwords_are_for_servers_and_users_that_the_role_names() {
     for (body, words) in [(json!({}), "missing roles"), (json!({ "roles": "r" }), "not of the type otp")] {
         refused(&bench.root(Operation::Update, "ssh/config/zeroaddress", &body.to_string()), words);
     }
+    // A role that is made anew is another one.
+    let again = bench.read("ssh/roles/login").data().to_string();
+    bench.write("ssh/config/zeroaddress", r#"{"roles":"login"}"#);
+    bench.root(Operation::Delete, "ssh/roles/login", "");
+    assert_eq!(bench.read("ssh/config/zeroaddress").data()["roles"], json!([]));
+    bench.write("ssh/roles/login", &again);
+    refused(&password(&mut bench, &json!({ "ip": "192.168.0.1" })), "does not belong");
+    let mapped = password(&mut bench, &json!({ "ip": "::ffff:10.2.3.4" }));
+    assert_eq!(mapped.data()["ip"], "10.2.3.4");
     bench.write("ssh/config/zeroaddress", r#"{"roles":"login"}"#);
     assert_eq!(bench.read("ssh/config/zeroaddress").data()["roles"], json!(["login"]));
     assert_eq!(roles(&mut bench, "192.168.0.1"), json!(["login"]));
@@ -371,7 +409,8 @@ fn passwords_are_for_servers_and_users_that_the_role_names() {
     for (more, words) in [
         (json!({ "default_user": "" }), "missing default user"),
         (json!({ "cidr_list": "x" }), "neither an address nor a network"),
-        (json!({ "port": 0 }), "port must be"),
+        (json!({ "port": 70_000 }), "port must be"),
+        (json!({ "port": -1 }), "port must be"),
     ] {
         let mut body = json!({ "key_type": "otp", "default_user": "a" });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Where the period of the last code that counted is kept.
 fn used(cx: &Context<'_, '_>) -> String {
-    format!("used/{}", named::name::<Key>(cx))
+    format!("used/{}", cx.param("name"))
 }
 
 /// Forgets which codes of the key were used: it is another key now.

@@ -133,6 +133,11 @@ fn secret(text: &str) -> Result<Hidden, Refusal> {
 impl Named for Key {
     const DIRECTORY: &'static str = "key/";
 
+    /// Names have case.
+    fn fold(_: &mut Context<'_, '_>, name: &str) -> Result<String, Refusal> {
+        Ok(name.to_owned())
+    }
+
     /// Replaces the key whole: what is not sent is at its default again. A new key is made by [`write`].
     fn take(&mut self, sent: &Fields, _: Duration) -> Result<Vec<String>, Refusal> {
         let text = |name: &str| sent.string(name).map(|text| text.filter(|text| !text.is_empty()));
@@ -193,11 +198,13 @@ pub(super) fn write(cx: &mut Context<'_, '_>) -> Result<Response, Refusal> {
 
 fn generated(sent: &Fields, random: &dyn Random, key: &mut Key) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal::invalid(why));
-    if sent.has("key") {
-        return refuse("a key should not be passed if generate is true");
-    }
-    if sent.has("url") {
-        return refuse("a url should not be passed if generate is true");
+    for (name, why) in [
+        ("key", "a key should not be passed if generate is true"),
+        ("url", "a url should not be passed if generate is true"),
+    ] {
+        if sent.string(name)?.is_some_and(|text| !text.is_empty()) {
+            return refuse(why);
+        }
     }
     if key.account.is_empty() {
         return refuse("the account_name value is required for generated keys");

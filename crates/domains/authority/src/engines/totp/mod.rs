@@ -43,6 +43,7 @@ const ROUTES: &[Route] = &[
         help: "Lists the keys.",
         ..Route::EMPTY
     },
+    // As in Vault, making a key needs no other capability than changing it.
     Route {
         pattern: "keys/{name}",
         operations: &[
@@ -50,7 +51,6 @@ const ROUTES: &[Route] = &[
             (Operation::Update, key::write),
             (Operation::Delete, key::delete),
         ],
-        exists: Some(named::exists::<Key>),
         fields: KEY,
         help: "A key, never shown again.",
         ..Route::EMPTY

@@ -95,7 +95,7 @@ fn what_is_exported_is_what_was_asked_for() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         bench.root(Operation::Update, "totp/keys/k", &body.to_string())
     };
-    assert_eq!(ask(&mut bench, json!({"exported": false})).status, 204);
+    assert_eq!(ask(&mut bench, json!({"exported": false, "key": "", "url": ""})).status, 204);
     let answer = ask(&mut bench, json!({"qr_size": 0}));
     assert!(answer.data().get("barcode").is_none() && answer.data().get("url").is_some());
     for (more, words) in [
@@ -110,6 +110,23 @@ fn what_is_exported_is_what_was_asked_for() {
         (json!({"qr_size": 10}), "qr_size must be"),
     ] {
         refused(&ask(&mut bench, more), words);
+    }
+}
+
+#[test]
+fn names_have_case() {
+    let mut bench = bench();
+    bench.policy("maker", r#"path "totp/keys/*" { capabilities = ["update"] }"#);
+    let maker = bench.token(&["maker"]);
+    let own = json!({"key": KEY}).to_string();
+    assert_eq!(bench.ask(&maker, Operation::Update, "totp/keys/ada", &own).status, 204);
+    bench.write("totp/keys/Ada", r#"{"key":"GEZDGNBVGY3TQOJQ"}"#);
+    assert_ne!(code(&mut bench, "ada"), code(&mut bench, "Ada"));
+    // What is used of one is not of the other.
+    bench.write("totp/keys/ADA", &own);
+    let given = code(&mut bench, "ada");
+    for name in ["ada", "ADA"] {
+        assert_eq!(check(&mut bench, name, &given).data(), &json!({"valid": true}), "{name}");
     }
 }
 
