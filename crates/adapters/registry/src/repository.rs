@@ -20,7 +20,11 @@ impl Repository {
         let hub = HUB.contains(&host.as_str());
         let host_fine = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
         let path_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
-        let segments = path.split('/').all(|segment| !segment.is_empty() && !segment.starts_with('.'));
+        // Letters and digits at both ends (OCI distribution specification, "Pulling manifests").
+        let segments = path.split('/').all(|segment| {
+            let ends = |c: char| c.is_ascii_alphanumeric();
+            segment.starts_with(ends) && segment.ends_with(ends) && !segment.contains("..")
+        });
         if host.is_empty() || host.len() > 255 || path.len() > 255 || !segments {
             return None;
         }

@@ -165,9 +165,18 @@ fn repositories_are_of_a_host_and_a_path() {
     assert_eq!(parse("nginx"), Some("docker.io/library/nginx".to_owned()));
     assert_eq!(parse("index.docker.io/team/app"), Some("docker.io/team/app".to_owned()));
     assert_eq!(parse("Registry.example.com:5000/a/b"), Some("registry.example.com:5000/a/b".to_owned()));
-    for text in
-        ["", "a/../b", "example.com/", "example.com//x", "example.com/a?b", "example.com@evil/a", "x.y/A"]
-    {
+    for text in [
+        "",
+        "a/../b",
+        "registry..",
+        "a..b",
+        "-a/b",
+        "example.com/",
+        "example.com//x",
+        "example.com/a?b",
+        "example.com@evil/a",
+        "x.y/A",
+    ] {
         assert_eq!(parse(text), None, "{text}");
     }
 }

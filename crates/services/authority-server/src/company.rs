@@ -9,12 +9,14 @@ use keyward_core::{Batch, Fault, Rev};
 use keyward_storage::Store;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a commit waits for others at most: little beside what others' acts take, where there are enough of them.
+/// How long a commit waits for others at most, where there are enough of them; longer where acts take long, for then fewer come
+/// in that time, and it is still little beside what they take.
 const MOMENT: Duration = Duration::from_millis(8);
+const LONGEST: Duration = Duration::from_millis(25);
 /// Acts that may be under way without anybody waiting.
 const FEW: usize = 4;
 
@@ -36,6 +38,8 @@ struct Gathering {
 pub(crate) struct Company {
     store: Arc<dyn Store>,
     under_way: AtomicUsize,
+    /// What an act took of late, in microseconds.
+    took: AtomicU64,
     gathering: Mutex<Gathering>,
 }
 
@@ -50,7 +54,16 @@ impl Drop for Companion {
 
 impl Company {
     pub(crate) fn new(store: Arc<dyn Store>) -> Arc<Company> {
-        Arc::new(Company { store, under_way: AtomicUsize::new(0), gathering: Mutex::default() })
+        Arc::new(Company {
+            store,
+            under_way: AtomicUsize::new(0),
+            took: AtomicU64::new(0),
+            gathering: Mutex::default(),
+        })
+    }
+
+    fn moment(&self) -> Duration {
+        Duration::from_micros(self.took.load(Ordering::Relaxed) / 2).clamp(MOMENT, LONGEST)
     }
 
     /// One more, until the companion is dropped.
@@ -74,6 +87,14 @@ impl Company {
 }
 
 impl Companion {
+    /// Its act took that long outside.
+    pub(crate) fn took(&self, span: Duration) {
+        let took = &self.0.took;
+        let before = took.load(Ordering::Relaxed);
+        // One of two who come at once is not counted.
+        took.store(before - before / 8 + span.as_micros() as u64 / 8, Ordering::Relaxed);
+    }
+
     /// Commits `batch` as [`Store::commit`] does, with those of others who come within a moment. Once it was polled the
     /// batch is committed whatever becomes of the future.
     pub(crate) async fn commit(&self, batch: Batch) -> Verdict {
@@ -97,7 +118,7 @@ impl Gathering {
 
 /// Commits what waits in `round`, unless everybody has come before.
 async fn close_later(company: Arc<Company>, round: u64) {
-    tokio::time::sleep(MOMENT).await;
+    tokio::time::sleep(company.moment()).await;
     let all = {
         let mut gathering = company.gathering.lock();
         if gathering.round != round {
@@ -157,6 +178,22 @@ mod tests {
         }
         companions.pop();
         assert_eq!(span(&companions, 1).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_acts_take_long_commits_wait_longer() {
+        let company = Company::new(Arc::new(Memory::new()));
+        let companions: Vec<_> = (0..=FEW).map(|_| Arc::new(company.join())).collect();
+        let slow = |millis| {
+            for _ in 0..64 {
+                companions[0].took(Duration::from_millis(millis));
+            }
+        };
+        for (millis, moment) in [(2, MOMENT), (30, Duration::from_millis(15)), (400, LONGEST)] {
+            slow(millis);
+            let span = span(&companions, 1).await;
+            assert!(span.abs_diff(moment) <= Duration::from_millis(2), "{millis}: {span:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

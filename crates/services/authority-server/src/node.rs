@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, json};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -558,7 +558,9 @@ impl Node {
         mut recorded: Option<Rev>,
     ) -> Result<Option<Completion>, Refusal> {
         let companion = self.company.join();
+        let began = Instant::now();
         let yielded = self.acts.perform(&undertaking.act).await;
+        companion.took(began.elapsed());
         for _ in 0..ATTEMPTS {
             let (now, about) = (self.now(), (&undertaking.about, recorded.take()));
             let conclude = |view: &dyn View| authority.conclude(view, about, &yielded, now, self.random());
