@@ -14,6 +14,8 @@ use keyward_tests::kms::{PREFIX, Plugin, stdout};
 use keyward_tests::server::{SOON, Server};
 use serde_json::json;
 
+use crate::objects::within;
+
 /// The longest until an API server has asked its plugin again, with room for a busy machine.
 pub(crate) const POLLED: Duration = Duration::from_secs(180);
 /// What must be in no byte of etcd.
@@ -199,13 +201,11 @@ fn secrets_rest_as_ciphertext_whatever_happens_to_the_parts() {
 }
 
 fn who_writes_secrets_sees_that_they_are_encrypted(here: &Encrypted) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
     let source = Source { kubeconfig: Some(here.cluster.kubeconfig()), context: None };
-    let verified = runtime.block_on(async {
+    within(&here.cluster, async {
         let cluster = keyward_kubernetes::Cluster::connect(&source).await.unwrap();
-        keyward_agent::verify_at_rest(&cluster, "default").await
+        keyward_agent::verify_at_rest(&cluster, "default").await.unwrap();
     });
-    verified.unwrap();
     let left = here.cluster.kubectl(&["get", "secrets", "--output=name"], "").unwrap();
     assert_eq!(left.trim(), "secret/app");
 }

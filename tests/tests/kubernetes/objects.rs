@@ -47,7 +47,7 @@ fn objects_are_written_watched_and_led() {
 }
 
 /// In the cluster's network, on this one thread: sockets belong to where they are made.
-fn within<T: Send>(cluster: &Cluster, work: impl Future<Output = T> + Send) -> T {
+pub(crate) fn within<T: Send>(cluster: &Cluster, work: impl Future<Output = T> + Send) -> T {
     let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
     cluster.in_namespace(run).unwrap()
 }

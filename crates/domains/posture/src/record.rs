@@ -251,16 +251,7 @@ mod tests {
     #[test]
     fn the_largest_node_is_said_with_its_worst_policies() {
         let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
-        let ruling = |n: usize| Ruling {
-            policy: format!("{n:0300}"),
-            result: Finding::Fail,
-            tier: None,
-            critical: n == 50,
-            rules: (0..16).map(|rule| format!("{rule:063}")).collect(),
-            exceptions: (0..16).map(|exception| format!("{exception:0300}")).collect(),
-        };
-        let rulings: Vec<Ruling> = (0..90).map(ruling).collect();
-        let signed = publisher.sign(&record(1, node(largest(), &rulings))).unwrap();
+        let signed = publisher.sign(&record(1, node(largest(), &long_rulings()))).unwrap();
         let key = PublisherKey::read(&publisher.public()).unwrap();
         let Said::Verdict(short) = signed.open(&key).unwrap().said else { panic!("another record") };
         assert_eq!(
@@ -278,6 +269,19 @@ mod tests {
         assert_eq!((verdict.node, verdict.state), (None, None));
     }
 
+    /// More than a record has room for; one of them is critical.
+    fn long_rulings() -> Vec<Ruling> {
+        let ruling = |n: usize| Ruling {
+            policy: format!("{n:0300}"),
+            result: Finding::Fail,
+            tier: None,
+            critical: n == 50,
+            rules: (0..16).map(|rule| format!("{rule:063}")).collect(),
+            exceptions: (0..16).map(|exception| format!("{exception:0300}")).collect(),
+        };
+        (0..90).map(ruling).collect()
+    }
+
     fn publisher_text() -> String {
         let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
         publisher.sign(&record(7, Said::Verdict(verdict()))).unwrap().text
@@ -286,16 +290,7 @@ mod tests {
     #[test]
     fn a_verdict_of_many_long_names_is_shortened_and_no_better_for_it() {
         let publisher = Publisher::new(&SeededRandom::new(1)).unwrap();
-        let ruling = |n: usize| Ruling {
-            policy: format!("{n:0300}"),
-            result: Finding::Fail,
-            tier: None,
-            critical: n == 50,
-            rules: (0..16).map(|rule| format!("{rule:063}")).collect(),
-            exceptions: Vec::new(),
-        };
-        let rulings: Vec<Ruling> = (0..90).map(ruling).collect();
-        let said = Said::Verdict(Verdict::new(verdict().subject, Timestamp::EPOCH, &rulings));
+        let said = Said::Verdict(Verdict::new(verdict().subject, Timestamp::EPOCH, &long_rulings()));
         let signed = publisher.sign(&record(1, said)).unwrap();
         let Said::Verdict(short) =
             signed.open(&PublisherKey::read(&publisher.public()).unwrap()).unwrap().said

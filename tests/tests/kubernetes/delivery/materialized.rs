@@ -21,8 +21,8 @@ pub(super) fn is_made_where_all_say_so(world: &World) {
     // This API server has no KMS plugin.
     world.kubectl(&["apply", "--filename=-"], &materializer(world, "tls"));
     told(world, "cannot get path");
-    world
-        .kubectl(&documented("kubectl create clusterrolebinding").split_whitespace().collect::<Vec<_>>(), "");
+    let binding = documented("create clusterrolebinding keyward-materializer-shop");
+    world.kubectl(&binding.split_whitespace().collect::<Vec<_>>(), "");
     told(world, "the API server encrypts no Secrets");
     assert!(secret(world).is_none());
 
