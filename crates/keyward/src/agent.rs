@@ -2,7 +2,7 @@
 
 use crate::cli::{Connection, Failure, client_config};
 use crate::services::{ClusterArgs, LogArgs, LoginArgs, duration, until_stopped};
-use keyward_agent::{self as delivery, AgentError, Options, To, check, run as deliver};
+use keyward_agent::{AgentError, Options, To, check, run as deliver};
 use keyward_consumption::Layout;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -92,8 +92,10 @@ pub(crate) fn run(connection: &Connection, args: AgentArgs) -> Result<(), Failur
     }
     let to = match args.to_secrets {
         true => {
-            let verified = args.at_rest == AtRest::Verified;
-            let at_rest = if verified { delivery::AtRest::Verified } else { delivery::AtRest::Accepted };
+            let at_rest = match args.at_rest {
+                AtRest::Verified => keyward_agent::AtRest::Verified,
+                AtRest::Encrypted | AtRest::Plaintext => keyward_agent::AtRest::Accepted,
+            };
             To::Secrets(args.cluster.source(), at_rest)
         }
         false => To::Files { folder: args.to, layout: args.layout, mode: args.mode, on_disk: args.on_disk },

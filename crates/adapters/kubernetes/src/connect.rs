@@ -1,11 +1,8 @@
 //! The way to an API server.
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{AsyncBufReadExt, TryStreamExt};
-use http::Request;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
@@ -63,21 +60,6 @@ impl Cluster {
     /// Objects of a kind, in one namespace or in all.
     pub fn objects(&self, kind: &Kind, namespace: Option<&str>) -> Objects {
         Objects::new(self.client.clone(), kind, namespace)
-    }
-
-    /// Shows `each` the lines of a page that is no object, such as `/metrics`, without keeping it in memory.
-    pub async fn lines(&self, path: &str, mut each: impl FnMut(&str)) -> Result<(), Error> {
-        let doing = || format!("reading {path}");
-        let request = Request::get(path).body(Vec::new());
-        let request = request.map_err(|why| Error::new(doing(), Why::Invalid(why.to_string())))?;
-        let read = async {
-            let mut page = pin!(self.client.request_stream(request).await?.lines());
-            while let Some(line) = page.try_next().await.map_err(kube::Error::ReadEvents)? {
-                each(&line);
-            }
-            Ok(())
-        };
-        bounded(doing, read).await
     }
 
     /// Asks what a kind is called in paths and whether it stands in namespaces. None where the API server does not

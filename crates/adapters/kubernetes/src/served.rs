@@ -1,8 +1,10 @@
 //! All that an API server serves, and requests by path.
 
-use futures_util::AsyncReadExt;
+use futures_util::{AsyncBufReadExt, AsyncReadExt, TryStreamExt};
+use http::Request;
 use kube::discovery::{ApiGroup, Discovery, Scope, verbs};
 use serde_json::Value;
+use std::pin::pin;
 
 use crate::objects::bounded;
 use crate::{Cluster, Error, Kind, Why};
@@ -59,8 +61,8 @@ impl Cluster {
             return Err(invalid("a path begins with /".to_owned()));
         }
         let request = match body {
-            None => http::Request::get(path).body(Vec::new()),
-            Some(body) => http::Request::post(path)
+            None => Request::get(path).body(Vec::new()),
+            Some(body) => Request::post(path)
                 .header(http::header::CONTENT_TYPE, "application/json")
                 .body(body.to_string().into_bytes()),
         };
@@ -80,5 +82,20 @@ impl Cluster {
         }
         serde_json::from_slice(&answer)
             .map_err(|why| Error::new(doing(), Why::Other(format!("the answer is not JSON: {why}"))))
+    }
+
+    /// Shows `each` the lines of a page that is no object, such as `/metrics`, without keeping it in memory.
+    pub async fn lines(&self, path: &str, mut each: impl FnMut(&str)) -> Result<(), Error> {
+        let doing = || format!("reading {path}");
+        let request = Request::get(path).body(Vec::new());
+        let request = request.map_err(|why| Error::new(doing(), Why::Invalid(why.to_string())))?;
+        let read = async {
+            let mut page = pin!(self.client.request_stream(request).await?.lines());
+            while let Some(line) = page.try_next().await.map_err(kube::Error::ReadEvents)? {
+                each(&line);
+            }
+            Ok(())
+        };
+        bounded(doing, read).await
     }
 }

@@ -2,6 +2,7 @@
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
+use kube::Resource;
 use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
@@ -62,7 +63,7 @@ impl Objects {
         project: impl FnMut(Object) -> P + Send + 'static,
     ) -> Changes<P> {
         let events = watch::watcher(self.api.clone(), selection.watched());
-        self.follow(events, |object| &object.metadata, project)
+        self.follow(events, project)
     }
 
     /// The same for who looks at metadata alone: nothing else is sent by the API server.
@@ -74,23 +75,22 @@ impl Objects {
         let api: Api<PartialObjectMeta<Object>> =
             api(self.api.clone().into_client(), self.kind(), self.namespace.as_deref());
         let events = watch::watcher(api, selection.watched());
-        self.follow(events, |object| &object.metadata, move |object| project(object.metadata))
+        self.follow(events, move |object| project(object.metadata))
     }
 
-    fn follow<K: Send + 'static, P: Send + 'static>(
+    fn follow<K: Resource + Send + 'static, P: Send + 'static>(
         &self,
         events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
-        metadata: fn(&K) -> &Metadata,
         mut project: impl FnMut(K) -> P + Send + 'static,
     ) -> Changes<P> {
         let doing = self.doing("watching", "");
         let changes = events.default_backoff().map(move |event| match event {
             Ok(Event::Init) => Change::Listing,
             Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                Change::There(Key::from(metadata(&object)), project(object))
+                Change::There(Key::from(object.meta()), project(object))
             }
             Ok(Event::InitDone) => Change::Listed,
-            Ok(Event::Delete(object)) => Change::Gone(Key::from(metadata(&object))),
+            Ok(Event::Delete(object)) => Change::Gone(Key::from(object.meta())),
             Err(error) => Change::Trouble(Error::new(doing.clone(), why(error))),
         });
         Changes { stream: changes.chain(stream::pending()).boxed() }

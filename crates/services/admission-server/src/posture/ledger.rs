@@ -150,7 +150,6 @@ pub(crate) struct Ledger {
     gone: Vec<Subject>,
     /// Namespaces of which something else may be said.
     namespaces_changed: BTreeSet<Box<str>>,
-    /// Of each kind whether its changes are not heard of.
     /// Of each of [`KINDS`] whether its changes are not heard of.
     blind: [bool; 3],
     /// Whether there are more subjects than are kept.
@@ -253,10 +252,8 @@ impl Ledger {
     }
 
     pub(crate) fn is_pending(&self) -> bool {
-        let changed = [&self.nodes.changed, &self.pods.changed];
-        !(self.gone.is_empty()
-            && changed.iter().all(|keys| keys.is_empty())
-            && self.namespaces_changed.is_empty())
+        let changed = [&self.nodes, &self.pods].iter().any(|objects| !objects.changed.is_empty());
+        changed || !self.gone.is_empty() || !self.namespaces_changed.is_empty()
     }
 
     /// Everything is to be said, since nothing is known of it.
