@@ -29,13 +29,8 @@ impl Manager for Opener {
         let server = &self.0;
         let mut why = "it has no password to try".to_owned();
         for password in &server.passwords {
-            let password = password.expose().as_str();
-            let opened = match server.dialect {
-                Dialect::PostgreSql => postgresql::open(server, password).await.map(Session::PostgreSql),
-                Dialect::MySql => mysql::open(server, password).await.map(Session::MySql),
-                Dialect::Redis => redis::open(server, password).await.map(Session::Redis),
-            };
-            match opened {
+            // Apart: whoever uses a connection that is open need not have room for the opening of one.
+            match Box::pin(open(server, password.expose())).await {
                 Ok(session) => return Ok(session),
                 Err(error) => why = error,
             }
@@ -54,6 +49,14 @@ impl Manager for Opener {
             Session::Redis(session) => session.is_alive().await,
         };
         if alive { Ok(()) } else { Err(RecycleError::message("it was closed")) }
+    }
+}
+
+async fn open(server: &Server, password: &str) -> Result<Session, String> {
+    match server.dialect {
+        Dialect::PostgreSql => postgresql::open(server, password).await.map(Session::PostgreSql),
+        Dialect::MySql => mysql::open(server, password).await.map(Session::MySql),
+        Dialect::Redis => redis::open(server, password).await.map(Session::Redis),
     }
 }
 

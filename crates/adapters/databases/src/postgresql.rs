@@ -115,7 +115,7 @@ impl Session {
         match work {
             Work::Verify => self.0.batch_execute("").await.map_err(|why| Failure::before(explain(&why))),
             Work::Run(statements) => self.run(statements).await,
-            Work::Drop { user, statements } => self.drop_user(user, statements).await,
+            Work::Drop { user, statements } => Box::pin(self.drop_user(user, statements)).await,
             Work::Commands(_) => Err(Failure::before("PostgreSQL takes statements, not commands")),
         }
     }

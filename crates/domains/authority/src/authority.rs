@@ -556,6 +556,22 @@ impl Authority {
         Ok(Concluded { batch: txn.finish(), verdict })
     }
 
+    /// Records that leases were made, in one batch, each of them under its id and recorded at a revision as being made. Where
+    /// one was changed since, the batch conflicts, and [`Authority::conclude`] is for each alone.
+    pub fn conclude_made(
+        &self,
+        view: &dyn View,
+        made: &[(About, Rev)],
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Batch, Refusal> {
+        let mut txn = self.begin(view, random)?;
+        for (about, recorded) in made {
+            lease::conclude(&mut txn, about, Some(*recorded), &Ok(()), None, now)?;
+        }
+        Ok(txn.finish())
+    }
+
     /// Leaves of a list what the caller's policies let it show.
     fn narrow(
         &self,

@@ -15,6 +15,7 @@ mod ids;
 pub mod lanes;
 pub mod listener;
 pub mod log;
+mod made;
 pub mod node;
 mod outside;
 pub mod reply;

@@ -4,10 +4,11 @@ use crate::acts::{Acts, Reach};
 use crate::audit::Devices;
 use crate::company::{Companion, Company};
 use crate::log;
+use crate::made::{self, Made};
 use crate::outside::Outside;
 use crate::reply::Reply;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use keyward_authority::act::{Act, Undertaking};
+use keyward_authority::act::{About, Act, Undertaking, Yielded};
 use keyward_authority::audit::{Auditing, Device, Exchange, Record, Subject};
 use keyward_authority::authority::{Admitted, Authority, Due, Judged, Outcome, Rejected};
 use keyward_authority::context::Effect;
@@ -61,6 +62,7 @@ pub struct Node {
     acts: Acts,
     /// Who has something done outside.
     company: Arc<Company>,
+    made: Made,
     /// Acts that may be under way at a time, requests apart.
     hands: Arc<Semaphore>,
     /// Whose turn it is among requests that others keep coming before.
@@ -126,6 +128,7 @@ impl Node {
             unsealing: Mutex::default(),
             devices: Devices::new(Arc::new(|what: &str| log::error(what)), AUDIT_PATIENCE),
             acts: Acts::new(Reach::default(), outside.clone()),
+            made: Made::default(),
             outside,
             hands: Arc::new(Semaphore::new(HANDS)),
             turn: Semaphore::new(1),
@@ -515,7 +518,7 @@ impl Node {
                 Effect::Undertake(undertaking) => {
                     let (node, authority) = (self.clone(), authority.clone());
                     let doing =
-                        tokio::spawn(async move { node.undertake(&authority, &undertaking, rev).await });
+                        tokio::spawn(async move { node.undertake(&authority, undertaking, rev).await });
                     let done = doing.await;
                     completion =
                         done.map_err(|_| Refusal::Internal("an act outside failed".to_owned()))??;
@@ -552,20 +555,41 @@ impl Node {
 
     /// Does one act, and stores what came of it. Answers with what the answer that waits for it lacked.
     async fn undertake(
-        &self,
-        authority: &Authority,
-        undertaking: &Undertaking,
-        mut recorded: Option<Rev>,
+        self: &Arc<Node>,
+        authority: &Arc<Authority>,
+        undertaking: Undertaking,
+        recorded: Option<Rev>,
     ) -> Result<Option<Completion>, Refusal> {
         let companion = self.company.join();
         let began = Instant::now();
-        let yielded = self.acts.perform(&undertaking.act).await;
+        let Undertaking { act, about } = undertaking;
+        let yielded = self.acts.perform(&act).await;
         companion.took(began.elapsed());
+        match recorded {
+            Some(rev) if matches!(yielded, Ok(None)) && about.is_told_first(self.now()) => {
+                if self.made.add(about, rev) {
+                    tokio::spawn(record_later(self.clone(), authority.clone()));
+                }
+                Ok(None)
+            }
+            recorded => self.conclude(authority, &about, &yielded, recorded, Some(&companion)).await,
+        }
+    }
+
+    /// Records what came of an act.
+    async fn conclude(
+        &self,
+        authority: &Authority,
+        about: &About,
+        yielded: &Yielded,
+        mut recorded: Option<Rev>,
+        companion: Option<&Companion>,
+    ) -> Result<Option<Completion>, Refusal> {
         for _ in 0..ATTEMPTS {
-            let (now, about) = (self.now(), (&undertaking.about, recorded.take()));
-            let conclude = |view: &dyn View| authority.conclude(view, about, &yielded, now, self.random());
+            let (now, about) = (self.now(), (about, recorded.take()));
+            let conclude = |view: &dyn View| authority.conclude(view, about, yielded, now, self.random());
             let concluded = self.look(conclude)?;
-            match self.commit_with(Some(&companion), concluded.batch).await {
+            match self.commit_with(companion, concluded.batch).await {
                 Err(Fault::Conflict(_)) => {}
                 Err(fault) => return Err(fault.into()),
                 Ok(_) => return concluded.verdict,
@@ -574,9 +598,35 @@ impl Node {
         Err(Refusal::Storage(Fault::Conflict(Vec::new())))
     }
 
+    /// Records which leases were made and handed out. What cannot be recorded counts as made all the same, a minute after it
+    /// was begun.
+    async fn record_made(&self, authority: &Authority) {
+        let _turn = self.made.turn.acquire().await;
+        for some in self.made.take().chunks(made::TOGETHER) {
+            let together = self.look(|view| authority.conclude_made(view, some, self.now(), self.random()));
+            let committed = match together {
+                Ok(batch) => self.commit(batch).await.map(drop).map_err(Refusal::from),
+                Err(why) => Err(why),
+            };
+            if committed.is_ok() {
+                continue;
+            }
+            for (about, _) in some {
+                // One that was revoked meanwhile is taken back at once.
+                if let Err(Refusal::Storage(fault)) =
+                    self.conclude(authority, about, &Ok(None), None, None).await
+                {
+                    log::warn(&format!("it was not recorded that a lease was made: {fault}"));
+                }
+            }
+        }
+    }
+
     /// Carries out stored jobs until there are none, and what they made due. What takes long outside goes on behind
     /// the answer.
     async fn run_jobs(self: &Arc<Node>, authority: &Arc<Authority>) -> Result<(), Refusal> {
+        // Nobody takes back what is being made.
+        self.record_made(authority).await;
         let doing =
             self.do_due(authority, false, |view| authority.work(view, self.now(), self.random())).await?;
         let _ = tokio::time::timeout(JOBS_PATIENCE, doing.join_all()).await;
@@ -653,8 +703,9 @@ impl Node {
             let hand = if needs_hand(&undertaking) { hands.split(1) } else { None };
             let (node, authority) = (self.clone(), authority.clone());
             doing.spawn(async move {
-                if let Err(why) = node.undertake(&authority, &undertaking, None).await {
-                    log::warn(&format!("{}: {why}; it is tried again", undertaking.about));
+                let what = undertaking.about.to_string();
+                if let Err(why) = node.undertake(&authority, undertaking, None).await {
+                    log::warn(&format!("{what}: {why}; it is tried again"));
                 }
                 drop(hand);
             });
@@ -674,4 +725,9 @@ impl Node {
             }
         }
     }
+}
+
+async fn record_later(node: Arc<Node>, authority: Arc<Authority>) {
+    tokio::time::sleep(made::MOMENT).await;
+    node.record_made(&authority).await;
 }

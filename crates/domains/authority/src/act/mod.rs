@@ -3,8 +3,9 @@
 //!
 //! A handler is run again after a conflict and does nothing itself. It commits what it is about to have done, be it a
 //! lease that is being made or a password that is going to be set, and hands out an [`Undertaking`]; the server does
-//! it, and [`crate::authority::Authority::conclude`] commits what came of it before anybody is answered. Wherever a
-//! crash falls in between, what was committed first says what is left to do: every act can be done twice.
+//! it, and [`crate::authority::Authority::conclude`] commits what came of it before anybody is answered, or a moment later
+//! where that says no more than that it succeeded ([`About::is_told_first`]). Wherever a crash falls in between, what was
+//! committed first says what is left to do: every act can be done twice.
 
 pub mod challenge;
 pub mod database;
@@ -14,6 +15,7 @@ pub mod ldap;
 use crate::lease::Issued;
 use crate::outside::Hidden;
 use challenge::Challenge;
+use keyward_core::Timestamp;
 
 /// Something to be done outside.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +63,13 @@ impl std::fmt::Display for About {
             About::Revoke(id) => write!(f, "lease {id} was not revoked"),
             About::Engine { kind, what, .. } => write!(f, "{what} of a {kind} mount was not done"),
         }
+    }
+}
+
+impl About {
+    /// Whether the answer that waits for a success need not wait until it is recorded; see [`Issued::is_presumed`].
+    pub fn is_told_first(&self, now: Timestamp) -> bool {
+        matches!(self, About::Make(_, lease) if lease.is_presumed() && lease.due() > now.nanos())
     }
 }
 

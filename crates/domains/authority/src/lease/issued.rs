@@ -4,6 +4,9 @@
 //! anything outside without a lease. Its due entry says when somebody must look at it next: when making it takes too
 //! long, when it ends, or when another try at taking it back is due. That may be sooner than it must: the entry of one that is
 //! made stays as it is, and whoever looks then records when it ends, with many others in one commit.
+//!
+//! What was made may be handed out before that is recorded ([`Issued::is_presumed`]): should a crash come in between, it counts
+//! as made once its time to be made is over. Nobody knows then whether somebody has it, so it lives until its lease ends.
 
 use super::{ENTRIES, Lease, Times, delete, key, put};
 use crate::act::{About, Act, Done, Undertaking};
@@ -169,8 +172,12 @@ pub struct Issued {
 impl Issued {
     pub(super) fn times(&self, now: Timestamp) -> Option<Times> {
         let expires = Timestamp::from_nanos(self.expires);
-        let good = self.state == State::Live && expires > now;
-        (!matches!(self.state, State::Making(_))).then(|| Times {
+        let made = match self.state {
+            State::Making(_) => self.is_presumed(),
+            State::Live | State::Ending { .. } => true,
+        };
+        let good = !matches!(self.state, State::Ending { .. }) && expires > now;
+        made.then(|| Times {
             issued: Timestamp::from_nanos(self.issued),
             expires: Some(expires),
             renewed: self.renewed.map(Timestamp::from_nanos),
@@ -179,8 +186,15 @@ impl Issued {
         })
     }
 
-    /// When somebody must look at it next.
-    fn due(&self) -> u64 {
+    /// Whether it counts as made as soon as its time to be made is over, recorded or not: so that it is made may be recorded
+    /// after it was handed out. Not where the record says more than that, nor where it would end sooner.
+    pub fn is_presumed(&self) -> bool {
+        let told_later = self.ops().map_or(true, |ops| ops.complete.is_some());
+        matches!(self.state, State::Making(until) if self.expires > until) && !told_later
+    }
+
+    /// When somebody must look at it next, in nanoseconds since the epoch.
+    pub fn due(&self) -> u64 {
         match self.state {
             State::Making(until) => until,
             State::Live => self.expires,
@@ -377,6 +391,11 @@ pub fn come_due(txn: &mut Txn<'_>, id: &str, now: Timestamp) -> Result<Option<Un
         expiry::remember(txn, was_due, name(id), &Due::Lease(id.to_owned()))?;
         return Ok(None);
     }
+    if lease.is_presumed() && lease.expires > now.nanos() {
+        lease.state = State::Live;
+        turn(txn, id, *lease, was_due)?;
+        return Ok(None);
+    }
     let (tries, force) = match lease.state {
         State::Ending { tries, force, .. } => (tries, force),
         _ => (0, false),
@@ -462,13 +481,15 @@ pub fn conclude(
             *next = AT_ONCE;
             turn(txn, id, lease, was_due)?;
         }
-        (About::Make(..), Err(failure), State::Making(_)) if failure.nothing_done => remove(txn, id, &lease),
+        (About::Make(..), Err(failure), _) if failure.nothing_done => remove(txn, id, &lease),
         // Nobody knows how far it came.
-        (About::Make(..), Err(_), State::Making(_)) => {
+        (About::Make(..), Err(_), _) => {
             lease.state = State::ending(AT_ONCE, false);
             turn(txn, id, lease, was_due)?;
         }
-        (About::Extend(_, until), Ok(()), State::Live) => extended(txn, id, lease, *until, now)?,
+        (About::Extend(_, until), Ok(()), State::Live | State::Making(_)) => {
+            extended(txn, id, lease, *until, now)?
+        }
         (About::Revoke(_), Ok(()), _) | (About::Revoke(_), Err(_), State::Ending { force: true, .. }) => {
             remove(txn, id, &lease);
         }

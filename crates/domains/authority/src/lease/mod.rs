@@ -74,7 +74,7 @@ pub fn delete(txn: &mut Txn<'_>, id: &str) {
     txn.delete(&key(id));
 }
 
-/// What `id` stands for, if it has not ended. What is still being made is not there yet.
+/// What `id` stands for, if it has not ended. What is still being made is not there yet, unless it may have been handed out.
 pub fn find(txn: &mut Txn<'_>, id: &str, now: Timestamp) -> Result<Option<(Lease, Times)>, Refusal> {
     let Some(lease) = txn.built_json::<Lease>(&key(id))? else { return Ok(None) };
     let times = match &*lease {

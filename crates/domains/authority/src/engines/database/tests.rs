@@ -1,11 +1,11 @@
 //! The engine beside a database that is a set of users in memory, and a machine that dies between any two steps.
 
 use crate::act::database::Work;
-use crate::act::{Act, Failure, Undertaking, Yielded};
+use crate::act::{About, Act, Failure, Undertaking, Yielded};
 use crate::context::Effect;
 use crate::request::Operation::{Delete, List, Read, Update};
 use crate::testing::{Answer, Bench};
-use keyward_core::Rev;
+use keyward_core::{Fault, Rev};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -186,16 +186,74 @@ fn wherever_the_machine_dies_nothing_is_left_behind() {
         // Nobody hears of the result, and the next process finds only what was stored.
         let listed = bench.root(List, "sys/leases/lookup/database/creds/api-role", "");
         let name = listed.data()["keys"][0].as_str().unwrap().to_owned();
-        assert_eq!(
-            look_up(&mut bench, &format!("database/creds/api-role/{name}")).status,
-            400,
-            "not good yet"
-        );
-        bench.pass(Duration::from_secs(59));
+        // Perhaps somebody has it.
+        let lease = format!("database/creds/api-role/{name}");
+        assert_eq!(look_up(&mut bench, &lease).data()["ttl"], 3600);
+        bench.pass(Duration::from_secs(61));
+        assert_eq!(look_up(&mut bench, &lease).data()["ttl"], 3539);
         assert_eq!(database.borrow().users.len(), usize::from(done));
-        bench.pass(Duration::from_secs(2));
+        bench.pass(HOUR);
         assert_eq!((database.borrow().users.len(), bench.count("lease/")), (0, 0));
     }
+}
+
+#[test]
+fn what_was_handed_out_before_a_crash_is_renewed_and_revoked() {
+    for recorded in [false, true] {
+        let (mut bench, database) = bench();
+        let (undertakings, rev) = begin(&mut bench, "database/creds/api-role");
+        let [undertaking] = &undertakings[..] else { panic!() };
+        database.borrow_mut().perform(&undertaking.act).unwrap();
+        let About::Make(id, _) = &undertaking.about else { panic!() };
+        assert!(undertaking.about.is_told_first(crate::testing::now(&bench)));
+        let body = json!({ "lease_id": id, "increment": 7200 }).to_string();
+        assert_eq!(bench.root(Update, "sys/leases/renew", &body).body["lease_duration"], 7200);
+        bench.write("sys/leases/revoke", &json!({ "lease_id": id }).to_string());
+        // Whoever made it may not be done.
+        assert_eq!(database.borrow().users.len(), 1);
+        if recorded {
+            let made = [(undertaking.about.clone(), rev)];
+            let now = crate::testing::now(&bench);
+            let batch = bench.authority.conclude_made(&bench.store, &made, now, &bench.random).unwrap();
+            assert!(matches!(bench.store.commit(batch), Err(Fault::Conflict(_))), "it was revoked meanwhile");
+            assert!(bench.undertake(undertaking, None).is_err());
+            bench.pass(Duration::ZERO);
+        } else {
+            bench.pass(Duration::from_secs(61));
+        }
+        assert_eq!((database.borrow().users.len(), bench.count("lease/")), (0, 0));
+    }
+}
+
+#[test]
+fn many_that_were_made_are_recorded_together() {
+    let (mut bench, database) = bench();
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        let (undertakings, rev) = begin(&mut bench, "database/creds/api-role");
+        let [undertaking] = &undertakings[..] else { panic!() };
+        database.borrow_mut().perform(&undertaking.act).unwrap();
+        made.push((undertaking.about.clone(), rev));
+    }
+    let now = crate::testing::now(&bench);
+    let batch = bench.authority.conclude_made(&bench.store, &made, now, &bench.random).unwrap();
+    assert_eq!((batch.puts.len(), batch.deletes.len()), (made.len(), 0));
+    bench.store.commit(batch).unwrap();
+    bench.write("sys/leases/revoke-prefix/database", "");
+    assert_eq!((database.borrow().users.len(), bench.count("lease/")), (0, 0));
+}
+
+#[test]
+fn what_ends_before_its_time_to_be_made_is_recorded_first() {
+    let (mut bench, database) = bench();
+    let role = json!({ "db_name": "postgres", "creation_statements": CREATION, "default_ttl": 30 });
+    bench.write("database/roles/fixed", &role.to_string());
+    let (undertakings, _) = begin(&mut bench, "database/creds/fixed");
+    let [undertaking] = &undertakings[..] else { panic!() };
+    database.borrow_mut().perform(&undertaking.act).unwrap();
+    assert!(!undertaking.about.is_told_first(crate::testing::now(&bench)));
+    bench.pass(Duration::from_secs(61));
+    assert_eq!((database.borrow().users.len(), bench.count("lease/")), (0, 0));
 }
 
 #[test]
