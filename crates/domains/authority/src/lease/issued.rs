@@ -488,7 +488,7 @@ pub fn conclude(
             turn(txn, id, lease, was_due)?;
         }
         (About::Extend(_, until), Ok(()), State::Live | State::Making(_)) => {
-            extended(txn, id, lease, *until, now)?
+            extended(txn, id, lease, *until, now)?;
         }
         (About::Revoke(_), Ok(()), _) | (About::Revoke(_), Err(_), State::Ending { force: true, .. }) => {
             remove(txn, id, &lease);
