@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::txn::Txn;
 use keyward_core::Random;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const ENTRIES: &str = "policy/password/";
 /// Characters of a password.
@@ -38,6 +38,8 @@ struct Stored {
     text: String,
 }
 
+static USUAL: LazyLock<Arc<PasswordPolicy>> = LazyLock::new(Arc::default);
+
 impl Default for PasswordPolicy {
     /// Twenty characters: lower case, upper case, digits and a dash, one of each at least.
     fn default() -> PasswordPolicy {
@@ -55,10 +57,12 @@ impl Default for PasswordPolicy {
 }
 
 impl PasswordPolicy {
-    fn of(length: usize, rules: Vec<Rule>) -> PasswordPolicy {
+    fn of(length: usize, mut rules: Vec<Rule>) -> PasswordPolicy {
         let mut all: Vec<char> = rules.iter().flat_map(|rule| rule.charset.iter().copied()).collect();
         all.sort_unstable();
         all.dedup();
+        // Most candidates that fail lack one of the few.
+        rules.sort_by_key(|rule| rule.charset.len());
         PasswordPolicy { length, rules, all }
     }
 
@@ -128,7 +132,7 @@ fn draw(of: &[char], length: usize, random: &dyn Random) -> Vec<char> {
 /// The policy `name`; the usual one when `name` is empty.
 pub fn find(txn: &mut Txn<'_>, name: &str) -> Result<Option<Arc<PasswordPolicy>>, Refusal> {
     if name.is_empty() {
-        return Ok(Some(Arc::new(PasswordPolicy::default())));
+        return Ok(Some(USUAL.clone()));
     }
     let key = format!("{ENTRIES}{name}");
     let corrupt = || Refusal::Corrupt(format!("{ENTRIES}{name}"));

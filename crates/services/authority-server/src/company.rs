@@ -1,20 +1,20 @@
 //! Commits that wait a moment for each other.
 //!
-//! A flush of the disk costs as much processor time as everything else that making a database user takes of us, and what
-//! is done outside commits twice: before and after. It takes milliseconds in between, so while several such acts are under
-//! way those that are done, or about to begin, wait for each other and are flushed together. Whoever is alone waits for
-//! nobody.
+//! A flush of the disk costs as much processor time as half of what else making a database user takes of us, and what is
+//! done outside is committed before, some of it after too. It takes milliseconds, so while several such acts are under way
+//! those about to begin, or done, wait for each other and are flushed together. Whoever is alone waits for nobody.
 
+use futures_util::future::join_all;
 use keyward_core::{Batch, Fault, Rev};
-use keyward_storage::Store;
+use keyward_storage::{Commit, Store};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a commit waits for others at most, where there are enough of them; longer where acts take long, for then fewer come
-/// in that time, and it is still little beside what they take.
+/// How long a commit waits for others at most, where there are enough of them; as long as an act takes where that is longer, for
+/// then fewer come in that time.
 const MOMENT: Duration = Duration::from_millis(8);
 const LONGEST: Duration = Duration::from_millis(25);
 /// Acts that may be under way without anybody waiting.
@@ -63,7 +63,7 @@ impl Company {
     }
 
     fn moment(&self) -> Duration {
-        Duration::from_micros(self.took.load(Ordering::Relaxed) / 2).clamp(MOMENT, LONGEST)
+        Duration::from_micros(self.took.load(Ordering::Relaxed)).clamp(MOMENT, LONGEST)
     }
 
     /// One more, until the companion is dropped.
@@ -79,7 +79,7 @@ impl Company {
         if gathering.waiting.len() >= self.under_way.load(Ordering::Relaxed) {
             let all = gathering.close();
             drop(gathering);
-            commit_all(&self.store, all);
+            commit_all(|batch| self.store.commit(batch), all);
         } else if gathering.waiting.len() == 1 {
             tokio::spawn(close_later(self.clone(), gathering.round));
         }
@@ -126,22 +126,24 @@ async fn close_later(company: Arc<Company>, round: u64) {
         }
         gathering.close()
     };
-    commit_all(&company.store, all);
+    commit_all(|batch| company.store.commit(batch), all);
 }
 
 /// Hands in all at once, before the store begins with the first.
-fn commit_all(store: &Arc<dyn Store>, all: Vec<Waiting>) {
-    for Waiting { batch, answer } in all {
-        let commit = store.commit(batch);
+fn commit_all(commit: impl Fn(Batch) -> Commit, all: Vec<Waiting>) {
+    let commits = all.into_iter().map(|Waiting { batch, answer }| {
+        let commit = commit(batch);
         // Who waited may be gone, and nobody else's commit waits for them.
-        tokio::spawn(async move { drop(answer.send(commit.await)) });
-    }
+        async move { drop(answer.send(commit.await)) }
+    });
+    tokio::spawn(join_all(commits));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use keyward_storage::Memory;
+    use tokio::sync::Barrier;
     use tokio::time::Instant;
 
     fn batch(name: &str) -> Batch {
@@ -189,10 +191,32 @@ mod tests {
                 companions[0].took(Duration::from_millis(millis));
             }
         };
-        for (millis, moment) in [(2, MOMENT), (30, Duration::from_millis(15)), (400, LONGEST)] {
+        for (millis, moment) in [(2, MOMENT), (15, Duration::from_millis(15)), (400, LONGEST)] {
             slow(millis);
             let span = span(&companions, 1).await;
             assert!(span.abs_diff(moment) <= Duration::from_millis(2), "{millis}: {span:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_handed_in_before_the_first_is_done() {
+        let barrier = Arc::new(Barrier::new(3));
+        let (all, verdicts): (Vec<_>, Vec<_>) = (0..3)
+            .map(|number| {
+                let (answer, verdict) = oneshot::channel();
+                (Waiting { batch: batch(&number.to_string()), answer }, verdict)
+            })
+            .unzip();
+        let commit = |_| -> Commit {
+            let barrier = barrier.clone();
+            Box::pin(async move {
+                barrier.wait().await;
+                Ok(1)
+            })
+        };
+        commit_all(commit, all);
+        for verdict in verdicts {
+            assert_eq!(tokio::time::timeout(MOMENT, verdict).await.unwrap(), Ok(Ok(1)));
         }
     }
 

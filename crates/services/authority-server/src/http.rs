@@ -66,7 +66,11 @@ pub async fn answer(
 ) -> http::Response<Full<Bytes>> {
     let head = request.method() == Method::HEAD;
     let deadline = Instant::now() + listener.limits.duration;
-    write(dispatch(node, listener, peer, request, deadline).await.unwrap_or_else(|refused| *refused), head)
+    let reply = dispatch(node, listener, peer, request, deadline).await.unwrap_or_else(|refused| *refused);
+    // What others asked for is made first: an answer wakes its client, which then takes the processor and its caches from
+    // those that are not made yet. Whoever is alone waits for nobody.
+    tokio::task::yield_now().await;
+    write(reply, head)
 }
 
 fn write(reply: Reply, head: bool) -> http::Response<Full<Bytes>> {

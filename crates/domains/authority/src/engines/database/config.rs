@@ -19,7 +19,7 @@ use keyward_crypto::scram;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(super) const DIRECTORY: &str = "config/";
@@ -74,6 +74,8 @@ pub(super) struct Connection {
     pub(super) dialect: Dialect,
     pub(super) usernames: UsernameTemplate,
     address: Address,
+    /// What acts are handed of it, with the revision that it is of.
+    server: OnceLock<Arc<Server>>,
 }
 
 impl Connection {
@@ -85,7 +87,7 @@ impl Connection {
             Dialect::Redis => redis(&stored)?,
         };
         let usernames = UsernameTemplate::parse(&stored.username_template, dialect)?;
-        Ok(Connection { stored, dialect, usernames, address })
+        Ok(Connection { stored, dialect, usernames, address, server: OnceLock::new() })
     }
 
     /// `command` for a Redis server, and what has it remembered when the server restarts.
@@ -245,7 +247,7 @@ pub(super) fn server(
 ) -> Result<(Arc<Connection>, Arc<Server>), Refusal> {
     let connection = find(txn, uuid, name)?;
     let version = txn.revision(&key(uuid, name))?;
-    let server = Arc::new(connection.server(uuid, name, version));
+    let server = connection.server.get_or_init(|| Arc::new(connection.server(uuid, name, version))).clone();
     Ok((connection, server))
 }
 
