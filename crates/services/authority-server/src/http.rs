@@ -64,12 +64,14 @@ pub async fn answer(
     peer: &Peer,
     request: http::Request<Incoming>,
 ) -> http::Response<Full<Bytes>> {
-    let head = request.method() == Method::HEAD;
+    let (head, reads) = (request.method() == Method::HEAD, request.method().is_safe());
     let deadline = Instant::now() + listener.limits.duration;
     let reply = dispatch(node, listener, peer, request, deadline).await.unwrap_or_else(|refused| *refused);
-    // What others asked for is made first: an answer wakes its client, which then takes the processor and its caches from
-    // those that are not made yet. Whoever is alone waits for nobody.
-    tokio::task::yield_now().await;
+    if !reads {
+        // What others asked for is made first: an answer wakes its client, which then takes the processor and its caches
+        // from those that are not made yet. Whoever is alone waits for nobody, and reads are too short to wait.
+        tokio::task::yield_now().await;
+    }
     write(reply, head)
 }
 
