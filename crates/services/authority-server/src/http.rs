@@ -64,15 +64,9 @@ pub async fn answer(
     peer: &Peer,
     request: http::Request<Incoming>,
 ) -> http::Response<Full<Bytes>> {
-    let (head, reads) = (request.method() == Method::HEAD, request.method().is_safe());
+    let head = request.method() == Method::HEAD;
     let deadline = Instant::now() + listener.limits.duration;
-    let reply = dispatch(node, listener, peer, request, deadline).await.unwrap_or_else(|refused| *refused);
-    if !reads {
-        // What others asked for is made first: an answer wakes its client, which then takes the processor and its caches
-        // from those that are not made yet. Whoever is alone waits for nobody, and reads are too short to wait.
-        tokio::task::yield_now().await;
-    }
-    write(reply, head)
+    write(dispatch(node, listener, peer, request, deadline).await.unwrap_or_else(|refused| *refused), head)
 }
 
 fn write(reply: Reply, head: bool) -> http::Response<Full<Bytes>> {
@@ -134,9 +128,16 @@ async fn dispatch(
     if matches!(operation, Operation::Read | Operation::List | Operation::Help) {
         return carried_out(pin!(node.serve(request)), deadline).await;
     }
-    // A change is seen through to its last record, whether or not its client waits for it; what is done at once needs
-    // nobody to see to that.
-    let node = node.clone();
+    let changed = seen_through(node.clone(), request, deadline).await;
+    // What others asked for is made first: an answer wakes its client, which then takes the processor and its caches from
+    // those that are not made yet. Whoever is alone waits for nobody, and reads are too short to wait.
+    tokio::task::yield_now().await;
+    changed
+}
+
+/// Makes a change, and sees it through to its last record, whether or not its client waits for it; what is done at once needs
+/// nobody to see to that.
+async fn seen_through(node: Arc<Node>, request: Request, deadline: Instant) -> Result<Reply, Refused> {
     let mut change = Box::pin(async move { node.serve(request).await });
     if let Poll::Ready(reply) = poll_fn(|cx| Poll::Ready(change.as_mut().poll(cx))).await {
         return Ok(reply);

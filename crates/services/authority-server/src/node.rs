@@ -553,18 +553,23 @@ impl Node {
         Err(Refusal::Storage(Fault::Conflict(Vec::new())))
     }
 
-    /// Does one act, and stores what came of it. Answers with what the answer that waits for it lacked.
+    /// Does one act; what came of it is to be committed in company.
+    async fn perform(&self, act: &Act) -> (Yielded, Companion) {
+        let companion = self.company.join();
+        let began = Instant::now();
+        let yielded = self.acts.perform(act).await;
+        companion.took(began.elapsed());
+        (yielded, companion)
+    }
+
+    /// Does what an answer waits for, and stores what came of it, unless that can wait. Answers with what the answer lacked.
     async fn undertake(
         self: &Arc<Node>,
         authority: &Arc<Authority>,
-        undertaking: Undertaking,
+        Undertaking { act, about }: Undertaking,
         recorded: Option<Rev>,
     ) -> Result<Option<Completion>, Refusal> {
-        let companion = self.company.join();
-        let began = Instant::now();
-        let Undertaking { act, about } = undertaking;
-        let yielded = self.acts.perform(&act).await;
-        companion.took(began.elapsed());
+        let (yielded, companion) = self.perform(&act).await;
         match recorded {
             Some(rev) if matches!(yielded, Ok(None)) && about.is_told_first(self.now()) => {
                 if self.made.add(about, rev) {
@@ -604,11 +609,9 @@ impl Node {
         let _turn = self.made.turn.acquire().await;
         for some in self.made.take().chunks(made::TOGETHER) {
             let together = self.look(|view| authority.conclude_made(view, some, self.now(), self.random()));
-            let committed = match together {
-                Ok(batch) => self.commit(batch).await.map(drop).map_err(Refusal::from),
-                Err(why) => Err(why),
-            };
-            if committed.is_ok() {
+            if let Ok(batch) = together
+                && self.commit(batch).await.is_ok()
+            {
                 continue;
             }
             for (about, _) in some {
@@ -703,9 +706,11 @@ impl Node {
             let hand = if needs_hand(&undertaking) { hands.split(1) } else { None };
             let (node, authority) = (self.clone(), authority.clone());
             doing.spawn(async move {
-                let what = undertaking.about.to_string();
-                if let Err(why) = node.undertake(&authority, undertaking, None).await {
-                    log::warn(&format!("{what}: {why}; it is tried again"));
+                let Undertaking { act, about } = &undertaking;
+                let (yielded, companion) = node.perform(act).await;
+                let concluded = node.conclude(&authority, about, &yielded, None, Some(&companion)).await;
+                if let Err(why) = concluded {
+                    log::warn(&format!("{about}: {why}; it is tried again"));
                 }
                 drop(hand);
             });

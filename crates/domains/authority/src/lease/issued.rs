@@ -172,10 +172,7 @@ pub struct Issued {
 impl Issued {
     pub(super) fn times(&self, now: Timestamp) -> Option<Times> {
         let expires = Timestamp::from_nanos(self.expires);
-        let made = match self.state {
-            State::Making(_) => self.is_presumed(),
-            State::Live | State::Ending { .. } => true,
-        };
+        let made = !matches!(self.state, State::Making(_)) || self.is_presumed();
         let good = !matches!(self.state, State::Ending { .. }) && expires > now;
         made.then(|| Times {
             issued: Timestamp::from_nanos(self.issued),
@@ -189,8 +186,8 @@ impl Issued {
     /// Whether it counts as made as soon as its time to be made is over, recorded or not: so that it is made may be recorded
     /// after it was handed out. Not where the record says more than that, nor where it would end sooner.
     pub fn is_presumed(&self) -> bool {
-        let told_later = self.ops().map_or(true, |ops| ops.complete.is_some());
-        matches!(self.state, State::Making(until) if self.expires > until) && !told_later
+        matches!(self.state, State::Making(until) if self.expires > until)
+            && self.ops().is_ok_and(|ops| ops.complete.is_none())
     }
 
     /// When somebody must look at it next, in nanoseconds since the epoch.
